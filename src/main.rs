@@ -1,0 +1,2 @@
+//! The charm's executable.
+fn main() {}

@@ -1,0 +1,1 @@
+//! A Juju model in one process, faithful to what a charm can observe.

@@ -1,0 +1,1 @@
+//! Stand-ins for the MicroOVN charm and for its command line.
