@@ -1,0 +1,154 @@
+//! The seam: everything a consumer charm touches outside its own memory.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::Crash;
+
+/// One relation databag.
+pub type Databag = BTreeMap<String, String>;
+
+/// What a command left behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommandOutput {
+    /// Exit status; 0 is success.
+    pub status: i32,
+    /// Everything printed to standard output.
+    pub stdout: Vec<u8>,
+    /// Everything printed to standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl CommandOutput {
+    /// A success that printed `stdout`.
+    pub fn success(stdout: impl Into<Vec<u8>>) -> Self {
+        CommandOutput {
+            stdout: stdout.into(),
+            ..CommandOutput::default()
+        }
+    }
+
+    /// A failure with its message.
+    pub fn failure(status: i32, stderr: impl Into<Vec<u8>>) -> Self {
+        CommandOutput {
+            status,
+            stderr: stderr.into(),
+            ..CommandOutput::default()
+        }
+    }
+}
+
+/// Whose databag: a unit's or an application's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// `relation-get … UNIT`
+    Unit,
+    /// `relation-get --app … APPLICATION`
+    Application,
+}
+
+/// What a consumer charm can touch: hook tools, its snap's command line, its host's name.
+///
+/// The first four methods make a host. The provided ones say the same as the hook tool or command
+/// they stand for; a model of hundreds of units overrides them to skip the JSON.
+pub trait Host {
+    /// Runs a hook tool.
+    fn hook_tool(&mut self, tool: &str, args: &[String], stdin: Option<&[u8]>) -> CommandOutput;
+
+    /// Runs the snap's command, for example with `["cluster", "list", "-f", "json"]`.
+    fn microovn(&mut self, args: &[&str]) -> CommandOutput;
+
+    /// The kernel's node name (`uname -n`), at most 64 characters, perhaps with dots.
+    fn hostname(&self) -> String;
+
+    /// One second of waiting because some member of the cluster is still `PENDING`.
+    ///
+    /// The library sleeps and asks again without any limit, and only a heartbeat of the cluster
+    /// ends it. A real process sleeps a little here; a model on a virtual clock moves this hook's
+    /// time on, usually straight to [`Cloud::next_heartbeat`](crate::microcluster::Cloud::next_heartbeat).
+    /// `Break` says that no heartbeat will ever help (a dead `PENDING` member): the real hook would
+    /// hang for ever, so [`dispatch`](super::dispatch) gives up with [`HANGS`](super::HANGS).
+    fn wait_for_pending(&mut self) -> ControlFlow<()>;
+
+    /// One `cluster list`, reduced to what the library takes from it.
+    fn census(&mut self) -> Result<Census, ListError> {
+        let output = self.microovn(&["cluster", "list", "-f", "json"]);
+        if output.status != 0 {
+            return Err(ListError::Refused(output.status));
+        }
+        let members: Vec<Row> =
+            serde_json::from_slice(&output.stdout).map_err(|_| ListError::Unreadable)?;
+        Ok(Census::of(members.iter().map(|member| {
+            (&*member.name, &*member.role, &*member.status)
+        })))
+    }
+
+    /// One `relation-get` of a whole databag.
+    fn relation_get(
+        &mut self,
+        relation: &str,
+        owner: &str,
+        level: Level,
+    ) -> Result<Arc<Databag>, Crash> {
+        let mut args = vec!["--format=json".to_owned(), "-r".to_owned(), relation.into()];
+        if level == Level::Application {
+            args.push("--app".into());
+        }
+        args.extend(["-".to_owned(), owner.to_owned()]);
+        let output = self.hook_tool("relation-get", &args, None);
+        let bag: Option<Databag> = Crash::unless_relation_is_gone("relation-get", output)?;
+        Ok(Arc::new(bag.unwrap_or_default()))
+    }
+}
+
+/// The columns of `cluster list` that the library reads.
+#[derive(Deserialize)]
+struct Row {
+    name: String,
+    role: String,
+    status: String,
+}
+
+/// What the library takes from one `cluster list`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Some member has joined but not yet been given a role.
+    pub pending: bool,
+    /// The member that mints tokens: the smallest name among the voters that are online.
+    pub communicator: Option<String>,
+}
+
+impl Census {
+    /// Takes name, role and status of each member.
+    ///
+    /// A member counts as a voter if its role is a *substring* of `voter`; so does one whose role
+    /// is the empty string, which microcluster does print now and then.
+    pub fn of<'a>(members: impl IntoIterator<Item = (&'a str, &'a str, &'a str)>) -> Self {
+        let mut pending = false;
+        let mut communicator: Option<&str> = None;
+        for (name, role, status) in members {
+            pending |= role == "PENDING";
+            if "voter".contains(role) && status == "ONLINE" {
+                communicator = Some(communicator.map_or(name, |smallest| smallest.min(name)));
+            }
+        }
+        Census {
+            pending,
+            communicator: communicator.map(str::to_owned),
+        }
+    }
+}
+
+/// Why there is no [`Census`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ListError {
+    /// The command failed: not in a cluster, or not every member answered in time.
+    #[error("cluster list failed with code {0}")]
+    Refused(i32),
+    /// The command succeeded and printed something that is not a list of members.
+    #[error("cluster list did not print the JSON we expect")]
+    Unreadable,
+}
