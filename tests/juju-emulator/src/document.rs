@@ -11,14 +11,15 @@ use std::collections::BTreeMap;
 use std::io::{Chain, Read};
 
 use libyaml_safer::{
-    Error, ErrorKind, Event, EventData, MappingStyle, Mark, Parser, ScalarStyle, VersionDirective,
+    Error, ErrorKind, Event, EventData, MappingStyle, Mark, Parser, ScalarStyle, Scanner, TokenData,
 };
 
 /// Where the library ends a line.
 const LINE_BREAKS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
 
 /// Collections in collections, of which no valid document has any: a bound on the work.
-const MAX_DEPTH: usize = 100;
+const MAX_DEPTH: i32 = 100;
+const DEEP_NESTING: &str = "collections nested so deeply";
 
 /// Reads the settings of `document`; an empty value is what makes Juju delete the key.
 ///
@@ -65,7 +66,58 @@ fn readable_text(document: &[u8]) -> Result<&str, String> {
     if valid.contains('\u{feff}') {
         return Err(not_read("a raw U+FEFF"));
     }
+    // JSON allows `\/`, the library does not. Outside double quotes it would be fine.
+    if has_escaped_slash(valid) {
+        return Err("found unknown escape character".to_owned());
+    }
+    // Which versions there may be, and in how many digits, is for each port to say.
+    if valid
+        .split(LINE_BREAKS)
+        .any(|line| line.starts_with("%YAML"))
+    {
+        return Err(not_read("%YAML directives"));
+    }
+    refuse_tags(valid)?;
     Ok(valid)
+}
+
+/// Whether there is a `\/` of which the backslash is not escaped itself.
+fn has_escaped_slash(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte == b'\\' && bytes.next() == Some(b'/') {
+            return true;
+        }
+    }
+    false
+}
+
+/// Finds tags without having the port read them: it panics at some in flow collections.
+fn refuse_tags(text: &str) -> Result<(), String> {
+    if !text.contains('!') {
+        return Ok(());
+    }
+    // Any letter will do that means nothing after a backslash; where tokens begin stays the same.
+    let untagged = text.replace('!', "z") + "\n";
+    let mut input = untagged.as_bytes();
+    let mut scanner = Scanner::new();
+    scanner.set_input(&mut input);
+    let mut depth = 0;
+    for token in scanner {
+        let token = token.map_err(|error| problem(&error))?;
+        if text.as_bytes().get(token.start_mark.index as usize) == Some(&b'!') {
+            return Err(not_read("tags"));
+        }
+        match token.data {
+            TokenData::FlowMappingStart | TokenData::FlowSequenceStart => depth += 1,
+            TokenData::FlowMappingEnd | TokenData::FlowSequenceEnd => depth -= 1,
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return Err(not_read(DEEP_NESTING));
+        }
+    }
+    Ok(())
 }
 
 fn is_refused_control(character: char) -> bool {
@@ -137,13 +189,8 @@ impl<'a> Reader<'a> {
     /// Reads the first document; what comes after it matters only as far as the parser peeks.
     fn document(&mut self) -> Result<BTreeMap<String, String>, String> {
         let _stream_start = self.event()?;
-        match self.event()?.data {
-            EventData::StreamEnd => return Ok(BTreeMap::new()),
-            EventData::DocumentStart {
-                version_directive: Some(VersionDirective { major, minor, .. }),
-                ..
-            } if (major, minor) != (1, 1) => return Err("found incompatible YAML document".into()),
-            _ => {}
+        if self.event()?.data == EventData::StreamEnd {
+            return Ok(BTreeMap::new());
         }
         let root = self.event()?;
         let settings = if let EventData::MappingStart { style, .. } = root.data {
@@ -201,19 +248,10 @@ impl<'a> Reader<'a> {
         let line = event.start_mark.line + 1;
         match event.data {
             EventData::Scalar { value, style, .. } => {
-                let (start, end) = (
-                    event.start_mark.index as usize,
-                    event.end_mark.index as usize,
-                );
-                match style {
-                    ScalarStyle::DoubleQuoted if escapes_slash(&self.text[start..end]) => {
-                        return Err("found unknown escape character".to_owned());
-                    }
-                    // The line end that was added may be part of the value.
-                    ScalarStyle::Literal | ScalarStyle::Folded if end > self.text.len() => {
-                        return Err(not_read("a block scalar without an end of line"));
-                    }
-                    _ => {}
+                let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+                // The line end that was added may be part of the value.
+                if is_block && event.end_mark.index > self.text.len() as u64 {
+                    return Err(not_read("a block scalar without an end of line"));
                 }
                 let plain = style == ScalarStyle::Plain;
                 Ok(Node::Text { value, plain })
@@ -242,24 +280,24 @@ impl<'a> Reader<'a> {
                 _ => {}
             }
             if depth > MAX_DEPTH {
-                return Err(not_read("collections nested so deeply"));
+                return Err(not_read(DEEP_NESTING));
             }
         }
         Ok(())
     }
 
-    /// The next event, without anchors and tags.
+    /// The next event, without an anchor.
     fn event(&mut self) -> Result<Event, String> {
         let event = self.parser.parse().map_err(|error| problem(&error))?;
         match &event.data {
             // No anchor gets as far as being referred to.
             EventData::Alias { anchor } => Err(format!("unknown anchor '{anchor}' referenced")),
-            EventData::Scalar { anchor, tag, .. }
-            | EventData::MappingStart { anchor, tag, .. }
-            | EventData::SequenceStart { anchor, tag, .. }
-                if anchor.is_some() || tag.is_some() =>
+            EventData::Scalar { anchor, .. }
+            | EventData::MappingStart { anchor, .. }
+            | EventData::SequenceStart { anchor, .. }
+                if anchor.is_some() =>
             {
-                Err(not_read("anchors and tags"))
+                Err(not_read("anchors"))
             }
             _ => Ok(event),
         }
@@ -278,17 +316,6 @@ impl Node {
 
 fn is_null(plain: &str) -> bool {
     matches!(plain, "" | "~" | "null" | "Null" | "NULL")
-}
-
-/// Whether a double-quoted scalar has `\/` in it, which JSON allows and Juju's library does not.
-fn escapes_slash(source: &str) -> bool {
-    let mut bytes = source.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte == b'\\' && bytes.next() == Some(b'/') {
-            return true;
-        }
-    }
-    false
 }
 
 /// Juju's text for an error of the parser, whose lines it counts from one or from zero.
