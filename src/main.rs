@@ -1,2 +1,23 @@
-//! The charm's executable.
-fn main() {}
+//! The charm's executable: Juju's dispatcher.
+
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use microcluster_token_distributor::hook_tools::Processes;
+use microcluster_token_distributor::{chain, dispatch};
+
+fn main() -> ExitCode {
+    #[expect(clippy::disallowed_methods, reason = "the environment enters here")]
+    let variable = |name: &str| std::env::var(name).ok();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+
+    match dispatch(variable, &Processes, now) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}

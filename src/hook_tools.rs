@@ -1,0 +1,393 @@
+//! The door to Juju: the only module that starts a process. One function per hook tool.
+//!
+//! Databags travel over standard input and output. Nothing secret stands in an argument, so an
+//! error can show the whole command; and no error ever shows what a tool printed as data.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fmt;
+use std::io::{self, Write};
+use std::process::{Command, ExitStatus, Output, Stdio};
+use std::thread;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::databag::Databag;
+use crate::hook::{self, ENDPOINT};
+use crate::snapshot::{RelationId, UnitName};
+use crate::status::Status;
+
+/// Something that can run a hook tool: Juju's own, or a model in the same process.
+pub trait Agent: Sync {
+    /// Runs `tool` with `arguments`, `stdin` piped into it, and waits for its end.
+    ///
+    /// # Errors
+    /// When it cannot be started or waited for.
+    fn call(&self, tool: &str, arguments: &[String], stdin: Option<&[u8]>) -> io::Result<Output>;
+}
+
+/// Juju's hook tools, found through `PATH`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Processes;
+
+impl Agent for Processes {
+    fn call(&self, tool: &str, arguments: &[String], stdin: Option<&[u8]>) -> io::Result<Output> {
+        #[expect(clippy::disallowed_methods, reason = "this is the one door")]
+        let mut command = Command::new(OsStr::new(tool));
+        command
+            .args(arguments)
+            .stdin(if stdin.is_some() {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        let Some((mut pipe, document)) = child.stdin.take().zip(stdin) else {
+            return child.wait_with_output();
+        };
+        thread::scope(|scope| {
+            // Written beside the reading, or two full pipes would wait for each other. A tool that
+            // leaves without reading breaks the pipe; its exit status says more than that error.
+            scope.spawn(move || drop(pipe.write_all(document)));
+            child.wait_with_output()
+        })
+    }
+}
+
+/// A hook tool did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolError {
+    /// It could not be started.
+    #[error("cannot start `{command}`")]
+    Start {
+        /// What was to be run.
+        command: CommandLine,
+        /// Why.
+        source: io::Error,
+    },
+    /// It said no.
+    #[error("`{command}` failed ({status}): {message}")]
+    Failed {
+        /// What was run.
+        command: CommandLine,
+        /// How it ended.
+        status: ExitStatus,
+        /// What it wrote on standard error.
+        message: String,
+    },
+    /// It printed something else than the JSON expected. Only the place is kept: the text around
+    /// it may hold a token.
+    #[error("`{command}` printed no {expected} (line {line}, column {column})")]
+    Unreadable {
+        /// What was run.
+        command: CommandLine,
+        /// What it should have printed.
+        expected: &'static str,
+        /// Counted from 1; 0 where the text as a whole is of another kind.
+        line: usize,
+        /// Counted from 1, in bytes.
+        column: usize,
+    },
+}
+
+impl ToolError {
+    fn says(&self, text: &str) -> bool {
+        matches!(self, ToolError::Failed { message, .. } if message.contains(text))
+    }
+
+    /// The relation is gone, or this unit was never in it.
+    pub fn is_relation_gone(&self) -> bool {
+        self.says("relation not found")
+    }
+
+    /// The unit has not entered the relation: Juju 3's words, then Juju 4's.
+    pub fn is_unit_absent(&self) -> bool {
+        self.says("settings not found") || self.says("relation unit not found")
+    }
+}
+
+/// A tool and its arguments, as a person would type them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandLine(Vec<String>);
+
+impl fmt::Display for CommandLine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0.join(" "))
+    }
+}
+
+/// What Juju is about to see and has been told, by unit name and then status.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct GoalState {
+    #[serde(default)]
+    units: BTreeMap<String, Goal>,
+    #[serde(default)]
+    relations: BTreeMap<String, BTreeMap<String, Goal>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct Goal {
+    #[serde(default)]
+    status: String,
+}
+
+impl GoalState {
+    /// The units of this charm's application that are to stay.
+    pub fn siblings(&self) -> impl Iterator<Item = UnitName> {
+        staying(&self.units)
+    }
+
+    /// The units of `app` on our endpoint that are to stay, or `None` where Juju does not know the
+    /// application: it never knows those of other models.
+    pub fn remote_units(&self, app: &str) -> Option<impl Iterator<Item = UnitName>> {
+        let goals = self.relations.get(ENDPOINT)?;
+        goals.get(app)?;
+        Some(staying(goals).filter(move |unit| unit.app() == app))
+    }
+}
+
+fn staying(goals: &BTreeMap<String, Goal>) -> impl Iterator<Item = UnitName> {
+    goals
+        .iter()
+        .filter(|(_, goal)| !matches!(goal.status.as_str(), "dying" | "dead"))
+        .filter_map(|(name, _)| name.parse().ok())
+}
+
+/// The workload status as Juju holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ShownStatus {
+    /// Juju's word for it.
+    pub status: String,
+    /// Its line.
+    #[serde(default)]
+    pub message: String,
+}
+
+/// Whose bag of a relation is meant.
+#[derive(Clone, Copy, Debug)]
+pub enum Bag<'a> {
+    /// Our application's.
+    OwnApp,
+    /// Our unit's.
+    OwnUnit,
+    /// Another unit's, by name.
+    Unit(&'a UnitName),
+}
+
+/// The hook tools of the unit that this process runs for.
+pub struct HookTools<'a> {
+    agent: &'a dyn Agent,
+    own_unit: UnitName,
+}
+
+impl<'a> HookTools<'a> {
+    /// The tools of `own_unit`, run by `agent`.
+    pub fn new(agent: &'a dyn Agent, own_unit: UnitName) -> Self {
+        HookTools { agent, own_unit }
+    }
+
+    /// The unit we are.
+    pub fn own_unit(&self) -> &UnitName {
+        &self.own_unit
+    }
+
+    /// Whether this unit leads its application. True is good for 30 seconds from the call.
+    pub fn is_leader(&self) -> Result<bool, ToolError> {
+        self.json("true or false", "is-leader", &["--format=json"])
+    }
+
+    /// The relations on our endpoint. During `install` there are none.
+    pub fn relation_ids(&self) -> Result<Vec<RelationId>, ToolError> {
+        let arguments = ["--format=json", ENDPOINT];
+        let ids: Vec<String> = self.json("list of relation ids", "relation-ids", &arguments)?;
+        ids.iter()
+            .map(|id| hook::relation_id(id))
+            .collect::<Option<_>>()
+            .ok_or_else(|| unreadable("relation-ids", &arguments, "list of relation ids"))
+    }
+
+    /// The remote units that have joined. Our own is never among them.
+    pub fn relation_list(&self, relation: RelationId) -> Result<Vec<UnitName>, ToolError> {
+        let relation = id(relation);
+        let arguments = ["--format=json", "-r", &relation];
+        let units: Vec<String> = self.json("list of units", "relation-list", &arguments)?;
+        units
+            .iter()
+            .map(|unit| unit.parse().ok())
+            .collect::<Option<_>>()
+            .ok_or_else(|| unreadable("relation-list", &arguments, "list of units"))
+    }
+
+    /// The remote application, also where it has no unit.
+    pub fn relation_list_app(&self, relation: RelationId) -> Result<String, ToolError> {
+        let relation = id(relation);
+        self.json(
+            "application name",
+            "relation-list",
+            &["--format=json", "--app", "-r", &relation],
+        )
+    }
+
+    /// A whole databag. Juju sends our own unit's back at the end of the hook once it was read.
+    pub fn relation_get(&self, relation: RelationId, bag: Bag<'_>) -> Result<Databag, ToolError> {
+        let relation = id(relation);
+        match bag {
+            Bag::OwnApp => self.json(
+                "databag",
+                "relation-get",
+                &[
+                    "--format=json",
+                    "-r",
+                    &relation,
+                    "--app",
+                    "-",
+                    self.own_unit.app(),
+                ],
+            ),
+            Bag::OwnUnit => self.relation_get_unit(&relation, "-", &self.own_unit),
+            Bag::Unit(unit) => self.relation_get_unit(&relation, "-", unit),
+        }
+    }
+
+    /// One value of our own unit's bag.
+    pub fn relation_get_own(
+        &self,
+        relation: RelationId,
+        key: &str,
+    ) -> Result<Option<String>, ToolError> {
+        self.relation_get_unit(&id(relation), key, &self.own_unit)
+    }
+
+    fn relation_get_unit<T: DeserializeOwned>(
+        &self,
+        relation: &str,
+        key: &str,
+        unit: &UnitName,
+    ) -> Result<T, ToolError> {
+        self.json(
+            "databag",
+            "relation-get",
+            &["--format=json", "-r", relation, key, unit.as_str()],
+        )
+    }
+
+    /// Merges `document` (see [`crate::document`]) into one of our own bags. Juju keeps it back
+    /// until this hook ends well.
+    pub fn relation_set(
+        &self,
+        relation: RelationId,
+        bag: Bag<'_>,
+        document: &str,
+    ) -> Result<(), ToolError> {
+        let relation = id(relation);
+        let arguments: &[&str] = match bag {
+            Bag::OwnApp => &["-r", &relation, "--app", "--file", "-"],
+            Bag::OwnUnit | Bag::Unit(_) => &["-r", &relation, "--file", "-"],
+        };
+        self.run("relation-set", arguments, Some(document.as_bytes()))
+            .map(drop)
+    }
+
+    /// What Juju expects to be there. One call to the controller each time.
+    pub fn goal_state(&self) -> Result<GoalState, ToolError> {
+        self.json("goal state", "goal-state", &["--format=json"])
+    }
+
+    /// All options that are set or have a default.
+    pub fn config_get(&self) -> Result<BTreeMap<String, serde_json::Value>, ToolError> {
+        self.json("configuration", "config-get", &["--format=json"])
+    }
+
+    /// The workload status that is shown.
+    pub fn status_get(&self) -> Result<ShownStatus, ToolError> {
+        self.json("status", "status-get", &["--include-data", "--format=json"])
+    }
+
+    /// Shows a workload status, at once and whatever becomes of the hook.
+    pub fn status_set(&self, status: &Status) -> Result<(), ToolError> {
+        let arguments = [status.kind.as_str(), "--", &status.message];
+        self.run("status-set", &arguments, None).map(drop)
+    }
+
+    /// Shows the version of what this charm runs, which is this charm.
+    pub fn application_version_set(&self, version: &str) -> Result<(), ToolError> {
+        self.run("application-version-set", &["--", version], None)
+            .map(drop)
+    }
+
+    /// Logs `text`, which may have several lines.
+    pub fn juju_log(&self, level: &str, text: &str) -> Result<(), ToolError> {
+        // One argument can be 128 KiB long. The dashes let a text begin with one.
+        self.run("juju-log", &["--log-level", level, "--", text], None)
+            .map(drop)
+    }
+
+    fn json<T: DeserializeOwned>(
+        &self,
+        expected: &'static str,
+        tool: &str,
+        arguments: &[&str],
+    ) -> Result<T, ToolError> {
+        let printed = self.run(tool, arguments, None)?;
+        serde_json::from_slice(&printed).map_err(|error| ToolError::Unreadable {
+            command: command_line(tool, arguments),
+            expected,
+            line: error.line(),
+            column: error.column(),
+        })
+    }
+
+    fn run(
+        &self,
+        tool: &str,
+        arguments: &[&str],
+        stdin: Option<&[u8]>,
+    ) -> Result<Vec<u8>, ToolError> {
+        let owned: Vec<String> = arguments
+            .iter()
+            .map(|argument| (*argument).to_owned())
+            .collect();
+        let output = self
+            .agent
+            .call(tool, &owned, stdin)
+            .map_err(|source| ToolError::Start {
+                command: command_line(tool, arguments),
+                source,
+            })?;
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        let message = String::from_utf8_lossy(&output.stderr);
+        Err(ToolError::Failed {
+            command: command_line(tool, arguments),
+            status: output.status,
+            message: message.trim().to_owned(),
+        })
+    }
+}
+
+/// Text before the colon would be ignored by Juju, but people read commands, too.
+fn id(relation: RelationId) -> String {
+    format!("{ENDPOINT}:{relation}")
+}
+
+fn command_line(tool: &str, arguments: &[&str]) -> CommandLine {
+    CommandLine(
+        std::iter::once(tool)
+            .chain(arguments.iter().copied())
+            .map(str::to_owned)
+            .collect(),
+    )
+}
+
+fn unreadable(tool: &str, arguments: &[&str], expected: &'static str) -> ToolError {
+    ToolError::Unreadable {
+        command: command_line(tool, arguments),
+        expected,
+        line: 0,
+        column: 0,
+    }
+}

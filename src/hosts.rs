@@ -1,0 +1,178 @@
+//! Which unit announced which host name, remembered in the own application bag.
+//!
+//! The mirror alone cannot tell a host from its namesake: a token is for one host name and serves
+//! once, so a second unit under the same name waits for ever. The memory also lets a standby that
+//! takes over tell hosts that left meanwhile. It is written only together with other news.
+//!
+//! On the wire: key [`databag::HOSTS`], a JSON object of host name to unit name; several units in
+//! the order of their coming, separated by spaces, where more than one announced the name.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::databag::{self, HOSTNAME, HOSTS};
+use crate::mirror::Mirror;
+use crate::snapshot::{Relation, Scope, Snapshot, UnitName};
+
+/// Host names with the units that announced them, first comer first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hosts {
+    claims: BTreeMap<String, Vec<UnitName>>,
+}
+
+impl Hosts {
+    /// What the own application bags remember. A text that is not ours counts as no memory.
+    pub fn remembered(facts: &Snapshot) -> Self {
+        let mut hosts = Hosts::default();
+        for relation in facts.relations.values() {
+            hosts.merge(relation.own_app.get(HOSTS).map_or("", String::as_str));
+        }
+        hosts
+    }
+
+    fn merge(&mut self, text: &str) {
+        let Ok(remembered) = serde_json::from_str::<BTreeMap<String, String>>(text) else {
+            return;
+        };
+        for (name, units) in remembered {
+            for unit in units.split(' ').filter_map(|unit| unit.parse().ok()) {
+                self.claim(&name, unit);
+            }
+        }
+    }
+
+    fn claim(&mut self, name: &str, unit: UnitName) {
+        match self.claims.get_mut(name) {
+            Some(units) if units.contains(&unit) => {}
+            Some(units) => units.push(unit),
+            None => {
+                self.claims.insert(name.to_owned(), vec![unit]);
+            }
+        }
+    }
+
+    /// Brings the memory up to date. Returns the host names that nobody announces any more and
+    /// that still wait for a token: their placeholders must go.
+    ///
+    /// The first unit of a name whose token is known stays in the memory when it leaves, because
+    /// it may have spent that token.
+    pub fn update(&mut self, facts: &Snapshot, mirror: &Mirror<'_>) -> BTreeSet<String> {
+        let announced: BTreeMap<&str, &str> = announced(facts)
+            .map(|(hostname, unit)| (unit.as_str(), hostname))
+            .collect();
+        let gone = gone(facts);
+
+        let mut dropped = BTreeSet::new();
+        self.claims.retain(|name, units| {
+            let spent = mirror.has_real(&databag::mirror_key(name));
+            let mut place = 0;
+            units.retain(|unit| {
+                let renamed = announced
+                    .get(unit.as_str())
+                    .is_some_and(|now| memo(now) != *name);
+                let first = place == 0;
+                place += 1;
+                (spent && first) || !(renamed || gone(unit))
+            });
+            if units.is_empty() {
+                dropped.insert(name.clone());
+            }
+            !units.is_empty()
+        });
+        // A bag from before this memory existed knows the host only by its placeholder.
+        let departed = facts.departed.as_ref();
+        dropped.extend(
+            departed
+                .and_then(|departed| departed.bag.get(HOSTNAME))
+                .cloned(),
+        );
+
+        for (hostname, unit) in self::announced(facts) {
+            self.claim(&memo(hostname), unit.clone());
+        }
+        dropped.retain(|name| !self.claims.contains_key(name));
+        dropped
+    }
+
+    /// The text for the databag, or `None` where there is nothing to remember.
+    pub fn to_text(&self) -> Option<String> {
+        if self.claims.is_empty() {
+            return None;
+        }
+        let mut text = String::from("{");
+        for (name, units) in &self.claims {
+            if text.len() > 1 {
+                text.push(',');
+            }
+            // A string always has a JSON form.
+            text.push_str(&serde_json::Value::from(name.as_str()).to_string());
+            text.push_str(":\"");
+            for (place, unit) in units.iter().enumerate() {
+                if place > 0 {
+                    text.push(' ');
+                }
+                text.push_str(unit.as_str());
+            }
+            text.push('"');
+        }
+        text.push('}');
+        Some(text)
+    }
+
+    /// Host names with the units that announced them, in order of name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[UnitName])> {
+        self.claims
+            .iter()
+            .map(|(name, units)| (name.as_str(), units.as_slice()))
+    }
+}
+
+/// Host names that units announce now and that can have a token, with their mirror keys.
+pub fn placeholders(facts: &Snapshot) -> impl Iterator<Item = (String, &UnitName)> {
+    announced(facts)
+        .filter(|(hostname, _)| databag::is_hostname(hostname))
+        .map(|(hostname, unit)| (databag::mirror_key(hostname), unit))
+}
+
+fn announced(facts: &Snapshot) -> impl Iterator<Item = (&str, &UnitName)> {
+    facts
+        .relations
+        .values()
+        .flat_map(|relation| &relation.units)
+        .filter_map(|(unit, bag)| Some((bag.get(HOSTNAME)?.as_str(), unit)))
+        .filter(|(hostname, _)| !hostname.is_empty())
+}
+
+/// A name as it is remembered: no unit can fill our bag with one that no host has.
+fn memo(hostname: &str) -> String {
+    if hostname.len() <= 255 {
+        hostname.to_owned()
+    } else {
+        databag::printable(hostname)
+    }
+}
+
+/// Tells a unit that is certainly not there any more: this hook says so, or everything was read,
+/// and Juju neither shows it nor expects it.
+fn gone(facts: &Snapshot) -> impl Fn(&UnitName) -> bool {
+    let apps: BTreeMap<&str, &Relation> = facts
+        .relations
+        .values()
+        .filter_map(|relation| Some((relation.remote_app.as_deref()?, relation)))
+        .collect();
+    let whole = facts.scope == Scope::Whole;
+    move |unit| {
+        if facts
+            .departed
+            .as_ref()
+            .is_some_and(|departed| departed.unit == *unit)
+        {
+            return true;
+        }
+        whole
+            && apps.get(unit.app()).is_some_and(|relation| {
+                let expected = relation.expected.as_ref();
+                !relation.units.contains_key(unit)
+                    && expected.is_some_and(|expected| !expected.contains(unit))
+            })
+    }
+}

@@ -1,0 +1,298 @@
+//! Hook tools in, facts out. It asks for as little as the question at hand needs, because every
+//! question is a process and a call that the agent answers one at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use crate::databag::Databag;
+use crate::hook_tools::{Bag, GoalState, HookTools, ToolError};
+use crate::snapshot::{Config, Departed, Relation, RelationId, Scope, Snapshot, UnitName};
+use crate::standby::StandbyRelation;
+
+/// What a hook asks not to be counted: Juju may still list both while they leave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leaving {
+    /// The relation of a relation-broken.
+    pub relation: Option<RelationId>,
+    /// The unit of a relation-departed.
+    pub unit: Option<(RelationId, Departed)>,
+}
+
+/// The answer, or `None` where the relation has vanished meanwhile.
+fn unless_gone<T>(answer: Result<T, ToolError>) -> Result<Option<T>, ToolError> {
+    match answer {
+        Err(error) if error.is_relation_gone() => Ok(None),
+        answer => answer.map(Some),
+    }
+}
+
+/// A unit's bag, `None` where Juju has none: the unit has not entered the relation, or (Juju 4) has
+/// left it without ever writing.
+fn unit_bag(
+    tools: &HookTools<'_>,
+    relation: RelationId,
+    unit: &UnitName,
+) -> Result<Option<Databag>, ToolError> {
+    match tools.relation_get(relation, Bag::Unit(unit)) {
+        Err(error) if error.is_unit_absent() => Ok(None),
+        bag => bag.map(Some),
+    }
+}
+
+/// What one unit brings: its bag beside our application bag of that relation.
+///
+/// # Errors
+/// When a hook tool fails for another reason than that the relation has vanished.
+pub fn event(
+    tools: &HookTools<'_>,
+    relation: RelationId,
+    unit: &UnitName,
+) -> Result<Snapshot, ToolError> {
+    let mut facts = Snapshot {
+        scope: Scope::Part,
+        ..Snapshot::default()
+    };
+    let Some(bag) = unless_gone(unit_bag(tools, relation, unit))? else {
+        return Ok(facts);
+    };
+    let Some(own_app) = unless_gone(tools.relation_get(relation, Bag::OwnApp))? else {
+        return Ok(facts);
+    };
+    let observed = Relation {
+        remote_app: Some(unit.app().to_owned()),
+        units: BTreeMap::from([(unit.clone(), bag.unwrap_or_default())]),
+        own_app,
+        ..Relation::default()
+    };
+    facts.relations.insert(relation, observed);
+    Ok(facts)
+}
+
+/// Adds our own bags of every relation, and the options: enough to write what an event brings.
+///
+/// # Errors
+/// When a hook tool fails for another reason than that a relation has vanished.
+pub fn own_bags(tools: &HookTools<'_>, facts: &mut Snapshot) -> Result<(), ToolError> {
+    facts.config = config(tools)?;
+    for id in tools.relation_ids()? {
+        let relation = facts.relations.entry(id).or_default();
+        if relation.own_app.is_empty() {
+            let Some(own_app) = unless_gone(tools.relation_get(id, Bag::OwnApp))? else {
+                facts.relations.remove(&id);
+                continue;
+            };
+            relation.own_app = own_app;
+        }
+        match unless_gone(tools.relation_get(id, Bag::OwnUnit))? {
+            Some(own_unit) => relation.own_unit = Some(own_unit),
+            None => drop(facts.relations.remove(&id)),
+        }
+    }
+    Ok(())
+}
+
+/// Our application bags of every relation, and nothing else.
+///
+/// # Errors
+/// When a hook tool fails for another reason than that a relation has vanished.
+pub fn application_bags(tools: &HookTools<'_>) -> Result<Snapshot, ToolError> {
+    let mut facts = Snapshot {
+        scope: Scope::Part,
+        ..Snapshot::default()
+    };
+    for id in tools.relation_ids()? {
+        if let Some(own_app) = unless_gone(tools.relation_get(id, Bag::OwnApp))? {
+            let relation = Relation {
+                own_app,
+                ..Relation::default()
+            };
+            facts.relations.insert(id, relation);
+        }
+    }
+    Ok(facts)
+}
+
+/// Everything: every relation, every unit that is here or on its way.
+///
+/// # Errors
+/// When a hook tool fails for another reason than that a relation has vanished.
+pub fn whole(tools: &HookTools<'_>, leaving: Leaving) -> Result<Snapshot, ToolError> {
+    let mut facts = Snapshot {
+        config: config(tools)?,
+        ..Snapshot::default()
+    };
+    let ids = tools.relation_ids()?;
+    let goal = tools.goal_state()?;
+
+    let mut reads = Vec::new();
+    for id in ids {
+        if leaving.relation == Some(id) {
+            continue;
+        }
+        let Some((relation, members)) = unless_gone(own_side(tools, id, &goal))? else {
+            continue;
+        };
+        let departed = leaving
+            .unit
+            .as_ref()
+            .filter(|(departed_from, _)| *departed_from == id);
+        let is_leaving = |unit: &UnitName| departed.is_some_and(|(_, leaver)| leaver.unit == *unit);
+
+        let mut relation = relation;
+        if let Some(expected) = &mut relation.expected {
+            expected.retain(|unit| !is_leaving(unit));
+        }
+        let to_come = relation.expected.iter().flatten();
+        let units: BTreeSet<&UnitName> = members.iter().chain(to_come).collect();
+        let staying = units.into_iter().filter(|unit| !is_leaving(unit));
+        reads.extend(staying.map(|unit| (id, unit.clone())));
+        facts.relations.insert(id, relation);
+    }
+
+    let answers = read_units(tools, &reads)?;
+    for ((id, unit), answer) in reads.into_iter().zip(answers) {
+        match answer {
+            Some(bag) => {
+                if let (Some(bag), Some(relation)) = (bag, facts.relations.get_mut(&id)) {
+                    relation.units.insert(unit, bag);
+                }
+            }
+            None => drop(facts.relations.remove(&id)),
+        }
+    }
+    facts.departed = leaving.unit.map(|(_, departed)| departed);
+    Ok(facts)
+}
+
+fn own_side(
+    tools: &HookTools<'_>,
+    id: RelationId,
+    goal: &GoalState,
+) -> Result<(Relation, BTreeSet<UnitName>), ToolError> {
+    let app = tools.relation_list_app(id)?;
+    let members = tools.relation_list(id)?.into_iter().collect();
+    let relation = Relation {
+        expected: goal.remote_units(&app).map(Iterator::collect),
+        remote_app: Some(app),
+        own_app: tools.relation_get(id, Bag::OwnApp)?,
+        own_unit: Some(tools.relation_get(id, Bag::OwnUnit)?),
+        ..Relation::default()
+    };
+    Ok((relation, members))
+}
+
+/// Reads the bags of many units. The agent answers one tool at a time, but the processes start and
+/// end beside each other, and they are most of the cost. Each answer is `None` where the relation
+/// has vanished, `Some(None)` where the unit has no bag.
+fn read_units(
+    tools: &HookTools<'_>,
+    reads: &[(RelationId, UnitName)],
+) -> Result<Vec<Option<Option<Databag>>>, ToolError> {
+    /// Enough to keep the agent busy; more would only wait in its queue.
+    const READERS: usize = 4;
+
+    let read_one = |(id, unit): &(RelationId, UnitName)| unless_gone(unit_bag(tools, *id, unit));
+    if reads.len() < READERS {
+        return reads.iter().map(read_one).collect();
+    }
+
+    let next = AtomicUsize::new(0);
+    let read_some = || {
+        let mut answers = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(read) = reads.get(at) else {
+                return Ok(answers);
+            };
+            match read_one(read) {
+                Ok(answer) => answers.push((at, answer)),
+                Err(error) => {
+                    // The hook fails anyway: let nobody start another.
+                    next.store(reads.len(), Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+        }
+    };
+    let answers = thread::scope(|scope| {
+        let readers: Vec<_> = (0..READERS).map(|_| scope.spawn(read_some)).collect();
+        readers
+            .into_iter()
+            .map(|reader| reader.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect::<Result<Vec<_>, ToolError>>()
+    })?;
+    let mut answers: Vec<_> = answers.into_iter().flatten().collect();
+    answers.sort_unstable_by_key(|(at, _)| *at);
+    Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+}
+
+/// The options that matter to a decision.
+///
+/// # Errors
+/// When `config-get` fails.
+pub fn config(tools: &HookTools<'_>) -> Result<Config, ToolError> {
+    let options = tools.config_get()?;
+    let text = |name: &str| {
+        let value = options.get(name)?.as_str()?.trim();
+        (!value.is_empty()).then(|| value.to_owned())
+    };
+    Ok(Config {
+        bootstrap_app: text("bootstrap-app"),
+        log_level: text("log-level"),
+    })
+}
+
+/// What a standby must know to step back or to guard an application: its own bags, and those of
+/// its siblings where its own cannot answer.
+///
+/// # Errors
+/// When a hook tool fails for another reason than that a relation has vanished.
+pub fn standby(tools: &HookTools<'_>) -> Result<BTreeMap<RelationId, StandbyRelation>, ToolError> {
+    let mut relations = BTreeMap::new();
+    for id in tools.relation_ids()? {
+        let Some(own_unit) = unless_gone(tools.relation_get(id, Bag::OwnUnit))? else {
+            continue;
+        };
+        let Some(app) = unless_gone(tools.relation_list_app(id))? else {
+            continue;
+        };
+        let relation = StandbyRelation {
+            remote_app: Some(app),
+            own_unit,
+            siblings: Vec::new(),
+        };
+        relations.insert(id, relation);
+    }
+    if relations.is_empty() {
+        return Ok(relations);
+    }
+    let siblings = siblings(tools)?;
+    for (id, relation) in &mut relations {
+        relation.siblings = sibling_bags(tools, *id, &siblings)?;
+    }
+    Ok(relations)
+}
+
+/// The bags of all siblings in one relation.
+fn sibling_bags(
+    tools: &HookTools<'_>,
+    relation: RelationId,
+    siblings: &[UnitName],
+) -> Result<Vec<Databag>, ToolError> {
+    let mut bags = Vec::new();
+    for sibling in siblings {
+        bags.extend(unless_gone(unit_bag(tools, relation, sibling))?.flatten());
+    }
+    Ok(bags)
+}
+
+/// The other units of this charm's application.
+fn siblings(tools: &HookTools<'_>) -> Result<Vec<UnitName>, ToolError> {
+    let goal = tools.goal_state()?;
+    Ok(goal
+        .siblings()
+        .filter(|unit| unit != tools.own_unit())
+        .collect())
+}

@@ -1,0 +1,465 @@
+//! The decision: a [`Snapshot`] in, a [`Plan`] out. Start reading here.
+//!
+//! It cannot fail, and it knows no process, no environment, no clock and no log: what is worth
+//! saying is a note in the plan. The same facts give the same plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::bootstrap::{bootstrap_app, must_not_bootstrap};
+use crate::databag::{
+    self, BOOTSTRAP_APP, Change, Changes, DOWN, Databag, GUARD, GUARD_VALUE, HOSTS, MIRROR,
+    PLACEHOLDER, UP, is_real, printable,
+};
+use crate::hosts::{self, Hosts};
+use crate::mirror::{Mirror, Mirrored, Source};
+use crate::snapshot::{Relation, RelationId, Scope, Snapshot, is_cross_model};
+use crate::status::{LOG_LEVELS, Overview, Problem};
+
+/// Bags are kept below this many bytes of keys and values. Juju refuses one over 16 MiB, and only
+/// at the end of the hook, where everything that the hook wrote would be lost.
+pub const CAPACITY: usize = 15 << 20;
+
+/// What is to be done. It holds only differences from what is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Changes per relation; a relation without any is not in here.
+    pub writes: BTreeMap<RelationId, Writes>,
+    /// What the status should say, and what it said before these writes.
+    pub overview: Overview,
+    /// [`Plan::overview`] as the own application bags tell it before these writes.
+    pub overview_before: Overview,
+    /// What is worth logging, in order.
+    pub notes: Vec<Note>,
+    /// The facts are too few to decide: read the whole world and decide again.
+    pub needs_whole: bool,
+}
+
+/// The changes of one relation's own bags.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Writes {
+    /// Our application's bag: the truth.
+    pub app: Changes,
+    /// Our unit's bag: the published copy.
+    pub unit: Changes,
+}
+
+impl Plan {
+    /// Whether no bag changes.
+    pub fn is_silent(&self) -> bool {
+        self.writes.is_empty()
+    }
+}
+
+/// A line for the log. It names keys, never values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// How much it matters.
+    pub level: Level,
+    /// One line.
+    pub text: String,
+}
+
+/// How much a note matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// A decision, for who wants to know why.
+    Debug,
+    /// A real change.
+    Info,
+    /// Something to mend; the text says how.
+    Warning,
+}
+
+impl Note {
+    /// A note on something to mend.
+    pub fn warning(text: String) -> Self {
+        Note {
+            level: Level::Warning,
+            text,
+        }
+    }
+
+    /// A note on a change.
+    pub fn info(text: String) -> Self {
+        Note {
+            level: Level::Info,
+            text,
+        }
+    }
+}
+
+/// Decides what the leader's databags should hold, and says how they differ from that.
+pub fn reconcile(facts: &Snapshot) -> Plan {
+    let mut plan = Plan::default();
+
+    let mut hosts = Hosts::remembered(facts);
+    let hosts_before = hosts.clone();
+    let mut mirror = Mirror::of_real_values(facts, &mut plan.notes);
+    let dropped: BTreeSet<String> = hosts
+        .update(facts, &mirror)
+        .iter()
+        .map(|name| databag::mirror_key(name))
+        .collect();
+    mirror.add_placeholders(facts, hosts::placeholders(facts), |key| {
+        dropped.contains(key)
+    });
+
+    let bootstrap = bootstrap_app(facts, &mirror);
+    let desired = Desired {
+        mirror: &mirror,
+        dropped: &dropped,
+        hosts: hosts.to_text(),
+        bootstrap,
+        apps: facts.apps().collect(),
+    };
+    let mut left_out = BTreeSet::new();
+    for (id, relation) in &facts.relations {
+        let writes = desired.writes(relation, &mut left_out);
+        if writes != Writes::default() {
+            plan.writes.insert(*id, writes);
+        }
+    }
+
+    plan.needs_whole =
+        facts.scope == Scope::Part && sees_too_little(facts, &mirror, bootstrap, &plan);
+    plan.notes.extend(news(&plan.writes, &mirror));
+
+    let standing = standing_problems(facts, &mirror, bootstrap);
+    plan.overview_before = overview_before(facts, &hosts_before, &standing);
+    plan.overview = overview(facts, &mirror, &hosts, &left_out, standing);
+    plan.notes.extend(
+        plan.overview
+            .problems
+            .iter()
+            .map(|problem| Note::warning(problem.to_string())),
+    );
+    plan
+}
+
+/// A part of the world is not enough to choose the bootstrap application, nor to take a departed
+/// host's placeholder away: a namesake may still be waiting for it.
+fn sees_too_little(
+    facts: &Snapshot,
+    mirror: &Mirror<'_>,
+    bootstrap: Option<&str>,
+    plan: &Plan,
+) -> bool {
+    let nobody_chosen = !facts.relations.is_empty() && bootstrap.is_none();
+    nobody_chosen
+        || facts.departed.as_ref().is_some_and(|departed| {
+            let chosen_shrinks = bootstrap == Some(departed.unit.app()) && !mirror.has_any_real();
+            let unanswered = || {
+                mirror
+                    .iter()
+                    .any(|(_, mirrored)| mirrored.value == PLACEHOLDER)
+            };
+            let communicator_lost = databag::is_up(&departed.bag) && unanswered();
+            !plan.is_silent() || chosen_shrinks || communicator_lost
+        })
+}
+
+/// What every relation should show.
+struct Desired<'a> {
+    mirror: &'a Mirror<'a>,
+    dropped: &'a BTreeSet<String>,
+    hosts: Option<String>,
+    bootstrap: Option<&'a str>,
+    apps: BTreeSet<&'a str>,
+}
+
+impl Desired<'_> {
+    fn writes(&self, relation: &Relation, left_out: &mut BTreeSet<String>) -> Writes {
+        let mut app = Draft::new(Some(&relation.own_app));
+        let mut unit = Draft::new(relation.own_unit.as_ref());
+
+        if let Some(bootstrap) = self.bootstrap {
+            app.set(BOOTSTRAP_APP, bootstrap);
+            unit.set(BOOTSTRAP_APP, bootstrap);
+            unit.set(MIRROR, UP);
+        } else if unit.holds(MIRROR, UP) && !relation.own_app.contains_key(BOOTSTRAP_APP) {
+            // The newest consumer, seeing a mirror up and no permission, gives up for good.
+            unit.set(MIRROR, DOWN);
+        }
+        self.guard(relation, &mut unit);
+        match &self.hosts {
+            Some(hosts) => app.set(HOSTS, hosts),
+            None => app.remove(HOSTS),
+        }
+        for key in self
+            .dropped
+            .iter()
+            .filter(|key| self.mirror.get(key).is_none())
+        {
+            for bag in [&mut app, &mut unit] {
+                if bag.holds(key, PLACEHOLDER) {
+                    bag.remove(key);
+                }
+            }
+        }
+        self.mirror_into(&mut app, &mut unit, left_out);
+        Writes {
+            app: app.changes,
+            unit: unit.changes,
+        }
+    }
+
+    /// Keeps an application that must not bootstrap from doing so until the mirror itself does:
+    /// released consumers bootstrap unless they see any value.
+    fn guard(&self, relation: &Relation, unit: &mut Draft<'_>) {
+        let must_wait = match (self.bootstrap, &relation.remote_app) {
+            _ if self.mirror.has_any_real() => false,
+            (Some(bootstrap), Some(app)) => must_not_bootstrap(app, bootstrap, &self.apps),
+            _ => return,
+        };
+        if must_wait {
+            unit.set(GUARD, GUARD_VALUE);
+        } else {
+            unit.remove(GUARD);
+        }
+    }
+
+    /// Plans every mirror key that is missing or still a placeholder, as far as the bags can take
+    /// them. Both bags get a key or neither does, so that nobody sees one without the other.
+    fn mirror_into(
+        &self,
+        app: &mut Draft<'_>,
+        unit: &mut Draft<'_>,
+        left_out: &mut BTreeSet<String>,
+    ) {
+        let mut missing: Vec<(usize, &str, &str)> = Vec::new();
+        let mut growth = (0, 0);
+        for (key, mirrored) in self.mirror.iter() {
+            // What this relation's bags hold is theirs; another relation's value never replaces it.
+            let value = app
+                .real_value(key)
+                .or_else(|| unit.real_value(key))
+                .unwrap_or(mirrored.value);
+            if app.lacks(key, value) || unit.lacks(key, value) {
+                growth.0 += app.growth(key, value);
+                growth.1 += unit.growth(key, value);
+                missing.push((mirrored.rank, key, value));
+            }
+        }
+        let roomy = app.size + growth.0 < CAPACITY && unit.size + growth.1 < CAPACITY;
+        if !roomy {
+            // Last in precedence stays outside. A value too big for anybody keeps nobody else out.
+            missing.sort_unstable();
+        }
+        for (_, key, value) in missing {
+            let fits = app.size + app.growth(key, value) < CAPACITY
+                && unit.size + unit.growth(key, value) < CAPACITY;
+            if fits {
+                app.mirror(key, value);
+                unit.mirror(key, value);
+            } else {
+                left_out.insert(key.to_owned());
+            }
+        }
+    }
+}
+
+/// A databag with the changes that are planned for it. One that was not read takes none.
+struct Draft<'a> {
+    held: Option<&'a Databag>,
+    changes: Changes,
+    size: usize,
+}
+
+impl<'a> Draft<'a> {
+    fn new(held: Option<&'a Databag>) -> Self {
+        Draft {
+            held,
+            changes: Changes::new(),
+            size: held.map_or(0, databag::size),
+        }
+    }
+
+    fn value(&self, key: &str) -> Option<&'a str> {
+        self.held?.get(key).map(String::as_str)
+    }
+
+    fn holds(&self, key: &str, value: &str) -> bool {
+        self.value(key) == Some(value)
+    }
+
+    fn real_value(&self, key: &str) -> Option<&'a str> {
+        self.value(key).filter(|value| is_real(value))
+    }
+
+    /// Whether writing would make a difference, and may.
+    fn lacks(&self, key: &str, value: &str) -> bool {
+        self.held.is_some() && self.real_value(key).is_none() && !self.holds(key, value)
+    }
+
+    fn growth(&self, key: &str, value: &str) -> usize {
+        if !self.lacks(key, value) {
+            return 0;
+        }
+        match self.value(key) {
+            Some(held) => value.len().saturating_sub(held.len()),
+            None => key.len() + value.len(),
+        }
+    }
+
+    fn mirror(&mut self, key: &str, value: &str) {
+        if self.lacks(key, value) {
+            self.set(key, value);
+        }
+    }
+
+    fn set(&mut self, key: &str, value: &str) {
+        if self.held.is_some() && !self.holds(key, value) {
+            let before = self.value(key).map_or(0, |held| key.len() + held.len());
+            self.size = self.size + key.len() + value.len() - before;
+            self.changes
+                .insert(key.to_owned(), Change::Set(value.to_owned()));
+        }
+    }
+
+    fn remove(&mut self, key: &str) {
+        if let Some(held) = self.value(key) {
+            self.size -= key.len() + held.len();
+            self.changes.insert(key.to_owned(), Change::Remove);
+        }
+    }
+}
+
+/// The notes for the real changes among `writes`, one per key whatever the number of relations.
+/// What is merely shown again, in a new relation or by a new leader, is one note per relation.
+fn news(writes: &BTreeMap<RelationId, Writes>, mirror: &Mirror<'_>) -> Vec<Note> {
+    let mut notes = BTreeMap::new();
+    let mut shown_again = Vec::new();
+    for (id, writes) in writes {
+        let mut again = BTreeSet::new();
+        for (key, change) in writes.app.iter().chain(&writes.unit) {
+            let line = match (change, databag::mirrored(key), mirror.get(key)) {
+                (Change::Remove, Some(_), _) => "placeholder removed, its host is gone".to_owned(),
+                (Change::Set(value), None, _) if key == BOOTSTRAP_APP => printable(value),
+                (Change::Set(value), None, _) if key == MIRROR => {
+                    shown_again.push(Note::info(format!("relation {id}: mirror {value}")));
+                    continue;
+                }
+                (Change::Set(_), Some(_), Some(mirrored)) => match origin(mirrored) {
+                    Some(origin) => origin,
+                    None => {
+                        again.insert(key);
+                        continue;
+                    }
+                },
+                _ => continue,
+            };
+            notes.insert(key, Note::info(format!("{}: {line}", printable(key))));
+        }
+        if !again.is_empty() {
+            let keys = if again.len() == 1 { "key" } else { "keys" };
+            shown_again.push(Note::info(format!(
+                "relation {id}: {} known {keys} published",
+                again.len()
+            )));
+        }
+    }
+    notes.into_values().chain(shown_again).collect()
+}
+
+fn origin(mirrored: &Mirrored<'_>) -> Option<String> {
+    match mirrored.source {
+        Source::Own(_) => None,
+        Source::Copied(unit) if is_real(mirrored.value) => Some(format!("value from {unit}")),
+        Source::Copied(unit) | Source::Announced(unit) => Some(format!("placeholder for {unit}")),
+    }
+}
+
+/// Problems that no write of this plan makes or mends.
+fn standing_problems(
+    facts: &Snapshot,
+    mirror: &Mirror<'_>,
+    bootstrap: Option<&str>,
+) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if facts.scope == Scope::Whole && !facts.relations.is_empty() {
+        match &facts.config.bootstrap_app {
+            // One related across models may be meant: here it has another name.
+            Some(app)
+                if !facts
+                    .apps()
+                    .any(|related| related == app || is_cross_model(related)) =>
+            {
+                problems.push(Problem::NotRelated { app: app.clone() });
+            }
+            // Once a cluster exists, nobody asks for permission any more.
+            None if bootstrap.is_some_and(is_cross_model) && !mirror.has_any_real() => {
+                problems.push(Problem::CrossModel);
+            }
+            _ => {}
+        }
+    }
+    if let Some(value) = &facts.config.log_level
+        && !LOG_LEVELS.contains(&value.to_lowercase().as_str())
+    {
+        problems.push(Problem::LogLevel {
+            value: value.clone(),
+        });
+    }
+    problems
+}
+
+fn host_problems(hosts: &Hosts) -> impl Iterator<Item = Problem> {
+    hosts.iter().filter_map(|(name, units)| {
+        if !databag::is_hostname(name) {
+            Some(Problem::refused(name, units))
+        } else if units.len() > 1 {
+            Some(Problem::contested(name, units))
+        } else {
+            None
+        }
+    })
+}
+
+fn overview(
+    facts: &Snapshot,
+    mirror: &Mirror<'_>,
+    hosts: &Hosts,
+    left_out: &BTreeSet<String>,
+    standing: Vec<Problem>,
+) -> Overview {
+    let mut overview = Overview {
+        related: !facts.relations.is_empty(),
+        problems: standing,
+        ..Overview::default()
+    };
+    for (key, mirrored) in mirror.iter() {
+        if databag::mirrored(key).is_some_and(databag::is_hostname) {
+            overview.hosts += 1;
+            let waits = !is_real(mirrored.value) || left_out.contains(key);
+            overview.waiting += usize::from(waits);
+        }
+    }
+    overview.problems.extend(host_problems(hosts));
+    if !left_out.is_empty() {
+        overview.problems.push(Problem::Full {
+            left_out: left_out.len(),
+        });
+    }
+    overview
+}
+
+/// The overview as the application bags alone tell it.
+fn overview_before(facts: &Snapshot, hosts: &Hosts, standing: &[Problem]) -> Overview {
+    let mut overview = Overview {
+        related: !facts.relations.is_empty(),
+        problems: standing.to_vec(),
+        ..Overview::default()
+    };
+    let mut has_value: BTreeMap<&str, bool> = BTreeMap::new();
+    for relation in facts.relations.values() {
+        for (key, value) in databag::mirror_of(&relation.own_app) {
+            if databag::mirrored(key).is_some_and(databag::is_hostname) {
+                *has_value.entry(key).or_default() |= is_real(value);
+            }
+        }
+    }
+    overview.hosts = has_value.len();
+    overview.waiting = has_value.values().filter(|has_value| !**has_value).count();
+    overview.problems.extend(host_problems(hosts));
+    overview
+}
