@@ -552,9 +552,8 @@ fn with_two_mirrors_up_the_order_of_a_python_set_decides_where_the_walk_crashes(
 
 #[test]
 fn a_crash_forgets_the_join_it_followed_and_keeps_the_queue() {
-    // Found among the placeholders of an earlier relation: a unit that minted before it was a
-    // member, which only an operator can bring about, makes the crash follow a join at once.
-    let mut unit = Unit::new(Newest, "h1").beside("h0", &[]).own(&[UP]);
+    // A mirror raised before the host was installed anew lets a crash follow a join at once.
+    let unit = Unit::new(Newest, "h1").beside("h0", &[]).own(&[UP]);
     let mut unit = unit.distributor("P/0", &[UP, ("mirror-h1", "stale")]);
     assert_eq!(unit.run(CHANGED), 0);
     let queued = unit.state.clone();
