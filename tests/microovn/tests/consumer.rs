@@ -348,6 +348,17 @@ fn the_newest_release_bootstraps_from_a_deferred_event_and_defers_again_without_
 }
 
 #[test]
+fn a_deferred_leader_reads_the_app_bag_even_when_every_distributor_unit_is_gone() {
+    let mut unit = Unit::new(Newest, "h0").leader().distributor("P/0", &[]);
+    assert_eq!(outcome(&mut unit), Seen::Deferred);
+    let mut unit = unit.app_bag(&[("bootstrap-app", "C")]);
+    unit.world.remote.clear();
+    assert_eq!(unit.run("update-status"), 0);
+    assert_eq!(unit.commands(), ["cluster bootstrap"]);
+    assert_eq!(unit.state.deferred.len(), 1);
+}
+
+#[test]
 fn hazard_1_the_newest_leader_never_comes_back_to_an_empty_app_bag() {
     let mut unit = Unit::new(Newest, "h0").leader().distributor("P/0", &[UP]);
     assert_eq!(outcome(&mut unit), Seen::Nothing);

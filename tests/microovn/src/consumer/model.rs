@@ -360,3 +360,19 @@ fn ascii(json: &str) -> String {
     }
     escaped
 }
+
+#[cfg(test)]
+mod tests {
+    use super::ascii;
+
+    #[test]
+    fn json_is_escaped_as_python_escapes_it() {
+        for (json, escaped) in [
+            ("{\"k\":\"v\"}", "{\"k\":\"v\"}"),
+            ("\"ä\"", "\"\\u00e4\""),
+            ("\"😀\"", "\"\\ud83d\\ude00\""),
+        ] {
+            assert_eq!(ascii(json), escaped);
+        }
+    }
+}

@@ -195,6 +195,7 @@ impl Host for World {
             ("relation-list", ["--format=json", "-r", RELATION]) => {
                 json(serde_json::json!(self.remote.keys().collect::<Vec<_>>()))
             }
+            ("relation-list", ["--format=json", "--app", "-r", RELATION]) => json("P".into()),
             ("relation-get", ["--format=json", "-r", RELATION, "-", owner]) => {
                 json(serde_json::json!(self.readable(owner, false)))
             }
