@@ -1,4 +1,40 @@
 //! A Juju model in one process, faithful to what a charm can observe.
+//!
+//! ```text
+//! world ── begin ──► context ◄── tools ◄── charm (a process, or a Rust value)
+//!   ▲  ◄── finish ──   │ flush
+//!   └── agent ◄─────── model
+//! ```
+//!
+//! The `model` is what the controller knows, an `agent` what one unit's agent remembers and does
+//! next, a `context` what one hook has read and not committed yet. They are plain data; only the
+//! modules below `world` start processes or touch files.
 
+pub mod names;
+
+pub mod charm;
+pub mod model;
+
+pub mod agent;
+pub mod context;
 pub mod document;
+pub mod tools;
+
+pub mod faults;
+pub mod record;
+pub mod world;
+
+pub mod executables;
+mod machines;
+pub mod process;
+pub mod wire;
+
 pub mod recorded;
+
+pub use charm::{CallTool, Charm, InProcess, Metadata};
+pub use faults::{Effect, Fault, Injection};
+pub use model::{JujuGeneration, Model};
+pub use names::{AppName, RelationId, UnitName};
+pub use record::{Detail, HookRun};
+pub use tools::ToolOutput;
+pub use world::{World, WorldError};

@@ -1,0 +1,617 @@
+//! The unit agent: what it remembers, and what it does next.
+//!
+//! [`Agent::next_operation`] is the order between operations, [`next_in_relation`] the order inside
+//! one relation; both only look. [`Agent::completed`] is what a successful end changes.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use fastrand::Rng;
+use serde_json::{Map, Value};
+
+use crate::charm::Metadata;
+use crate::model::{Content, JujuGeneration, Life, Model, Relation};
+use crate::names::{AppName, RelationId, UnitName};
+
+/// What a relation hook is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RelationEvent {
+    /// The relation is new to this unit.
+    Created,
+    /// A unit is there.
+    Joined {
+        /// Which.
+        unit: UnitName,
+        /// Of its bag, when the hook was decided on.
+        version: u64,
+    },
+    /// A unit's bag is news.
+    UnitChanged {
+        /// Whose.
+        unit: UnitName,
+        /// Of its bag, when the hook was decided on.
+        version: u64,
+    },
+    /// An application's bag is news.
+    AppChanged {
+        /// Whose.
+        app: AppName,
+        /// Of its bag, when the hook was decided on.
+        version: u64,
+    },
+    /// A unit is gone.
+    Departed {
+        /// Which.
+        unit: UnitName,
+    },
+    /// The relation is over for this unit.
+    Broken,
+}
+
+impl RelationEvent {
+    fn suffix(&self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Joined { .. } => "joined",
+            Self::UnitChanged { .. } | Self::AppChanged { .. } => "changed",
+            Self::Departed { .. } => "departed",
+            Self::Broken => "broken",
+        }
+    }
+
+    /// The remote unit, by its real name.
+    #[must_use]
+    pub fn unit(&self) -> Option<&UnitName> {
+        match self {
+            Self::Joined { unit, .. }
+            | Self::UnitChanged { unit, .. }
+            | Self::Departed { unit } => Some(unit),
+            Self::Created | Self::AppChanged { .. } | Self::Broken => None,
+        }
+    }
+}
+
+/// A hook to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hook {
+    /// `install`.
+    Install,
+    /// `start`.
+    Start,
+    /// `config-changed`, with the version of the configuration it is about.
+    ConfigChanged(u64),
+    /// `leader-elected`.
+    LeaderElected,
+    /// `upgrade-charm`.
+    UpgradeCharm,
+    /// `update-status`.
+    UpdateStatus,
+    /// `stop`.
+    Stop,
+    /// `remove`.
+    Remove,
+    /// A hook of a relation.
+    Relation {
+        /// Which relation.
+        id: RelationId,
+        /// By which of the unit's endpoints.
+        endpoint: String,
+        /// What happened.
+        event: RelationEvent,
+    },
+    /// Any other, because the driver asked for it.
+    Named(String),
+}
+
+impl Hook {
+    /// The hook's full name.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Install => "install".to_owned(),
+            Self::Start => "start".to_owned(),
+            Self::ConfigChanged(_) => "config-changed".to_owned(),
+            Self::LeaderElected => "leader-elected".to_owned(),
+            Self::UpgradeCharm => "upgrade-charm".to_owned(),
+            Self::UpdateStatus => "update-status".to_owned(),
+            Self::Stop => "stop".to_owned(),
+            Self::Remove => "remove".to_owned(),
+            Self::Relation {
+                endpoint, event, ..
+            } => format!("{endpoint}-relation-{}", event.suffix()),
+            Self::Named(name) => name.clone(),
+        }
+    }
+
+    /// The relation it is about.
+    #[must_use]
+    pub fn relation(&self) -> Option<(RelationId, &RelationEvent)> {
+        match self {
+            Self::Relation { id, event, .. } => Some((*id, event)),
+            _ => None,
+        }
+    }
+}
+
+/// An action to run, with its validated parameters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ActionRequest {
+    /// Its number.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// Parameters, defaults filled in.
+    pub parameters: Map<String, Value>,
+}
+
+/// What an agent can do next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Operation {
+    /// Take a lease that nobody holds. No hook.
+    ClaimLeadership,
+    /// Notice that the lease is gone. No hook.
+    Resign,
+    /// Enter the scope of relations it sees for the first time. No hook.
+    EnterScopes(Vec<(RelationId, String)>),
+    /// Forget relations that no longer exist. No hook.
+    ForgetRelations(Vec<RelationId>),
+    /// Put the new charm in place. No hook yet.
+    Upgrade,
+    /// Leave the model. No hook any more.
+    Vanish,
+    /// Run a hook.
+    Run(Hook),
+    /// Run an action.
+    Act(ActionRequest),
+    /// Run a command as `juju exec` or `juju-exec` does.
+    Exec(String),
+}
+
+impl Operation {
+    /// The hook's or action's name; empty where nothing of the charm runs.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Run(hook) => hook.name(),
+            Self::Act(action) => action.name.clone(),
+            Self::Exec(_) => "juju-exec".to_owned(),
+            _ => String::new(),
+        }
+    }
+}
+
+/// What an agent remembers of a relation.
+#[derive(Debug, Clone)]
+pub struct RelationState {
+    /// By which of its endpoints the unit takes part.
+    pub endpoint: String,
+    /// relation-created has run.
+    pub created: bool,
+    /// Joined units, each with the version of its bag last delivered.
+    pub members: BTreeMap<UnitName, u64>,
+    /// Versions of application bags last delivered.
+    pub apps: BTreeMap<AppName, u64>,
+    /// A unit whose joined hook has run and whose changed hook has not.
+    pub changed_pending: Option<UnitName>,
+    /// Bags of joined units, kept across hooks.
+    pub cache: BTreeMap<UnitName, Content>,
+    /// A restarted agent no longer knows the remote application in relation-broken.
+    pub remote_app_known: bool,
+    /// A restarted agent no longer knows that a relation is a peer relation.
+    pub peer_known: bool,
+}
+
+impl RelationState {
+    fn new(endpoint: String) -> Self {
+        Self {
+            endpoint,
+            created: false,
+            members: BTreeMap::new(),
+            apps: BTreeMap::new(),
+            changed_pending: None,
+            cache: BTreeMap::new(),
+            remote_app_known: true,
+            peer_known: true,
+        }
+    }
+}
+
+/// A hook that failed and will be tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedHook {
+    /// Which.
+    pub hook: Hook,
+    /// How often it has failed in a row.
+    pub attempts: u32,
+}
+
+/// The agent of one unit.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    /// Its unit.
+    pub unit: UnitName,
+    /// The install hook has run.
+    pub installed: bool,
+    /// The start hook has run.
+    pub started: bool,
+    /// The stop hook has run.
+    pub stopped: bool,
+    /// It believes to be leader (and has run, or is running, leader-elected).
+    pub leader: bool,
+    /// Which revision of the charm is in place.
+    pub revision: u32,
+    /// What the charm in place declares.
+    pub charm: Arc<Metadata>,
+    /// From the new charm being put in place until config-changed has run.
+    pub upgrading: bool,
+    /// The configuration that config-changed has seen.
+    pub config_seen: Option<u64>,
+    /// update-status is due as soon as nothing else is.
+    pub update_status_due: bool,
+    /// A hook that must come before others of its kind: start, upgrade-charm, one that was killed.
+    pub queued: Option<Hook>,
+    /// A hook that failed; the unit is in error.
+    pub failed: Option<FailedHook>,
+    /// Actions and commands waiting.
+    pub requests: VecDeque<Operation>,
+    /// Relations it takes part in.
+    pub relations: BTreeMap<RelationId, RelationState>,
+    /// A context is open: nothing else can start.
+    pub busy: bool,
+    /// The agent was restarted while a context was open.
+    pub died: bool,
+}
+
+impl Agent {
+    /// The agent of a fresh machine.
+    #[must_use]
+    pub fn new(unit: UnitName, revision: u32, charm: Arc<Metadata>) -> Self {
+        Self {
+            unit,
+            installed: false,
+            started: false,
+            stopped: false,
+            leader: false,
+            revision,
+            charm,
+            upgrading: false,
+            config_seen: None,
+            update_status_due: false,
+            queued: None,
+            failed: None,
+            requests: VecDeque::new(),
+            relations: BTreeMap::new(),
+            busy: false,
+            died: false,
+        }
+    }
+
+    /// What to do next, if anything. `retry` says whether a failed hook may be tried again now.
+    #[must_use]
+    pub fn next_operation(&self, model: &Model, rng: &mut Rng, retry: bool) -> Option<Operation> {
+        let unit = model.units.get(&self.unit)?;
+        let application = model.applications.get(self.unit.application())?;
+        if self.busy {
+            return None;
+        }
+        if model.may_claim_leadership(&self.unit) {
+            return Some(Operation::ClaimLeadership);
+        }
+        let leads = model.is_leader(&self.unit);
+        if self.leader && !leads {
+            return Some(Operation::Resign);
+        }
+        if let Some(failed) = &self.failed {
+            if let Some(request) = self.requests.front() {
+                return Some(request.clone());
+            }
+            return retry.then(|| Operation::Run(failed.hook.clone()));
+        }
+        let alive = unit.life == Life::Alive;
+        if let Some(operation) = self.catch_up_with_relations(model, alive) {
+            return Some(operation);
+        }
+        if let Some(hook) = self.next_created(model, rng, alive) {
+            return Some(Operation::Run(hook));
+        }
+        if self.installed && alive && leads && !self.leader {
+            return Some(Operation::Run(Hook::LeaderElected));
+        }
+        if let Some(request) = self.requests.front() {
+            return Some(request.clone());
+        }
+        if let Some(hook) = &self.queued {
+            return Some(Operation::Run(hook.clone()));
+        }
+        if !alive {
+            return Some(self.next_while_dying(model, rng));
+        }
+        if !self.installed {
+            return Some(Operation::Run(Hook::Install));
+        }
+        if self.revision != application.revision {
+            return Some(Operation::Upgrade);
+        }
+        if self.config_seen != Some(application.config_version) {
+            return Some(Operation::Run(Hook::ConfigChanged(
+                application.config_version,
+            )));
+        }
+        if let Some(hook) = self.next_relation_hook(model, rng, alive) {
+            return Some(Operation::Run(hook));
+        }
+        self.update_status_due
+            .then_some(Operation::Run(Hook::UpdateStatus))
+    }
+
+    fn next_while_dying(&self, model: &Model, rng: &mut Rng) -> Operation {
+        if !self.installed {
+            return Operation::Vanish;
+        }
+        if let Some(hook) = self.next_relation_hook(model, rng, false) {
+            return Operation::Run(hook);
+        }
+        Operation::Run(if self.stopped {
+            Hook::Remove
+        } else {
+            Hook::Stop
+        })
+    }
+
+    fn catch_up_with_relations(&self, model: &Model, alive: bool) -> Option<Operation> {
+        let gone: Vec<RelationId> = self
+            .relations
+            .keys()
+            .filter(|id| !model.relations.contains_key(id))
+            .copied()
+            .collect();
+        if !gone.is_empty() {
+            return Some(Operation::ForgetRelations(gone));
+        }
+        // During an upgrade new endpoints wait for config-changed.
+        if !self.installed || !alive || self.upgrading {
+            return None;
+        }
+        let app = self.unit.application();
+        let fresh: Vec<(RelationId, String)> = model
+            .relations
+            .values()
+            .filter(|r| r.life == Life::Alive && !r.suspended)
+            .filter(|relation| !self.relations.contains_key(&relation.id))
+            .filter_map(|relation| Some((relation.id, relation.own_side(app)?.endpoint.clone())))
+            // While an old charm is in place, endpoints that only the new one has are skipped.
+            .filter(|(_, endpoint)| self.charm.endpoints.contains_key(endpoint))
+            .collect();
+        (!fresh.is_empty()).then_some(Operation::EnterScopes(fresh))
+    }
+
+    fn next_created(&self, model: &Model, rng: &mut Rng, alive: bool) -> Option<Hook> {
+        if !alive {
+            return None;
+        }
+        self.choose_relation(model, rng, |relation, state| {
+            let due = !state.created && relation.life == Life::Alive && !relation.suspended;
+            due.then_some(RelationEvent::Created)
+        })
+    }
+
+    fn next_relation_hook(&self, model: &Model, rng: &mut Rng, alive: bool) -> Option<Hook> {
+        self.choose_relation(model, rng, |relation, state| {
+            next_in_relation(&self.unit, alive, relation, state)
+        })
+    }
+
+    /// One of the relations that have something to do: any, but in Juju 4 peers come last.
+    fn choose_relation(
+        &self,
+        model: &Model,
+        rng: &mut Rng,
+        due: impl Fn(&Relation, &RelationState) -> Option<RelationEvent>,
+    ) -> Option<Hook> {
+        let mut choices: Vec<(bool, Hook)> = Vec::new();
+        for (id, state) in &self.relations {
+            if self.charm.endpoints.contains_key(&state.endpoint)
+                && let Some(relation) = model.relations.get(id)
+                && let Some(event) = due(relation, state)
+            {
+                let hook = Hook::Relation {
+                    id: *id,
+                    endpoint: state.endpoint.clone(),
+                    event,
+                };
+                choices.push((relation.is_peer(), hook));
+            }
+        }
+        if model.generation == JujuGeneration::Four && choices.iter().any(|(peer, _)| !peer) {
+            choices.retain(|(peer, _)| !peer);
+        }
+        if choices.is_empty() {
+            return None;
+        }
+        let chosen = rng.usize(..choices.len());
+        Some(choices.swap_remove(chosen).1)
+    }
+
+    /// What the start of a hook changes before anything of it runs.
+    pub fn starting(&mut self, hook: &Hook) {
+        // A pending tick is swallowed by whatever runs first.
+        self.update_status_due = false;
+        if *hook == Hook::LeaderElected {
+            self.leader = true;
+        }
+        let Hook::Relation { id, event, .. } = hook else {
+            return;
+        };
+        let Some(state) = self.relations.get_mut(id) else {
+            return;
+        };
+        match event {
+            RelationEvent::Joined { unit, .. }
+            | RelationEvent::UnitChanged { unit, .. }
+            | RelationEvent::Departed { unit } => {
+                state.cache.remove(unit);
+            }
+            RelationEvent::Created | RelationEvent::AppChanged { .. } | RelationEvent::Broken => {}
+        }
+    }
+
+    /// What a successful end of a hook changes in the agent and, for the last hooks, in the model.
+    pub fn completed(&mut self, hook: &Hook, model: &mut Model) {
+        self.failed = None;
+        if self.queued.as_ref() == Some(hook) {
+            self.queued = None;
+        }
+        match hook {
+            Hook::Install => self.installed = true,
+            Hook::ConfigChanged(version) => {
+                self.config_seen = Some(*version);
+                self.upgrading = false;
+                if !self.started {
+                    self.queued = Some(Hook::Start);
+                }
+            }
+            Hook::Start => {
+                self.started = true;
+                let unset = model.units.get(&self.unit).is_some_and(|u| !u.workload_set);
+                if unset {
+                    model.set_workload(&self.unit, "unknown", "", false);
+                }
+            }
+            Hook::UpgradeCharm => self.config_seen = None,
+            Hook::Stop => {
+                self.stopped = true;
+                model.set_workload(
+                    &self.unit,
+                    "maintenance",
+                    "cleaning up prior to charm deletion",
+                    false,
+                );
+            }
+            Hook::Remove => {
+                model.set_workload(&self.unit, "terminated", "", false);
+                // Cannot fail: the unit was there to run the hook.
+                let _ = model.drop_unit(self.unit.as_str());
+            }
+            Hook::Relation { id, event, .. } => self.relation_hook_completed(*id, event, model),
+            Hook::LeaderElected | Hook::UpdateStatus | Hook::Named(_) => {}
+        }
+    }
+
+    fn relation_hook_completed(
+        &mut self,
+        id: RelationId,
+        event: &RelationEvent,
+        model: &mut Model,
+    ) {
+        let Some(state) = self.relations.get_mut(&id) else {
+            return;
+        };
+        match event {
+            RelationEvent::Created => state.created = true,
+            RelationEvent::Joined { unit, version } => {
+                state.members.insert(unit.clone(), *version);
+                state.changed_pending = Some(unit.clone());
+            }
+            RelationEvent::UnitChanged { unit, version } => {
+                if let Some(delivered) = state.members.get_mut(unit) {
+                    *delivered = *version;
+                }
+                if state.changed_pending.as_ref() == Some(unit) {
+                    state.changed_pending = None;
+                }
+            }
+            RelationEvent::AppChanged { app, version } => {
+                state.apps.insert(app.clone(), *version);
+            }
+            RelationEvent::Departed { unit } => {
+                state.members.remove(unit);
+            }
+            RelationEvent::Broken => {
+                self.relations.remove(&id);
+                model.leave_scope(id, &self.unit);
+            }
+        }
+    }
+
+    /// The agent process is started anew: what it only had in memory is gone.
+    pub fn restart(&mut self) {
+        self.died = self.busy;
+        for state in self.relations.values_mut() {
+            state.cache.clear();
+            state.remote_app_known = false;
+            state.peer_known = false;
+        }
+        // A relation whose scope was entered but whose created hook did not run never gets it.
+        for state in self.relations.values_mut() {
+            state.created = true;
+        }
+    }
+
+    /// Starts to take part in relations.
+    pub fn entered(&mut self, relations: &[(RelationId, String)]) {
+        for (id, endpoint) in relations {
+            self.relations
+                .insert(*id, RelationState::new(endpoint.clone()));
+        }
+    }
+}
+
+/// What is due in one relation, by the order of a unit agent.
+#[must_use]
+pub fn next_in_relation(
+    unit: &UnitName,
+    alive: bool,
+    relation: &Relation,
+    state: &RelationState,
+) -> Option<RelationEvent> {
+    let ending = !alive || relation.suspended || relation.life == Life::Dying;
+    let remote = relation.remote_side(unit.application())?;
+    let seen = |name: &UnitName| {
+        remote
+            .members
+            .get(name)
+            .filter(|member| name != unit && !member.leaving)
+    };
+    if let Some(joined) = &state.changed_pending {
+        return Some(RelationEvent::UnitChanged {
+            unit: joined.clone(),
+            version: remote
+                .unit_bag(joined.as_str())
+                .map_or(0, |bag| bag.version),
+        });
+    }
+    let gone = state
+        .members
+        .keys()
+        .find(|name| ending || seen(name).is_none());
+    if let Some(gone) = gone {
+        return Some(RelationEvent::Departed { unit: gone.clone() });
+    }
+    if ending {
+        let known_peer = relation.is_peer() && state.peer_known;
+        return (!known_peer).then_some(RelationEvent::Broken);
+    }
+    let delivered = state.apps.get(&remote.app).copied().unwrap_or_default();
+    if remote.app_bag.version != delivered {
+        return Some(RelationEvent::AppChanged {
+            app: remote.app.clone(),
+            version: remote.app_bag.version,
+        });
+    }
+    let joined = relation
+        .counterparts(unit)
+        .find(|(name, _)| !state.members.contains_key(*name));
+    if let Some((name, member)) = joined {
+        return Some(RelationEvent::Joined {
+            unit: name.clone(),
+            version: member.bag.version,
+        });
+    }
+    state.members.iter().find_map(|(name, delivered)| {
+        let version = seen(name)?.bag.version;
+        (version != *delivered).then(|| RelationEvent::UnitChanged {
+            unit: name.clone(),
+            version,
+        })
+    })
+}

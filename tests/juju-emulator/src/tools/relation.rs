@@ -1,0 +1,343 @@
+//! The tools that look at relations and write databags.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::grammar::{Arguments, go_quoted, key_values};
+use super::{Call, Reply, Stop};
+use crate::agent::{RelationEvent, RelationState};
+use crate::document;
+use crate::model::{Content, JujuGeneration, Relation, Side};
+use crate::names::{RelationId, UnitName, is_application_name};
+
+/// The relation that `-r` names, else the hook's own.
+fn chosen(call: &Call<'_>, arguments: &Arguments) -> Result<RelationId, Stop> {
+    let given = arguments.option("relation").and_then(|id| id.parse().ok());
+    given
+        .map(RelationId)
+        .or(call.context.relation.as_ref().map(|own| own.id))
+        .ok_or_else(|| Stop::usage("no relation id specified"))
+}
+
+fn relation<'a>(call: &'a Call<'_>, id: RelationId) -> Result<&'a Relation, Stop> {
+    call.model.relations.get(&id).ok_or_else(|| {
+        Stop::failure(match call.model.generation {
+            JujuGeneration::Three => "permission denied",
+            JujuGeneration::Four => "relation not found",
+        })
+    })
+}
+
+fn own_app<'a>(call: &'a Call<'_>) -> &'a str {
+    call.agent.unit.application()
+}
+
+/// Joined units as the hook sees them: those whose joined hook was committed, and its own.
+fn is_member(call: &Call<'_>, id: RelationId, state: &RelationState, unit: &UnitName) -> bool {
+    match call.context.event() {
+        Some((of, RelationEvent::Joined { unit: joining, .. })) if of == id && joining == unit => {
+            true
+        }
+        Some((of, RelationEvent::Departed { unit: leaving })) if of == id && leaving == unit => {
+            false
+        }
+        _ => state.members.contains_key(unit),
+    }
+}
+
+pub(super) fn ids(call: &mut Call<'_>, mut arguments: Arguments) -> Result<Reply, Stop> {
+    let own = call.context.relation.as_ref();
+    let endpoint = arguments
+        .next()
+        .or_else(|| own.map(|relation| relation.endpoint.clone()))
+        .ok_or_else(|| Stop::usage("no endpoint name specified"))?;
+    arguments.nothing_left()?;
+    let mut ids: Vec<String> = call
+        .agent
+        .relations
+        .iter()
+        .filter(|(id, state)| state.endpoint == endpoint && !is_omitted(call, **id))
+        .map(|(id, _)| format!("{endpoint}:{id}"))
+        .collect();
+    ids.sort();
+    Ok(Value::from(ids).into())
+}
+
+/// A relation is not listed in its own relation-broken if it was suspended; one that was removed
+/// still is, because the agent does not refresh what it remembers of the relation's life.
+fn is_omitted(call: &Call<'_>, id: RelationId) -> bool {
+    let breaking = matches!(call.context.event(), Some((of, RelationEvent::Broken)) if of == id);
+    breaking && call.model.relations.get(&id).is_some_and(|r| r.suspended)
+}
+
+pub(super) fn list(call: &mut Call<'_>, arguments: Arguments) -> Result<Reply, Stop> {
+    let id = chosen(call, &arguments)?;
+    arguments.nothing_left()?;
+    let side = call
+        .model
+        .relations
+        .get(&id)
+        .and_then(|relation| relation.remote_side(own_app(call)));
+    if arguments.switch("app") {
+        let name = side.map(|side| side.shown_app().to_owned());
+        return Ok(Value::from(name.unwrap_or_default()).into());
+    }
+    let Some(state) = call.agent.relations.get(&id) else {
+        return Ok(json!([]).into());
+    };
+    let joining = match call.context.event() {
+        Some((of, RelationEvent::Joined { unit, .. })) if of == id => Some(unit),
+        _ => None,
+    };
+    let mut units: Vec<&UnitName> = state
+        .members
+        .keys()
+        .filter(|unit| is_member(call, id, state, unit))
+        .chain(joining.filter(|unit| !state.members.contains_key(*unit)))
+        .collect();
+    units.sort();
+    let shown: Vec<Value> = units
+        .into_iter()
+        .map(|unit| match side {
+            Some(side) => side.shown_unit(unit).as_str().into(),
+            None => unit.as_str().into(),
+        })
+        .collect();
+    Ok(Value::from(shown).into())
+}
+
+pub(super) fn get(call: &mut Call<'_>, mut arguments: Arguments) -> Result<Reply, Stop> {
+    let id = chosen(call, &arguments)?;
+    let key = arguments.next().filter(|key| key != "-" && !key.is_empty());
+    let mut of_app = arguments.switch("app");
+    let target = match arguments.next() {
+        Some(target) if of_app => match UnitName::parse(&target) {
+            Some(unit) => unit.application().to_owned(),
+            None if is_application_name(&target) => target,
+            None => {
+                let target = go_quoted(&target);
+                return Err(Stop::usage(format!("invalid application name {target}")));
+            }
+        },
+        Some(target) => match UnitName::parse(&target) {
+            Some(unit) => unit.as_str().to_owned(),
+            None => return Err(Stop::usage(not_a_unit(&target))),
+        },
+        None => {
+            let own = call.context.relation.as_ref();
+            let unit = own.and_then(|relation| relation.remote_unit.clone());
+            let app = own.and_then(|relation| relation.remote_app.clone());
+            match (unit, app) {
+                (Some(unit), _) if !of_app => unit,
+                (_, Some(app)) => {
+                    of_app = true;
+                    app
+                }
+                _ => return Err(Stop::usage("no unit or application specified")),
+            }
+        }
+    };
+    arguments.nothing_left()?;
+    let content = if of_app {
+        app_content(call, id, &target)?
+    } else {
+        unit_content(call, id, &target)?
+    };
+    let value = match key {
+        Some(key) => content.get(&key).map_or(Value::Null, |v| v.as_str().into()),
+        None => content
+            .iter()
+            .map(|(key, value)| (key.clone(), Value::from(value.as_str())))
+            .collect(),
+    };
+    Ok(value.into())
+}
+
+fn not_a_unit(target: &str) -> String {
+    let quoted = go_quoted(target);
+    if is_application_name(target) {
+        format!("expected unit name, got application name {quoted}")
+    } else {
+        format!("invalid unit name {quoted}")
+    }
+}
+
+/// A unit's bag: the own one from the buffer, a joined unit's from the cache that outlives the
+/// hook, any other read once in this hook.
+fn unit_content(call: &mut Call<'_>, id: RelationId, shown: &str) -> Result<Content, Stop> {
+    if call.agent.unit.as_str() == shown {
+        return own_unit_bag(call, id).map(|bag| Arc::clone(bag));
+    }
+    let Some(target) = UnitName::parse(shown) else {
+        return Err(Stop::usage(not_a_unit(shown)));
+    };
+    let relation = relation(call, id)?;
+    let Some(side) = side_shown_as(relation, own_app(call), target.application()) else {
+        return Err(unknown_unit(call, "permission denied"));
+    };
+    let real = UnitName::new(side.app.as_str(), target.number());
+    let member = call
+        .agent
+        .relations
+        .get(&id)
+        .is_some_and(|state| is_member(call, id, state, &real));
+    let kept = if member {
+        call.agent
+            .relations
+            .get(&id)
+            .and_then(|state| state.cache.get(&real))
+    } else {
+        call.context.others.get(&(id, real.clone()))
+    };
+    if let Some(kept) = kept {
+        return Ok(Arc::clone(kept));
+    }
+    let bag = side.unit_bag(real.as_str()).filter(|bag| {
+        // Juju 4 keeps no trace of a departed unit that had nothing in its bag.
+        side.members.contains_key(&real)
+            || call.model.generation == JujuGeneration::Three
+            || !bag.content.is_empty()
+    });
+    let Some(content) = bag.map(|bag| Arc::clone(&bag.content)) else {
+        let text = format!(
+            "cannot read settings for unit {unit:?} in relation {key:?}: unit {unit:?}: \
+             settings not found",
+            unit = shown,
+            key = relation.key()
+        );
+        return Err(unknown_unit(call, &text));
+    };
+    if member {
+        if let Some(state) = call.agent.relations.get_mut(&id) {
+            state.cache.insert(real, Arc::clone(&content));
+        }
+    } else {
+        call.context.others.insert((id, real), Arc::clone(&content));
+    }
+    Ok(content)
+}
+
+fn unknown_unit(call: &Call<'_>, three: &str) -> Stop {
+    Stop::failure(match call.model.generation {
+        JujuGeneration::Three => three,
+        JujuGeneration::Four => "relation unit not found",
+    })
+}
+
+/// The side whose application `own` knows as `app`.
+fn side_shown_as<'a>(relation: &'a Relation, own: &str, app: &str) -> Option<&'a Side> {
+    if own == app {
+        return relation.own_side(own);
+    }
+    relation
+        .remote_side(own)
+        .filter(|side| side.shown_app() == app)
+}
+
+fn app_content(call: &mut Call<'_>, id: RelationId, app: &str) -> Result<Content, Stop> {
+    if own_app(call) == app {
+        return own_app_content(call, id);
+    }
+    if let Some(content) = call.context.apps.get(&id) {
+        return Ok(Arc::clone(content));
+    }
+    let relation = relation(call, id)?;
+    let side = side_shown_as(relation, own_app(call), app)
+        .ok_or_else(|| Stop::failure("permission denied"))?;
+    let content = Arc::clone(&side.app_bag.content);
+    call.context.apps.insert(id, Arc::clone(&content));
+    Ok(content)
+}
+
+fn own_app_content(call: &mut Call<'_>, id: RelationId) -> Result<Content, Stop> {
+    if call.context.is_leader(call.agent, call.model) {
+        return own_app_bag(call, id).map(|bag| Arc::clone(bag));
+    }
+    let relation = relation(call, id)?;
+    let readable = relation.is_peer() || call.model.generation == JujuGeneration::Four;
+    let side = relation.own_side(own_app(call)).filter(|_| readable);
+    match side {
+        Some(side) => Ok(Arc::clone(&side.app_bag.content)),
+        None => Err(Stop::failure("permission denied")),
+    }
+}
+
+/// The own unit bag as this hook has it. Having read it is enough for Juju to send it back.
+fn own_unit_bag<'a>(call: &'a mut Call<'_>, id: RelationId) -> Result<&'a mut Content, Stop> {
+    if !call.context.unit_bags.contains_key(&id) {
+        let relation = relation(call, id)?;
+        let bag = relation
+            .own_side(own_app(call))
+            .and_then(|side| side.unit_bag(call.agent.unit.as_str()));
+        let content = bag.map(|bag| Arc::clone(&bag.content)).unwrap_or_default();
+        call.context.unit_bags.insert(id, content);
+    }
+    Ok(call.context.unit_bags.entry(id).or_default())
+}
+
+/// The own application bag as this hook has it.
+fn own_app_bag<'a>(call: &'a mut Call<'_>, id: RelationId) -> Result<&'a mut Content, Stop> {
+    if !call.context.app_bags.contains_key(&id) {
+        let relation = relation(call, id)?;
+        let bag = relation.own_side(own_app(call)).map(|side| &side.app_bag);
+        let content = bag.map(|bag| Arc::clone(&bag.content)).unwrap_or_default();
+        call.context.app_bags.insert(id, content);
+    }
+    Ok(call.context.app_bags.entry(id).or_default())
+}
+
+pub(super) fn set(call: &mut Call<'_>, arguments: Arguments) -> Result<Reply, Stop> {
+    let id = chosen(call, &arguments)?;
+    let given = key_values(&arguments.positional)?;
+    let mut settings = match call.document(&arguments)? {
+        Some(document) => document::parse(&document).map_err(Stop::failure)?,
+        None => BTreeMap::new(),
+    };
+    settings.extend(given);
+    let bag = if arguments.switch("app") {
+        if !call.context.is_leader(call.agent, call.model) {
+            return Err(Stop::failure("cannot write relation settings"));
+        }
+        own_app_bag(call, id)
+    } else {
+        own_unit_bag(call, id)
+    }?;
+    let written = !settings.is_empty();
+    for (key, value) in settings {
+        if bag.get(&key).map(String::as_str).unwrap_or_default() == value {
+            continue;
+        }
+        let bag = Arc::make_mut(bag);
+        if value.is_empty() {
+            bag.remove(&key);
+        } else {
+            bag.insert(key, value);
+        }
+    }
+    // Even the same value again makes the commit depend on the lease.
+    if written && arguments.switch("app") {
+        call.context.app_bags_written.insert(id);
+    }
+    let notice = arguments
+        .option("format")
+        .map(|_| "--format flag deprecated for command \"relation-set\"\n");
+    Ok(Reply {
+        value: None,
+        notice,
+    })
+}
+
+pub(super) fn model_get(call: &mut Call<'_>, arguments: Arguments) -> Result<Reply, Stop> {
+    let id = chosen(call, &arguments)?;
+    arguments.nothing_left()?;
+    let far = relation(call, id)?.cross_model;
+    let uuid = if far {
+        // One other model is all there is.
+        "7d3f61aa-90cd-4a11-8d0e-000000000002".to_owned()
+    } else {
+        call.model.uuid.clone()
+    };
+    Ok(json!({ "uuid": uuid }).into())
+}

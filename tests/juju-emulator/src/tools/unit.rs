@@ -1,0 +1,433 @@
+//! The tools about the unit itself: leadership, configuration, status, log, state, actions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::grammar::{Arguments, go_quoted, key_values};
+use super::{Call, Reply, Stop};
+use crate::context::ActionRun;
+use crate::document;
+use crate::model::{JujuGeneration, Life, Status};
+use crate::names::RelationId;
+
+const MAX_STATE_KEY: usize = 256;
+const MAX_STATE_VALUE: usize = 65_536;
+
+pub(super) fn is_leader(call: &mut Call<'_>, arguments: Arguments) -> Result<Reply, Stop> {
+    arguments.nothing_left()?;
+    let leads = call.context.is_leader(call.agent, call.model);
+    Ok(Value::Bool(leads).into())
+}
+
+pub(super) fn config_get(call: &mut Call<'_>, mut arguments: Arguments) -> Result<Reply, Stop> {
+    let key = arguments.next();
+    arguments.nothing_left()?;
+    let all = arguments.switch("all");
+    if let (true, Some(key)) = (all, &key) {
+        return Err(Stop::usage(format!(
+            "cannot use argument --all together with key {}",
+            go_quoted(key)
+        )));
+    }
+    let app = call.agent.unit.application();
+    let model = &call.model;
+    let config = call
+        .context
+        .config
+        .get_or_insert_with(|| model.config_of(app));
+    let value = match key {
+        Some(key) => config.get(&key).cloned().flatten().unwrap_or(Value::Null),
+        None => config
+            .iter()
+            .filter(|(_, value)| all || value.is_some())
+            .map(|(key, value)| (key.clone(), value.clone().unwrap_or(Value::Null)))
+            .collect(),
+    };
+    Ok(value.into())
+}
+
+pub(super) fn status_set(call: &mut Call<'_>, mut arguments: Arguments) -> Result<Reply, Stop> {
+    let status = arguments
+        .next()
+        .ok_or_else(|| Stop::usage("invalid args, require <status> [message]"))?;
+    if !["maintenance", "blocked", "waiting", "active"].contains(&status.as_str()) {
+        return Err(Stop::usage(format!(
+            "invalid status {}, expected one of [maintenance blocked waiting active]",
+            go_quoted(&status)
+        )));
+    }
+    let message = arguments.next().unwrap_or_default();
+    arguments.nothing_left()?;
+    if arguments.switch("application") {
+        if !call.context.is_leader(call.agent, call.model) {
+            return Err(Stop::failure("this unit is not the leader"));
+        }
+        let app = call.agent.unit.application();
+        call.model.set_application_status(app, &status, &message);
+    } else {
+        let unit = &call.agent.unit;
+        call.model.set_workload(unit, &status, &message, true);
+    }
+    Ok(Reply::default())
+}
+
+fn status_object(status: &Status) -> Value {
+    json!({"message": status.message, "status": status.status, "status-data": {}})
+}
+
+pub(super) fn status_get(call: &mut Call<'_>, arguments: Arguments) -> Result<Reply, Stop> {
+    arguments.nothing_left()?;
+    if arguments.switch("application") {
+        if !call.context.is_leader(call.agent, call.model) {
+            return Err(Stop::failure(
+                "finding application status: this unit is not the leader",
+            ));
+        }
+        let app = call.agent.unit.application();
+        let units: Map<String, Value> = call
+            .model
+            .units
+            .iter()
+            .filter(|(name, _)| name.application() == app)
+            .map(|(name, unit)| (name.to_string(), status_object(&unit.workload)))
+            .collect();
+        let application = call.model.applications.get(app);
+        let status = application.and_then(|app| app.status.clone());
+        let mut value = status_object(&status.unwrap_or(Status {
+            status: "unknown".to_owned(),
+            message: String::new(),
+        }));
+        if let Some(object) = value.as_object_mut() {
+            object.insert("units".to_owned(), units.into());
+        }
+        return Ok(json!({ "application-status": value }).into());
+    }
+    if call.context.status.is_none() {
+        let unit = call.model.units.get(&call.agent.unit);
+        call.context.status = unit.map(|unit| unit.workload.clone());
+    }
+    let Some(status) = &call.context.status else {
+        return Err(Stop::failure("unit not found"));
+    };
+    let value = if arguments.switch("include-data") {
+        status_object(status)
+    } else {
+        json!({"status": status.status})
+    };
+    Ok(value.into())
+}
+
+pub(super) fn juju_log(call: &mut Call<'_>, arguments: Arguments) -> Result<Reply, Stop> {
+    if arguments.positional.is_empty() {
+        return Err(Stop::usage("no message specified"));
+    }
+    let asked = match arguments.option("log-level") {
+        _ if arguments.switch("debug") => "DEBUG",
+        Some(level) => level,
+        None => "INFO",
+    };
+    let upper = asked.to_uppercase();
+    let level = match upper.as_str() {
+        "TRACE" | "DEBUG" | "INFO" | "ERROR" | "CRITICAL" => upper.as_str(),
+        "WARN" | "WARNING" => "WARNING",
+        _ => "INFO",
+    };
+    let unit = call.agent.unit.clone();
+    if level == "INFO" && upper != "INFO" {
+        let text = format!("Specified log level of \"{asked}\" is not valid");
+        call.model.log(&unit, "WARNING", text);
+    }
+    let words = arguments.positional.join(" ");
+    let text = match &call.context.relation {
+        Some(relation) => format!("{}:{}: {words}", relation.endpoint, relation.id),
+        None => words,
+    };
+    call.model.log(&unit, level, text);
+    Ok(Reply::default())
+}
+
+pub(super) fn application_version_set(
+    call: &mut Call<'_>,
+    mut arguments: Arguments,
+) -> Result<Reply, Stop> {
+    let version = arguments
+        .next()
+        .ok_or_else(|| Stop::usage("no version specified"))?;
+    arguments.nothing_left()?;
+    if let Some(unit) = call.model.units.get_mut(&call.agent.unit) {
+        unit.workload_version = version;
+    }
+    Ok(Reply::default())
+}
+
+fn action<'a>(call: &'a mut Call<'_>) -> Result<&'a mut ActionRun, Stop> {
+    let action = call.context.action.as_mut();
+    action.ok_or_else(|| Stop::failure("not running an action"))
+}
+
+pub(super) fn action_get(call: &mut Call<'_>, mut arguments: Arguments) -> Result<Reply, Stop> {
+    let key = arguments.next();
+    arguments.nothing_left()?;
+    let parameters = Value::Object(action(call)?.parameters.clone());
+    let value = match key.filter(|key| !key.is_empty()) {
+        None => parameters,
+        Some(path) => path
+            .split('.')
+            .try_fold(&parameters, |value, part| value.get(part))
+            .cloned()
+            .unwrap_or(Value::Null),
+    };
+    Ok(value.into())
+}
+
+pub(super) fn action_set(call: &mut Call<'_>, arguments: Arguments) -> Result<Reply, Stop> {
+    let generation = call.model.generation;
+    let mut settings = Vec::new();
+    for argument in &arguments.positional {
+        let Some((path, value)) = argument.split_once('=') else {
+            return Err(Stop::usage(format!(
+                "argument {} must be of the form key...=value",
+                go_quoted(argument)
+            )));
+        };
+        let parts: Vec<&str> = path.split('.').collect();
+        for part in &parts {
+            check_action_key(part, generation)?;
+        }
+        settings.push((parts, value));
+    }
+    let results = &mut action(call)?.results;
+    for (path, value) in settings {
+        insert_at(results, &path, value);
+    }
+    Ok(Reply::default())
+}
+
+fn check_action_key(key: &str, generation: JujuGeneration) -> Result<(), Stop> {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let valid =
+        key.starts_with(inner) && key.ends_with(inner) && key.chars().all(|c| inner(c) || c == '-');
+    if !valid {
+        let allowed = match generation {
+            JujuGeneration::Three => "lowercase alphanumeric, hyphens and periods",
+            JujuGeneration::Four => "lowercase alphanumeric and hyphens",
+        };
+        return Err(Stop::usage(format!(
+            "key {} must start and end with lowercase alphanumeric, and contain only {allowed}",
+            go_quoted(key)
+        )));
+    }
+    if ["stdout", "stdout-encoding", "stderr", "stderr-encoding"].contains(&key) {
+        return Err(Stop::usage(format!(
+            "cannot set reserved action key {}",
+            go_quoted(key)
+        )));
+    }
+    Ok(())
+}
+
+fn insert_at(results: &mut Map<String, Value>, path: &[&str], value: &str) {
+    let [key, deeper @ ..] = path else { return };
+    if deeper.is_empty() {
+        results.insert((*key).to_owned(), value.into());
+        return;
+    }
+    let entry = results.entry((*key).to_owned()).or_insert(Value::Null);
+    if !entry.is_object() {
+        *entry = json!({});
+    }
+    if let Some(inner) = entry.as_object_mut() {
+        insert_at(inner, deeper, value);
+    }
+}
+
+pub(super) fn action_fail(call: &mut Call<'_>, mut arguments: Arguments) -> Result<Reply, Stop> {
+    let message = arguments.next();
+    arguments.nothing_left()?;
+    action(call)?.failure = Some(message.unwrap_or_else(|| {
+        "action failed without reason given, check action for errors".to_owned()
+    }));
+    Ok(Reply::default())
+}
+
+pub(super) fn action_log(call: &mut Call<'_>, arguments: Arguments) -> Result<Reply, Stop> {
+    if arguments.positional.is_empty() {
+        return Err(Stop::usage("no message specified"));
+    }
+    let line = arguments.positional.join(" ");
+    action(call)?.log.push(line);
+    Ok(Reply::default())
+}
+
+pub(super) fn goal_state(call: &mut Call<'_>, arguments: Arguments) -> Result<Reply, Stop> {
+    arguments.nothing_left()?;
+    let model = &call.model;
+    let app = call.agent.unit.application();
+    let since = timestamp(model.now);
+    let entry = |status: &str| json!({"status": status, "since": since});
+    let units_of = |app: &str| -> Vec<(String, Value)> {
+        model
+            .units
+            .iter()
+            .filter(|(name, _)| name.application() == app)
+            .map(|(name, unit)| {
+                let status = match unit.life {
+                    Life::Alive => unit.workload.status.as_str(),
+                    Life::Dying => "dying",
+                };
+                (name.to_string(), entry(status))
+            })
+            .collect()
+    };
+    let mut relations: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
+    for relation in model
+        .relations
+        .values()
+        .filter(|relation| !relation.is_peer())
+    {
+        let (Some(own), Some(remote)) = (relation.own_side(app), relation.remote_side(app)) else {
+            continue;
+        };
+        // Across models the offering side is told nothing, and the consuming side nothing of units.
+        if remote.alias.is_some() {
+            continue;
+        }
+        let status = if relation.suspended {
+            "suspended"
+        } else {
+            "joined"
+        };
+        let known = relations.entry(own.endpoint.clone()).or_default();
+        known.insert(remote.app.to_string(), entry(status));
+        if !relation.cross_model {
+            known.extend(units_of(remote.app.as_str()));
+        }
+    }
+    let units: Map<String, Value> = units_of(app).into_iter().collect();
+    Ok(json!({"units": units, "relations": relations}).into())
+}
+
+/// Every model begins on 2 January 2024.
+fn timestamp(now: Duration) -> String {
+    let seconds = now.as_secs();
+    let (day, hour) = (2 + seconds / 86_400, seconds / 3600 % 24);
+    let (minute, second) = (seconds / 60 % 60, seconds % 60);
+    format!("2024-01-{day:02} {hour:02}:{minute:02}:{second:02}Z")
+}
+
+fn state<'a>(call: &'a mut Call<'_>) -> &'a mut Arc<BTreeMap<String, String>> {
+    let unit = call.model.units.get(&call.agent.unit);
+    call.context
+        .state
+        .get_or_insert_with(|| unit.map(|unit| Arc::clone(&unit.state)).unwrap_or_default())
+}
+
+pub(super) fn state_get(call: &mut Call<'_>, mut arguments: Arguments) -> Result<Reply, Stop> {
+    let key = arguments.next().filter(|key| key != "-");
+    arguments.nothing_left()?;
+    let state = state(call);
+    let value: Value = match key {
+        None => state
+            .iter()
+            .map(|(key, value)| (key.clone(), Value::from(value.as_str())))
+            .collect(),
+        Some(key) => match state.get(&key) {
+            Some(value) => value.as_str().into(),
+            None if arguments.switch("strict") => {
+                return Err(Stop::failure(format!("{} not found", go_quoted(&key))));
+            }
+            None => "".into(),
+        },
+    };
+    Ok(value.into())
+}
+
+pub(super) fn state_set(call: &mut Call<'_>, arguments: Arguments) -> Result<Reply, Stop> {
+    let given = key_values(&arguments.positional)?;
+    let mut values = match call.document(&arguments)? {
+        Some(document) => document::parse(&document).map_err(Stop::failure)?,
+        None => BTreeMap::new(),
+    };
+    values.extend(given);
+    for (key, value) in &values {
+        if key.len() > MAX_STATE_KEY {
+            return Err(Stop::failure(format!(
+                "max allowed key length ({MAX_STATE_KEY}) exceeded"
+            )));
+        }
+        if value.len() > MAX_STATE_VALUE {
+            return Err(Stop::failure(format!(
+                "max allowed value length ({MAX_STATE_VALUE}) exceeded"
+            )));
+        }
+    }
+    if !values.is_empty() {
+        Arc::make_mut(state(call)).extend(values);
+        call.context.state_written = true;
+    }
+    Ok(Reply::default())
+}
+
+pub(super) fn state_delete(call: &mut Call<'_>, mut arguments: Arguments) -> Result<Reply, Stop> {
+    let key = arguments
+        .next()
+        .ok_or_else(|| Stop::usage("missing required key"))?;
+    arguments.nothing_left()?;
+    if state(call).contains_key(&key) {
+        Arc::make_mut(state(call)).remove(&key);
+        call.context.state_written = true;
+    }
+    Ok(Reply::default())
+}
+
+pub(super) fn network_get(call: &mut Call<'_>, mut arguments: Arguments) -> Result<Reply, Stop> {
+    let binding = arguments
+        .next()
+        .ok_or_else(|| Stop::usage("no arguments specified"))?;
+    arguments.nothing_left()?;
+    let known = call.agent.charm.endpoints.contains_key(&binding) || binding == "juju-info";
+    let asked: Option<RelationId> = arguments
+        .option("relation")
+        .and_then(|id| id.parse().ok())
+        .map(RelationId);
+    let unit = call.model.units.get(&call.agent.unit);
+    let (true, Some(unit)) = (known || asked.is_some(), unit) else {
+        return Err(Stop::failure(format!(
+            "no network config found for binding {}",
+            go_quoted(&binding)
+        )));
+    };
+    let address = unit.address();
+    let subnet = format!("{address}/32");
+    let parts = [
+        ("bind-address", json!(address)),
+        ("egress-subnets", json!([subnet])),
+        ("ingress-address", json!(address)),
+    ];
+    let mut chosen: Map<String, Value> = parts
+        .into_iter()
+        .filter(|(name, _)| arguments.switch(name))
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    let value = match chosen.len() {
+        0 => json!({
+            "bind-addresses": [{
+                "mac-address": "",
+                "interface-name": "eth0",
+                "addresses": [{"hostname": "", "value": address, "cidr": "10.0.0.0/8"}],
+            }],
+            "egress-subnets": [subnet],
+            "ingress-addresses": [address],
+        }),
+        1 => chosen
+            .values_mut()
+            .next()
+            .map(Value::take)
+            .unwrap_or_default(),
+        _ => Value::Object(chosen),
+    };
+    Ok(value.into())
+}
