@@ -8,6 +8,7 @@ use std::thread;
 
 use crate::databag::Databag;
 use crate::hook_tools::{Bag, GoalState, HookTools, ToolError};
+use crate::hosts::Hosts;
 use crate::snapshot::{Config, Departed, Relation, RelationId, Scope, Snapshot, UnitName};
 use crate::standby::StandbyRelation;
 
@@ -88,6 +89,56 @@ pub fn own_bags(tools: &HookTools<'_>, facts: &mut Snapshot) -> Result<(), ToolE
         match unless_gone(tools.relation_get(id, Bag::OwnUnit))? {
             Some(own_unit) => relation.own_unit = Some(own_unit),
             None => drop(facts.relations.remove(&id)),
+        }
+    }
+    Ok(())
+}
+
+/// Adds the units of a relation that goal-state expects and that have announced nothing yet as far
+/// as `facts` remember. Juju shows those that it has not let join from their live bags.
+///
+/// Their number may be large, so it stops where it no longer pays: at machines that are only being
+/// made and are in no relation yet.
+///
+/// # Errors
+/// When a hook tool fails for another reason than that the relation has vanished.
+pub fn newcomers(
+    tools: &HookTools<'_>,
+    facts: &mut Snapshot,
+    relation: RelationId,
+) -> Result<(), ToolError> {
+    /// Units read at a time.
+    const CHUNK: usize = 8;
+    /// Units without a bag among them that end the search.
+    const ABSENT: usize = 3;
+
+    let Some(observed) = facts.relations.get(&relation) else {
+        return Ok(());
+    };
+    let app = observed.remote_app.clone().unwrap_or_default();
+    let hosts = Hosts::remembered(facts);
+    let announced: BTreeSet<&UnitName> = hosts.iter().flat_map(|(_, units)| units).collect();
+    let goal = tools.goal_state()?;
+    let silent: Vec<(RelationId, UnitName)> = goal
+        .remote_units(&app)
+        .into_iter()
+        .flatten()
+        .filter(|unit| !announced.contains(unit) && !observed.units.contains_key(unit))
+        .map(|unit| (relation, unit))
+        .collect();
+    for chunk in silent.chunks(CHUNK) {
+        let answers = read_units(tools, chunk)?;
+        let absent = answers
+            .iter()
+            .filter(|answer| !matches!(answer, Some(Some(_))))
+            .count();
+        for ((id, unit), answer) in chunk.iter().zip(answers) {
+            if let (Some(observed), Some(Some(bag))) = (facts.relations.get_mut(id), answer) {
+                observed.units.insert(unit.clone(), bag);
+            }
+        }
+        if absent >= ABSENT {
+            break;
         }
     }
     Ok(())

@@ -32,6 +32,9 @@ pub struct Plan {
     pub notes: Vec<Note>,
     /// The facts are too few to decide: read the whole world and decide again.
     pub needs_whole: bool,
+    /// Others may have announced themselves whom Juju has not yet shown: read them before writing,
+    /// so that one write serves all.
+    pub look_around: bool,
 }
 
 /// The changes of one relation's own bags.
@@ -43,10 +46,21 @@ pub struct Writes {
     pub unit: Changes,
 }
 
+impl Writes {
+    fn is_memory_only(&self) -> bool {
+        self.unit.is_empty() && self.app.keys().all(|key| key == HOSTS)
+    }
+}
+
 impl Plan {
     /// Whether no bag changes.
     pub fn is_silent(&self) -> bool {
         self.writes.is_empty()
+    }
+
+    /// Whether there is nothing to do at all: what is shown is right.
+    pub fn is_idle(&self) -> bool {
+        self.is_silent() && self.overview == self.overview_before
     }
 }
 
@@ -119,7 +133,12 @@ pub fn reconcile(facts: &Snapshot) -> Plan {
             plan.writes.insert(*id, writes);
         }
     }
+    // Memory alone is not worth waking every consumer: it is written together with news.
+    if plan.writes.values().all(Writes::is_memory_only) {
+        plan.writes.clear();
+    }
 
+    plan.look_around = facts.scope == Scope::Part && may_have_company(&mirror);
     plan.needs_whole =
         facts.scope == Scope::Part && sees_too_little(facts, &mirror, bootstrap, &plan);
     plan.notes.extend(news(&plan.writes, &mirror));
@@ -134,6 +153,16 @@ pub fn reconcile(facts: &Snapshot) -> Plan {
             .map(|problem| Note::warning(problem.to_string())),
     );
     plan
+}
+
+/// Hosts seldom come alone. One that announces itself may be the first of many, and while nobody
+/// has, whoever is about to will be heard earlier by asking than by waiting for Juju.
+fn may_have_company(mirror: &Mirror<'_>) -> bool {
+    let mut sources = mirror
+        .iter()
+        .map(|(_, mirrored)| mirrored.source)
+        .peekable();
+    sources.peek().is_none() || sources.any(|source| matches!(source, Source::Announced(_)))
 }
 
 /// A part of the world is not enough to choose the bootstrap application, nor to take a departed

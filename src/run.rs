@@ -147,12 +147,16 @@ impl Run<'_> {
     /// What one unit brings. Most hooks bring nothing, and these end after two questions.
     fn unit_changed(&mut self, relation: RelationId, unit: &UnitName) -> Result<(), ToolError> {
         let mut facts = observe::event(self.tools, relation, unit)?;
-        let plan = reconcile(&facts);
+        let mut plan = reconcile(&facts);
         if plan.needs_whole {
             debug!("no application may bootstrap yet: looking at everything");
             return self.reconcile_whole(Leaving::default());
         }
-        if plan.is_silent() {
+        if plan.look_around {
+            observe::newcomers(self.tools, &mut facts, relation)?;
+            plan = reconcile(&facts);
+        }
+        if plan.is_idle() {
             return Ok(());
         }
         observe::own_bags(self.tools, &mut facts)?;

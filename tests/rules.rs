@@ -366,6 +366,49 @@ fn a_name_that_two_units_announce_is_shown() {
 }
 
 #[test]
+fn memory_alone_wakes_nobody() {
+    // As an application bag that another author wrote: no memory of hosts, and nothing new.
+    let world = world()
+        .relation(1, "a")
+        .own_app([("bootstrap-app", "a"), ("mirror-h0", "t")])
+        .own_unit([("bootstrap-app", "a"), ("mirror", "up"), ("mirror-h0", "t")])
+        .unit("a/0", [("hostname", "h0")]);
+    assert!(reconcile(&world.0).is_idle());
+    let news = world.unit("a/1", [("hostname", "h1")]);
+    assert_eq!(own_bags(&news, 1).0["hosts"], r#"{"h0":"a/0","h1":"a/1"}"#);
+}
+
+#[test]
+fn one_asks_for_company_when_a_host_announces_itself_or_none_has() {
+    let known = [("bootstrap-app", "a"), ("mirror-h0", "t")];
+    for (case, own_app, hostname, look_around) in [
+        ("the first word", vec![], None, true),
+        ("a new host", known.to_vec(), Some("h1"), true),
+        ("a known host", known.to_vec(), Some("h0"), false),
+        ("a silent unit", known.to_vec(), None, false),
+    ] {
+        let mut world = world().relation(1, "a").unit("a/1", []);
+        let relation = world
+            .0
+            .relations
+            .get_mut(&RelationId(1))
+            .expect("just made");
+        relation.own_app = own_app
+            .iter()
+            .map(|(key, value)| ((*key).into(), (*value).into()))
+            .collect();
+        if let Some(hostname) = hostname {
+            world = world.unit("a/1", [("hostname", hostname)]);
+        }
+        assert_eq!(
+            reconcile(&world.part().0).look_around,
+            look_around,
+            "{case}"
+        );
+    }
+}
+
+#[test]
 fn bags_are_kept_below_their_capacity() {
     let big = "x".repeat(CAPACITY / 3);
     let world = world()
