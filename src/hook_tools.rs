@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, Write};
+use std::panic::resume_unwind;
 use std::process::{Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use serde::Deserialize;
@@ -19,12 +21,20 @@ use crate::snapshot::{RelationId, UnitName};
 use crate::status::Status;
 
 /// Something that can run a hook tool: Juju's own, or a model in the same process.
-pub trait Agent: Sync {
+pub trait Agent {
     /// Runs `tool` with `arguments`, `stdin` piped into it, and waits for its end.
     ///
     /// # Errors
     /// When it cannot be started or waited for.
     fn call(&self, tool: &str, arguments: &[String], stdin: Option<&[u8]>) -> io::Result<Output>;
+
+    /// Runs `tool` once for each of `calls` and answers in their order.
+    fn call_each(&self, tool: &str, calls: &[Vec<String>]) -> Vec<io::Result<Output>> {
+        calls
+            .iter()
+            .map(|arguments| self.call(tool, arguments, None))
+            .collect()
+    }
 }
 
 /// Juju's hook tools, found through `PATH`.
@@ -54,6 +64,37 @@ impl Agent for Processes {
             scope.spawn(move || drop(pipe.write_all(document)));
             child.wait_with_output()
         })
+    }
+
+    /// The agent answers one tool at a time, but the processes start and end beside each other,
+    /// and they are most of the cost.
+    fn call_each(&self, tool: &str, calls: &[Vec<String>]) -> Vec<io::Result<Output>> {
+        /// Enough to keep the agent busy; more would only wait in its queue.
+        const AT_ONCE: usize = 4;
+
+        let next = AtomicUsize::new(0);
+        let call_some = || {
+            let mut answers = Vec::new();
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(arguments) = calls.get(at) else {
+                    return answers;
+                };
+                answers.push((at, self.call(tool, arguments, None)));
+            }
+        };
+        let mut answers = thread::scope(|scope| {
+            let others: Vec<_> = (1..AT_ONCE.min(calls.len()))
+                .map(|_| scope.spawn(call_some))
+                .collect();
+            let mut answers = call_some();
+            for other in others {
+                answers.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            }
+            answers
+        });
+        answers.sort_unstable_by_key(|(at, _)| *at);
+        answers.into_iter().map(|(_, answer)| answer).collect()
     }
 }
 
@@ -112,6 +153,23 @@ impl ToolError {
 /// A tool and its arguments, as a person would type them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandLine(Vec<String>);
+
+impl CommandLine {
+    fn new(tool: &str, mut arguments: Vec<String>) -> Self {
+        arguments.insert(0, tool.to_owned());
+        CommandLine(arguments)
+    }
+
+    fn borrowed(tool: &str, arguments: &[&str]) -> Self {
+        CommandLine::new(
+            tool,
+            arguments
+                .iter()
+                .map(|argument| (*argument).to_owned())
+                .collect(),
+        )
+    }
+}
 
 impl fmt::Display for CommandLine {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -252,6 +310,34 @@ impl<'a> HookTools<'a> {
         }
     }
 
+    /// The bags of many units, in their order. `None` where Juju has none: the unit has not entered
+    /// the relation, or (Juju 4) has left it without ever writing.
+    pub fn relation_get_each(
+        &self,
+        units: &[(RelationId, UnitName)],
+    ) -> Vec<Result<Option<Databag>, ToolError>> {
+        let calls: Vec<Vec<String>> = units
+            .iter()
+            .map(|(relation, unit)| {
+                let relation = id(*relation);
+                ["--format=json", "-r", &relation, "-", unit.as_str()]
+                    .map(str::to_owned)
+                    .into()
+            })
+            .collect();
+        let outputs = self.agent.call_each("relation-get", &calls);
+        let answers = calls.into_iter().zip(outputs).map(|(arguments, output)| {
+            let command = CommandLine::new("relation-get", arguments);
+            match checked(command.clone(), output)
+                .and_then(|printed| parse(command, "databag", &printed))
+            {
+                Err(error) if error.is_unit_absent() => Ok(None),
+                bag => bag.map(Some),
+            }
+        });
+        answers.collect()
+    }
+
     /// One value of our own unit's bag.
     pub fn relation_get_own(
         &self,
@@ -332,12 +418,7 @@ impl<'a> HookTools<'a> {
         arguments: &[&str],
     ) -> Result<T, ToolError> {
         let printed = self.run(tool, arguments, None)?;
-        serde_json::from_slice(&printed).map_err(|error| ToolError::Unreadable {
-            command: command_line(tool, arguments),
-            expected,
-            line: error.line(),
-            column: error.column(),
-        })
+        parse(CommandLine::borrowed(tool, arguments), expected, &printed)
     }
 
     fn run(
@@ -350,23 +431,35 @@ impl<'a> HookTools<'a> {
             .iter()
             .map(|argument| (*argument).to_owned())
             .collect();
-        let output = self
-            .agent
-            .call(tool, &owned, stdin)
-            .map_err(|source| ToolError::Start {
-                command: command_line(tool, arguments),
-                source,
-            })?;
-        if output.status.success() {
-            return Ok(output.stdout);
-        }
-        let message = String::from_utf8_lossy(&output.stderr);
-        Err(ToolError::Failed {
-            command: command_line(tool, arguments),
-            status: output.status,
-            message: message.trim().to_owned(),
-        })
+        let output = self.agent.call(tool, &owned, stdin);
+        checked(CommandLine::new(tool, owned), output)
     }
+}
+
+/// What the tool printed, if it did its work.
+fn checked(command: CommandLine, output: io::Result<Output>) -> Result<Vec<u8>, ToolError> {
+    match output {
+        Err(source) => Err(ToolError::Start { command, source }),
+        Ok(output) if output.status.success() => Ok(output.stdout),
+        Ok(Output { status, stderr, .. }) => Err(ToolError::Failed {
+            command,
+            status,
+            message: String::from_utf8_lossy(&stderr).trim().to_owned(),
+        }),
+    }
+}
+
+fn parse<T: DeserializeOwned>(
+    command: CommandLine,
+    expected: &'static str,
+    printed: &[u8],
+) -> Result<T, ToolError> {
+    serde_json::from_slice(printed).map_err(|error| ToolError::Unreadable {
+        command,
+        expected,
+        line: error.line(),
+        column: error.column(),
+    })
 }
 
 /// Text before the colon would be ignored by Juju, but people read commands, too.
@@ -374,18 +467,9 @@ fn id(relation: RelationId) -> String {
     format!("{ENDPOINT}:{relation}")
 }
 
-fn command_line(tool: &str, arguments: &[&str]) -> CommandLine {
-    CommandLine(
-        std::iter::once(tool)
-            .chain(arguments.iter().copied())
-            .map(str::to_owned)
-            .collect(),
-    )
-}
-
 fn unreadable(tool: &str, arguments: &[&str], expected: &'static str) -> ToolError {
     ToolError::Unreadable {
-        command: command_line(tool, arguments),
+        command: CommandLine::borrowed(tool, arguments),
         expected,
         line: 0,
         column: 0,

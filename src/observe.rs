@@ -2,9 +2,6 @@
 //! question is a process and a call that the agent answers one at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use crate::databag::Databag;
 use crate::hook_tools::{Bag, GoalState, HookTools, ToolError};
@@ -29,16 +26,15 @@ fn unless_gone<T>(answer: Result<T, ToolError>) -> Result<Option<T>, ToolError> 
     }
 }
 
-/// A unit's bag, `None` where Juju has none: the unit has not entered the relation, or (Juju 4) has
-/// left it without ever writing.
+/// A unit's bag, empty where Juju has none.
 fn unit_bag(
     tools: &HookTools<'_>,
     relation: RelationId,
     unit: &UnitName,
-) -> Result<Option<Databag>, ToolError> {
+) -> Result<Databag, ToolError> {
     match tools.relation_get(relation, Bag::Unit(unit)) {
-        Err(error) if error.is_unit_absent() => Ok(None),
-        bag => bag.map(Some),
+        Err(error) if error.is_unit_absent() => Ok(Databag::new()),
+        bag => bag,
     }
 }
 
@@ -63,7 +59,7 @@ pub fn event(
     };
     let observed = Relation {
         remote_app: Some(unit.app().to_owned()),
-        units: BTreeMap::from([(unit.clone(), bag.unwrap_or_default())]),
+        units: BTreeMap::from([(unit.clone(), bag)]),
         own_app,
         ..Relation::default()
     };
@@ -112,11 +108,11 @@ pub fn newcomers(
     /// Units without a bag among them that end the search.
     const ABSENT: usize = 3;
 
-    let Some(observed) = facts.relations.get(&relation) else {
+    let hosts = Hosts::remembered(facts);
+    let Some(observed) = facts.relations.get_mut(&relation) else {
         return Ok(());
     };
     let app = observed.remote_app.clone().unwrap_or_default();
-    let hosts = Hosts::remembered(facts);
     let announced: BTreeSet<&UnitName> = hosts.iter().flat_map(|(_, units)| units).collect();
     let goal = tools.goal_state()?;
     let silent: Vec<(RelationId, UnitName)> = goal
@@ -127,16 +123,13 @@ pub fn newcomers(
         .map(|unit| (relation, unit))
         .collect();
     for chunk in silent.chunks(CHUNK) {
-        let answers = read_units(tools, chunk)?;
-        let absent = answers
-            .iter()
-            .filter(|answer| !matches!(answer, Some(Some(_))))
-            .count();
-        for ((id, unit), answer) in chunk.iter().zip(answers) {
-            if let (Some(observed), Some(Some(bag))) = (facts.relations.get_mut(id), answer) {
+        let known = observed.units.len();
+        for ((_, unit), bag) in chunk.iter().zip(tools.relation_get_each(chunk)) {
+            if let Some(bag) = unless_gone(bag)?.flatten() {
                 observed.units.insert(unit.clone(), bag);
             }
         }
+        let absent = chunk.len() - (observed.units.len() - known);
         if absent >= ABSENT {
             break;
         }
@@ -202,15 +195,14 @@ pub fn whole(tools: &HookTools<'_>, leaving: Leaving) -> Result<Snapshot, ToolEr
         facts.relations.insert(id, relation);
     }
 
-    let answers = read_units(tools, &reads)?;
-    for ((id, unit), answer) in reads.into_iter().zip(answers) {
-        match answer {
-            Some(bag) => {
-                if let (Some(bag), Some(relation)) = (bag, facts.relations.get_mut(&id)) {
-                    relation.units.insert(unit, bag);
-                }
-            }
-            None => drop(facts.relations.remove(&id)),
+    let bags = tools.relation_get_each(&reads);
+    for ((id, unit), bag) in reads.into_iter().zip(bags) {
+        let Some(bag) = unless_gone(bag)? else {
+            facts.relations.remove(&id);
+            continue;
+        };
+        if let (Some(bag), Some(relation)) = (bag, facts.relations.get_mut(&id)) {
+            relation.units.insert(unit, bag);
         }
     }
     facts.departed = leaving.unit.map(|(_, departed)| departed);
@@ -232,51 +224,6 @@ fn own_side(
         ..Relation::default()
     };
     Ok((relation, members))
-}
-
-/// Reads the bags of many units. The agent answers one tool at a time, but the processes start and
-/// end beside each other, and they are most of the cost. Each answer is `None` where the relation
-/// has vanished, `Some(None)` where the unit has no bag.
-fn read_units(
-    tools: &HookTools<'_>,
-    reads: &[(RelationId, UnitName)],
-) -> Result<Vec<Option<Option<Databag>>>, ToolError> {
-    /// Enough to keep the agent busy; more would only wait in its queue.
-    const READERS: usize = 4;
-
-    let read_one = |(id, unit): &(RelationId, UnitName)| unless_gone(unit_bag(tools, *id, unit));
-    if reads.len() < READERS {
-        return reads.iter().map(read_one).collect();
-    }
-
-    let next = AtomicUsize::new(0);
-    let read_some = || {
-        let mut answers = Vec::new();
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(read) = reads.get(at) else {
-                return Ok(answers);
-            };
-            match read_one(read) {
-                Ok(answer) => answers.push((at, answer)),
-                Err(error) => {
-                    // The hook fails anyway: let nobody start another.
-                    next.store(reads.len(), Ordering::Relaxed);
-                    return Err(error);
-                }
-            }
-        }
-    };
-    let answers = thread::scope(|scope| {
-        let readers: Vec<_> = (0..READERS).map(|_| scope.spawn(read_some)).collect();
-        readers
-            .into_iter()
-            .map(|reader| reader.join().unwrap_or_else(|panic| resume_unwind(panic)))
-            .collect::<Result<Vec<_>, ToolError>>()
-    })?;
-    let mut answers: Vec<_> = answers.into_iter().flatten().collect();
-    answers.sort_unstable_by_key(|(at, _)| *at);
-    Ok(answers.into_iter().map(|(_, answer)| answer).collect())
 }
 
 /// The options that matter to a decision.
@@ -334,7 +281,7 @@ fn sibling_bags(
 ) -> Result<Vec<Databag>, ToolError> {
     let mut bags = Vec::new();
     for sibling in siblings {
-        bags.extend(unless_gone(unit_bag(tools, relation, sibling))?.flatten());
+        bags.extend(unless_gone(unit_bag(tools, relation, sibling))?);
     }
     Ok(bags)
 }
