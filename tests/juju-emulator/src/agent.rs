@@ -547,6 +547,15 @@ impl Agent {
         }
     }
 
+    /// A relation is gone, by force: nothing about it is run any more.
+    pub fn forget(&mut self, id: RelationId) {
+        self.relations.remove(&id);
+        let queued = self.queued.as_ref().and_then(Hook::relation);
+        if queued.is_some_and(|(of, _)| of == id) {
+            self.queued = None;
+        }
+    }
+
     /// Starts to take part in relations.
     pub fn entered(&mut self, relations: &[(RelationId, String)]) {
         for (id, endpoint) in relations {

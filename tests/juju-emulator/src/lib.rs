@@ -29,8 +29,12 @@ mod machines;
 pub mod process;
 pub mod wire;
 
+pub mod deployment;
+mod players;
+
 pub mod recorded;
 
+pub use deployment::{Deployment, Setup};
 pub use charm::{CallTool, Charm, InProcess, Metadata};
 pub use faults::{Effect, Fault, Injection};
 pub use model::{JujuGeneration, Model};

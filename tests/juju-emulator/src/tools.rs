@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::agent::Agent;
 use crate::context::Context;
-use crate::model::Model;
+use crate::model::{Content, Model};
 use grammar::{Arguments, FORMAT, Flag, GOAL_STATE_FORMAT, OUTPUT, RELATION, Takes};
 
 /// Every hook tool there is.
@@ -108,17 +108,34 @@ impl Stop {
     }
 }
 
+/// What a tool can print.
+#[derive(Debug)]
+enum Printable {
+    Value(Value),
+    /// A databag, not copied: they are big, and printed often.
+    Bag(Content),
+}
+
 /// What a tool prints.
 #[derive(Debug, Default)]
 struct Reply {
-    value: Option<Value>,
+    value: Option<Printable>,
     notice: Option<&'static str>,
 }
 
 impl From<Value> for Reply {
     fn from(value: Value) -> Self {
         Self {
-            value: Some(value),
+            value: Some(Printable::Value(value)),
+            notice: None,
+        }
+    }
+}
+
+impl From<Content> for Reply {
+    fn from(content: Content) -> Self {
+        Self {
+            value: Some(Printable::Bag(content)),
             notice: None,
         }
     }

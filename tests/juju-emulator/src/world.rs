@@ -646,7 +646,7 @@ impl World {
             }
             Operation::ForgetRelations(relations) => {
                 for id in relations {
-                    agent.relations.remove(&id);
+                    agent.forget(id);
                 }
             }
             Operation::Upgrade => self.upgrade(unit),
@@ -712,6 +712,7 @@ impl World {
             detail: self.detail,
             calls: Vec::new(),
             killed: None,
+            is_process: false,
             held: None,
         };
         let finished = match self.installed.get_mut(unit) {
@@ -1105,6 +1106,8 @@ struct Session<'a> {
     calls: Vec<ToolCall>,
     /// Set once a fault has killed the charm: from then on nothing it says counts.
     killed: Option<Ending>,
+    /// The charm is a process: signals really reach it, and how it ends is its own affair.
+    is_process: bool,
     /// What will strike once a tool has its standard input.
     held: Option<(String, Vec<Effect>)>,
 }
@@ -1188,6 +1191,7 @@ impl Session<'_> {
             .current_dir(&places.charm)
             .env_clear()
             .envs(&self.context.environment);
+        self.is_process = true;
         let missing = self
             .faults
             .take(&self.agent.unit, self.name, |fault| match fault {
@@ -1211,15 +1215,7 @@ impl Session<'_> {
             },
         );
         drop(hidden);
-        match result {
-            Ok(mut finished) => {
-                if let Some(killed) = self.killed.take() {
-                    finished.ending = killed;
-                }
-                finished
-            }
-            Err(error) => failed(format!("cannot serve hook tools: {error}")),
-        }
+        result.unwrap_or_else(|error| failed(format!("cannot serve hook tools: {error}")))
     }
 
     fn serve(&mut self, request: &wire::Request) -> Served {
@@ -1268,7 +1264,10 @@ impl Session<'_> {
                     } else {
                         Ending::terminated()
                     };
-                    self.killed = Some(ending.clone());
+                    // A process may outlive SIGTERM, and call more tools.
+                    if !(self.is_process && *effect == Effect::Terminate) {
+                        self.killed = Some(ending.clone());
+                    }
                     self.record(request, -1);
                     return Reply::Kill(ending);
                 }

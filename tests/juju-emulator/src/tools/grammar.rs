@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serde_json::Value;
 
-use super::Stop;
+use super::{Printable, Stop};
 
 /// What a flag takes.
 #[derive(Clone, Copy)]
@@ -214,11 +215,13 @@ pub(super) fn go_quoted(text: &str) -> String {
 }
 
 /// A value as a tool prints it.
-pub(super) fn printed(value: &Value, format: &str) -> Vec<u8> {
-    let text = match format {
-        "json" => json(value),
-        "yaml" => yaml(value),
-        _ => smart(value),
+pub(super) fn printed(printable: &Printable, format: &str) -> Vec<u8> {
+    let text = match (printable, format) {
+        (Printable::Value(value), "json") => json(value),
+        (Printable::Value(value), "yaml") => yaml(value),
+        (Printable::Value(value), _) => smart(value),
+        (Printable::Bag(content), "json") => json(&**content),
+        (Printable::Bag(content), _) => yaml(&**content),
     };
     if text.is_empty() {
         return Vec::new();
@@ -229,9 +232,12 @@ pub(super) fn printed(value: &Value, format: &str) -> Vec<u8> {
 }
 
 /// JSON as Go writes it: `<`, `>`, `&` and the two line separators escaped.
-fn json(value: &Value) -> String {
-    let plain = value.to_string();
-    if !plain.contains(['<', '>', '&', '\u{2028}', '\u{2029}']) {
+fn json(value: &impl Serialize) -> String {
+    // Neither a `Value` nor a databag has anything that JSON could not say.
+    let plain = serde_json::to_string(value).unwrap_or_default();
+    // 0xe2 begins the two separators, among others.
+    let suspect = |byte| matches!(byte, b'<' | b'>' | b'&' | 0xe2);
+    if !plain.bytes().any(suspect) {
         return plain;
     }
     let mut escaped = String::with_capacity(plain.len() + 64);
@@ -248,8 +254,8 @@ fn json(value: &Value) -> String {
     escaped
 }
 
-fn yaml(value: &Value) -> String {
-    // A `Value` has nothing that YAML could not say.
+fn yaml(value: &impl Serialize) -> String {
+    // Nor that YAML could not say.
     let text = serde_yaml::to_string(value).unwrap_or_default();
     text.trim_end_matches('\n').to_owned()
 }

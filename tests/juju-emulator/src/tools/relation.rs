@@ -145,14 +145,13 @@ pub(super) fn get(call: &mut Call<'_>, mut arguments: Arguments) -> Result<Reply
     } else {
         unit_content(call, id, &target)?
     };
-    let value = match key {
-        Some(key) => content.get(&key).map_or(Value::Null, |v| v.as_str().into()),
-        None => content
-            .iter()
-            .map(|(key, value)| (key.clone(), Value::from(value.as_str())))
-            .collect(),
-    };
-    Ok(value.into())
+    Ok(match key {
+        Some(key) => {
+            let value = content.get(&key).map(String::as_str);
+            value.map_or(Value::Null, Value::from).into()
+        }
+        None => content.into(),
+    })
 }
 
 fn not_a_unit(target: &str) -> String {

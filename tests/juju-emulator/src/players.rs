@@ -1,0 +1,159 @@
+//! The charms of a deployment as Rust values, for models of many units.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::ControlFlow;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Output};
+use std::rc::Rc;
+
+use fastrand::Rng;
+use microcluster_token_distributor as distributor;
+use microovn::command_line;
+use microovn::consumer::{self, Census, CommandOutput, Host, ListError, Release, State};
+use microovn::microcluster::Cloud;
+
+use crate::charm::{CallTool, InProcess};
+
+/// The clock that all players share, in seconds since the model began.
+#[derive(Clone, Default)]
+pub struct Clock {
+    now: Rc<Cell<u64>>,
+    waited: Rc<Cell<u64>>,
+}
+
+impl Clock {
+    /// Seconds since the model began.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.now.get()
+    }
+
+    /// Sets the time.
+    pub fn set(&self, now: u64) {
+        self.now.set(now);
+    }
+
+    /// Seconds that the last hook spent waiting for its cluster, beyond the time it began at.
+    #[must_use]
+    pub fn take_waited(&self) -> u64 {
+        self.waited.take()
+    }
+}
+
+/// The distributor, run as a library.
+pub(crate) struct Distributor {
+    pub(crate) clock: Clock,
+}
+
+impl InProcess for Distributor {
+    fn dispatch(
+        &mut self,
+        environment: &BTreeMap<String, String>,
+        tools: &mut CallTool<'_>,
+    ) -> i32 {
+        /// Some time in 2026: the charm is told seconds since 1970.
+        const EPOCH: u64 = 1_780_000_000;
+
+        let agent = InHook(RefCell::new(tools));
+        let variable = |name: &str| environment.get(name).cloned();
+        match distributor::dispatch(variable, &agent, EPOCH + self.clock.now()) {
+            Ok(()) => 0,
+            Err(_) => 1,
+        }
+    }
+}
+
+struct InHook<'a, 'b>(RefCell<&'a mut CallTool<'b>>);
+
+impl distributor::hook_tools::Agent for InHook<'_, '_> {
+    fn call(&self, tool: &str, arguments: &[String], stdin: Option<&[u8]>) -> io::Result<Output> {
+        let output = (self.0.borrow_mut())(tool, arguments, stdin);
+        Ok(Output {
+            status: ExitStatus::from_raw(output.code << 8),
+            stdout: output.stdout,
+            stderr: output.stderr,
+        })
+    }
+}
+
+/// A consumer unit on its machine.
+pub(crate) struct Consumer {
+    pub(crate) release: Release,
+    pub(crate) state: State,
+    pub(crate) hostname: String,
+    pub(crate) cloud: Rc<RefCell<Cloud>>,
+    pub(crate) clock: Clock,
+    pub(crate) rng: Rng,
+}
+
+impl InProcess for Consumer {
+    fn dispatch(
+        &mut self,
+        environment: &BTreeMap<String, String>,
+        tools: &mut CallTool<'_>,
+    ) -> i32 {
+        let mut machine = Machine {
+            hostname: &self.hostname,
+            cloud: &self.cloud,
+            clock: &self.clock,
+            now: self.clock.now(),
+            polls: 0,
+            tools,
+        };
+        let rng = &mut self.rng;
+        let mut tie = |candidates| rng.usize(..candidates);
+        consumer::dispatch(self.release, environment, &mut self.state, &mut machine, &mut tie)
+    }
+}
+
+struct Machine<'a, 'b> {
+    hostname: &'a str,
+    cloud: &'a RefCell<Cloud>,
+    clock: &'a Clock,
+    /// This hook's own time: it runs ahead of the model's while the hook waits.
+    now: u64,
+    polls: u32,
+    tools: &'a mut CallTool<'b>,
+}
+
+impl Host for Machine<'_, '_> {
+    fn hook_tool(&mut self, tool: &str, args: &[String], stdin: Option<&[u8]>) -> CommandOutput {
+        let output = (self.tools)(tool, args, stdin);
+        CommandOutput {
+            status: output.code,
+            stdout: output.stdout,
+            stderr: output.stderr,
+        }
+    }
+
+    fn microovn(&mut self, args: &[&str]) -> CommandOutput {
+        command_line::microovn(&mut self.cloud.borrow_mut(), self.hostname, args, self.now)
+    }
+
+    fn hostname(&self) -> String {
+        self.hostname.to_owned()
+    }
+
+    /// A heartbeat ends the waiting, unless a member that has not come up is dead.
+    fn wait_for_pending(&mut self) -> ControlFlow<()> {
+        /// Longer than any orderly wait; then the hook counts as hanging.
+        const PATIENCE: u32 = 30;
+
+        self.polls += 1;
+        if self.polls > PATIENCE {
+            return ControlFlow::Break(());
+        }
+        let beat = self.cloud.borrow().next_heartbeat(self.hostname);
+        self.now = beat.unwrap_or(self.now + 1).max(self.now + 1);
+        self.clock.waited.set(self.now - self.clock.now());
+        ControlFlow::Continue(())
+    }
+
+    fn census(&mut self) -> Result<Census, ListError> {
+        let mut cloud = self.cloud.borrow_mut();
+        let census = cloud.census(self.hostname, self.now);
+        census.map_err(|_| ListError::Refused(1))
+    }
+}
