@@ -1,0 +1,58 @@
+# `make ci` is what a change has to pass. Every target works on a fresh clone; what it needs beyond
+# Rust and Python 3.10 it puts into target/.
+
+# Never download an interpreter; that of the system is good enough.
+export UV_PYTHON_DOWNLOADS := never
+export UV_PROJECT_ENVIRONMENT := target/venv
+UV := target/uv/bin/uv
+PYTHON ?= python3
+BIN := target/venv/bin
+YAML := .github .yamllint.yaml charmcraft.yaml metadata.yaml config.yaml actions.yaml
+
+.PHONY: help format lint unit integration pack ci
+help:
+	@echo 'make format       format Rust, Python and Terraform files'
+	@echo 'make lint         check formatting and style of everything, without changing it'
+	@echo 'make unit         all tests that need no Juju controller'
+	@echo 'make pack         pack the charm for this machine, and analyse it (needs root)'
+	@echo 'make integration  tests on a real controller, with the packed charm'
+	@echo 'make ci           what CI runs'
+
+format: target/lint.stamp
+	cargo fmt --all
+	$(BIN)/ruff check --quiet --fix tests/integration
+	$(BIN)/ruff format --quiet tests/integration
+	@if command -v terraform > /dev/null; then terraform fmt -recursive terraform; fi
+
+lint: target/lint.stamp
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- --deny warnings
+	$(BIN)/ruff check tests/integration
+	$(BIN)/ruff format --check tests/integration
+	$(BIN)/mypy
+	$(BIN)/yamllint --strict $(wildcard $(YAML))
+	$(BIN)/zizmor --offline --quiet --no-progress .github
+	$(BIN)/shellcheck --severity=warning scripts/* .ci/run
+	@if command -v terraform > /dev/null; then terraform fmt -check -diff -recursive terraform; \
+	else echo 'terraform is not installed: terraform/ is not checked'; fi
+
+unit:
+	cargo test --locked --workspace
+
+# CHARM_PATH, or the only *.charm in this folder. ARGS go to pytest: make integration ARGS='-k lost'
+integration: target/integration.stamp
+	$(BIN)/pytest $(ARGS)
+
+pack:
+	scripts/pack
+
+ci:
+	.ci/run
+
+target/lint.stamp target/integration.stamp: target/%.stamp: pyproject.toml uv.lock | $(UV)
+	$(UV) sync --quiet --locked --inexact --group $* --python target/uv/bin/python
+	@touch $@
+
+$(UV):
+	$(PYTHON) -m venv target/uv
+	target/uv/bin/pip install --quiet --disable-pip-version-check uv
