@@ -9,27 +9,27 @@ use microcluster_token_distributor::snapshot::{
 };
 
 /// A databag from pairs.
-pub fn bag<const N: usize>(pairs: [(&str, &str); N]) -> Databag {
+pub(crate) fn bag<const N: usize>(pairs: [(&str, &str); N]) -> Databag {
     pairs
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into()
 }
 
-pub fn unit(name: &str) -> UnitName {
+pub(crate) fn unit(name: &str) -> UnitName {
     name.parse().expect("a unit name")
 }
 
 /// Starts a snapshot without relations.
-pub fn world() -> World {
+pub(crate) fn world() -> World {
     World::default()
 }
 
 #[derive(Clone, Default)]
-pub struct World(pub Snapshot);
+pub(crate) struct World(pub(crate) Snapshot);
 
 impl World {
     /// Adds a relation whose own bags are empty.
-    pub fn relation(mut self, id: u64, app: &str) -> Self {
+    pub(crate) fn relation(mut self, id: u64, app: &str) -> Self {
         let relation = Relation {
             remote_app: Some(app.to_owned()),
             own_unit: Some(Databag::new()),
@@ -40,33 +40,33 @@ impl World {
     }
 
     /// Adds a unit to the latest relation.
-    pub fn unit<const N: usize>(mut self, name: &str, pairs: [(&str, &str); N]) -> Self {
+    pub(crate) fn unit<const N: usize>(mut self, name: &str, pairs: [(&str, &str); N]) -> Self {
         self.latest().units.insert(unit(name), bag(pairs));
         self
     }
 
     /// What goal-state says of the latest relation.
-    pub fn expects<const N: usize>(mut self, units: [&str; N]) -> Self {
+    pub(crate) fn expects<const N: usize>(mut self, units: [&str; N]) -> Self {
         self.latest().expected = Some(units.map(unit).into());
         self
     }
 
-    pub fn own_app<const N: usize>(mut self, pairs: [(&str, &str); N]) -> Self {
+    pub(crate) fn own_app<const N: usize>(mut self, pairs: [(&str, &str); N]) -> Self {
         self.latest().own_app = bag(pairs);
         self
     }
 
-    pub fn own_unit<const N: usize>(mut self, pairs: [(&str, &str); N]) -> Self {
+    pub(crate) fn own_unit<const N: usize>(mut self, pairs: [(&str, &str); N]) -> Self {
         self.latest().own_unit = Some(bag(pairs));
         self
     }
 
-    pub fn configured(mut self, bootstrap_app: &str) -> Self {
+    pub(crate) fn configured(mut self, bootstrap_app: &str) -> Self {
         self.0.config.bootstrap_app = Some(bootstrap_app.to_owned());
         self
     }
 
-    pub fn departed<const N: usize>(mut self, name: &str, pairs: [(&str, &str); N]) -> Self {
+    pub(crate) fn departed<const N: usize>(mut self, name: &str, pairs: [(&str, &str); N]) -> Self {
         self.0.departed = Some(Departed {
             unit: unit(name),
             bag: bag(pairs),
@@ -75,7 +75,7 @@ impl World {
     }
 
     /// What one event shows: no unit bag of ours was read.
-    pub fn part(mut self) -> Self {
+    pub(crate) fn part(mut self) -> Self {
         self.0.scope = Scope::Part;
         for relation in self.0.relations.values_mut() {
             relation.own_unit = None;
@@ -90,7 +90,7 @@ impl World {
 }
 
 /// What Juju makes of the plan: the bags after the hook.
-pub fn after(facts: &Snapshot, plan: &Plan) -> Snapshot {
+pub(crate) fn after(facts: &Snapshot, plan: &Plan) -> Snapshot {
     let mut facts = facts.clone();
     facts.departed = None;
     for (id, Writes { app, unit }) in &plan.writes {

@@ -10,7 +10,8 @@ use crate::consumer::Release;
 /// The file in the charm directory that says which consumer the charm is, in one word.
 pub const RELEASE_FILE: &str = "release";
 
-const METADATA: &str = "\
+/// What the consumer charm declares: the text of its `metadata.yaml`.
+pub const METADATA: &str = "\
 name: microovn
 summary: Stand-in for the MicroOVN charm
 description: Forms a cluster through the token distributor, as MicroOVN does.
