@@ -1,0 +1,133 @@
+"""What the tests say again and again."""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import jubilant
+
+DISTRIBUTOR = "microcluster-token-distributor"
+MICROOVN = "microovn"
+# What upstream's own tests deploy beside the distributor.
+MICROOVN_CHANNEL = "latest/edge"
+
+# How long machines may take to come up and clusters to form, in seconds.
+PATIENCE = 20 * 60
+
+
+def deploy_distributor(juju: jubilant.Juju, charm: Path, units: int = 1) -> None:
+    juju.deploy(charm, app=DISTRIBUTOR, num_units=units)
+
+
+def deploy_microovn(juju: jubilant.Juju, app: str = MICROOVN, units: int = 3) -> None:
+    juju.deploy(MICROOVN, app=app, channel=MICROOVN_CHANNEL, num_units=units)
+
+
+def relate(juju: jubilant.Juju, app: str = MICROOVN) -> None:
+    juju.integrate(f"{app}:cluster", f"{DISTRIBUTOR}:microcluster-cluster")
+
+
+def shows(status: jubilant.Status, workload: str, message: str) -> bool:
+    """Whether the distributor's leader shows this status."""
+    for unit in status.get_units(DISTRIBUTOR).values():
+        if unit.leader:
+            shown = unit.workload_status
+            return (shown.current, shown.message) == (workload, message)
+    return False
+
+
+def wait_for(
+    juju: jubilant.Juju,
+    workload: str,
+    message: str,
+    *others: Callable[[jubilant.Status], bool],
+) -> jubilant.Status:
+    """Waits for a status of the distributor's leader, and for more conditions."""
+    return juju.wait(
+        lambda status: (
+            shows(status, workload, message) and all(condition(status) for condition in others)
+        )
+    )
+
+
+def wait_for_hosts(juju: jubilant.Juju, hosts: int, apps: Iterable[str] = (MICROOVN,)) -> None:
+    """Waits until all hosts have a token and all units of `apps` are content."""
+    apps = tuple(apps)
+    juju.wait(
+        lambda status: (
+            shows(status, "active", "1 host" if hosts == 1 else f"{hosts} hosts")
+            and jubilant.all_active(status, *apps)
+            and jubilant.all_agents_idle(status)
+        )
+    )
+
+
+def leader(juju: jubilant.Juju, app: str = DISTRIBUTOR) -> str:
+    for name, unit in juju.status().get_units(app).items():
+        if unit.leader:
+            return name
+    raise AssertionError(f"{app} has no leader")
+
+
+def members(juju: jubilant.Juju, unit: str) -> set[str]:
+    """The cluster's members, as one of them sees it."""
+    listed = json.loads(juju.exec("microovn cluster list -f json", unit=unit).stdout)
+    return {member["name"] for member in listed}
+
+
+def hostname(juju: jubilant.Juju, unit: str) -> str:
+    return juju.exec("uname -n", unit=unit).stdout.strip()
+
+
+def one_cluster(juju: jubilant.Juju, *apps: str) -> set[str]:
+    """Checks that all units of `apps` are in one cluster, as each of them sees it."""
+    units = [unit for app in apps for unit in juju.status().get_units(app)]
+    hosts = {hostname(juju, unit) for unit in units}
+    for unit in units:
+        assert members(juju, unit) == hosts, f"the cluster as {unit} sees it"
+    return hosts
+
+
+def communicator(juju: jubilant.Juju, app: str = MICROOVN) -> str:
+    """The unit that mints: the first name among the voters that are online."""
+    units = juju.status().get_units(app)
+    listed = json.loads(juju.exec("microovn cluster list -f json", unit=next(iter(units))).stdout)
+    first = min(
+        member["name"]
+        for member in listed
+        if member["role"] == "voter" and member["status"] == "ONLINE"
+    )
+    for unit in units:
+        if hostname(juju, unit) == first:
+            return unit
+    raise AssertionError(f"no unit of {app} is {first}")
+
+
+def application_data(juju: jubilant.Juju, unit: str) -> dict[str, str]:
+    """The distributor's application databag, as a consumer's unit sees it."""
+    shown = json.loads(juju.cli("show-unit", unit, "--format", "json"))[unit]
+    for relation in shown["relation-info"]:
+        if relation["related-endpoint"] == "microcluster-cluster":
+            data: dict[str, str] = relation["application-data"]
+            return data
+    raise AssertionError(f"{unit} is not related")
+
+
+def mirror(juju: jubilant.Juju, app: str = MICROOVN) -> dict[str, str]:
+    """The mirror as consumers see it. Compared, never printed."""
+    unit = next(iter(juju.status().get_units(app)))
+    shown: dict[str, Any] = json.loads(juju.cli("show-unit", unit, "--format", "json"))[unit]
+    mirrored: dict[str, str] = {}
+    for relation in shown["relation-info"]:
+        for name, related in relation.get("related-units", {}).items():
+            data = related.get("data", {})
+            if name.startswith(f"{DISTRIBUTOR}/") and data.get("mirror") == "up":
+                mirrored |= {key: data[key] for key in data if key.startswith("mirror-")}
+    return mirrored
+
+
+def action(juju: jubilant.Juju, name: str, unit: str | None = None, **params: object) -> Any:
+    """The result of an action of the distributor, for scripts."""
+    task = juju.run(unit or f"{DISTRIBUTOR}/leader", name, params)
+    return json.loads(task.results["json"])
