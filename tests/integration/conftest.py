@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jubilant
 import pytest
+
 from helpers import PATIENCE
 
 REPOSITORY = Path(__file__).parents[2]

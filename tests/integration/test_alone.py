@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import jubilant
+
 from helpers import DISTRIBUTOR, deploy_distributor, leader, wait_for
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import jubilant
+
 from helpers import (
     MICROOVN,
     deploy_distributor,

@@ -3,9 +3,13 @@
 from pathlib import Path
 
 import jubilant
+from pytest_jubilant import JujuFactory
+
 from helpers import (
     DISTRIBUTOR,
     MICROOVN,
+    PATIENCE,
+    application_data,
     deploy_distributor,
     deploy_microovn,
     one_cluster,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import jubilant
 import pytest
+
 from helpers import (
     DISTRIBUTOR,
     MICROOVN,
