@@ -116,6 +116,16 @@ impl fmt::Debug for Change {
 /// All differences of one databag, by key.
 pub type Changes = BTreeMap<String, Change>;
 
+/// What Juju makes of `bag`.
+pub fn apply(bag: &mut Databag, changes: &Changes) {
+    for (key, change) in changes {
+        match change {
+            Change::Set(value) => bag.insert(key.clone(), value.clone()),
+            Change::Remove => bag.remove(key),
+        };
+    }
+}
+
 /// Text from outside as a person may see it: control characters escaped, never longer than a line.
 pub fn printable(text: &str) -> String {
     const LONGEST: usize = 80;

@@ -37,6 +37,8 @@ pub enum Hook {
     },
     /// Nothing happened for some minutes.
     UpdateStatus,
+    /// An operator runs this action.
+    Action(String),
     /// Nothing that concerns this charm, today or in a later Juju.
     Other,
 }
@@ -74,6 +76,9 @@ impl Hook {
             value: variable(name).unwrap_or_default(),
         };
 
+        if let Some(action) = path.strip_prefix("actions/") {
+            return Ok(Hook::Action(action.to_owned()));
+        }
         let Some(name) = path.strip_prefix("hooks/") else {
             return Ok(Hook::Other);
         };
@@ -170,7 +175,7 @@ mod tests {
                 "hooks/microcluster-cluster-relation-created",
                 Hook::RelationCreated,
             ),
-            ("actions/install", Hook::Other),
+            ("actions/install", Hook::Action("install".to_owned())),
         ] {
             assert_eq!(parse(&[("JUJU_DISPATCH_PATH", path)]), Ok(hook), "{path}");
         }

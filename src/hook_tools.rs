@@ -14,6 +14,7 @@ use std::thread;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use crate::databag::Databag;
 use crate::hook::{self, ENDPOINT};
@@ -383,7 +384,7 @@ impl<'a> HookTools<'a> {
     }
 
     /// All options that are set or have a default.
-    pub fn config_get(&self) -> Result<BTreeMap<String, serde_json::Value>, ToolError> {
+    pub fn config_get(&self) -> Result<BTreeMap<String, Value>, ToolError> {
         self.json("configuration", "config-get", &["--format=json"])
     }
 
@@ -402,6 +403,34 @@ impl<'a> HookTools<'a> {
     pub fn application_version_set(&self, version: &str) -> Result<(), ToolError> {
         self.run("application-version-set", &["--", version], None)
             .map(drop)
+    }
+
+    /// The parameters of the running action, with their defaults.
+    pub fn action_get(&self) -> Result<Map<String, Value>, ToolError> {
+        self.json("parameters", "action-get", &["--format=json"])
+    }
+
+    /// Sets results of the running action. One of them may be a token, so an error shows no more
+    /// than their keys.
+    pub fn action_set(&self, results: &[(&str, String)]) -> Result<(), ToolError> {
+        let arguments: Vec<String> = results
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        let output = self.agent.call("action-set", &arguments, None);
+        let keys = results.iter().map(|(key, _)| format!("{key}=..")).collect();
+        checked(CommandLine::new("action-set", keys), output).map(drop)
+    }
+
+    /// Marks the running action as failed. The process must end well all the same, or Juju shows
+    /// its exit status in place of `message`.
+    pub fn action_fail(&self, message: &str) -> Result<(), ToolError> {
+        self.run("action-fail", &["--", message], None).map(drop)
+    }
+
+    /// Shows `text` at once to whoever waits for the running action.
+    pub fn action_log(&self, text: &str) -> Result<(), ToolError> {
+        self.run("action-log", &["--", text], None).map(drop)
     }
 
     /// Logs `text`, which may have several lines.

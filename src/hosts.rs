@@ -93,6 +93,11 @@ impl Hosts {
         dropped
     }
 
+    /// Drops all memory of a host.
+    pub fn forget(&mut self, name: &str) {
+        self.claims.remove(name);
+    }
+
     /// The text for the databag, or `None` where there is nothing to remember.
     pub fn to_text(&self) -> Option<String> {
         if self.claims.is_empty() {

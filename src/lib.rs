@@ -19,6 +19,7 @@ pub mod databag;
 pub mod snapshot;
 
 pub mod bootstrap;
+pub mod fingerprint;
 pub mod hosts;
 pub mod mirror;
 pub mod nudge;
@@ -27,6 +28,12 @@ pub mod standby;
 pub mod status;
 
 pub mod hook;
+
+pub mod actions;
+pub mod check;
+pub mod report;
+pub mod retire;
+pub mod table;
 
 pub mod apply;
 pub mod document;

@@ -10,6 +10,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::fingerprint::fnv1a;
+
 const FIRST_PAUSE: u64 = 5 * 60;
 const LONGEST_PAUSE: u64 = 6 * 60 * 60;
 
@@ -72,15 +74,9 @@ impl Nudge {
     }
 }
 
-/// FNV-1a over the names. Two sets that collide only cost a longer pause; what matters is that
-/// every build computes the same, which the standard library's hashes do not promise.
+/// Two sets that collide only cost a longer pause.
 fn fingerprint(waiting: &BTreeSet<&str>) -> u64 {
-    waiting
-        .iter()
-        .flat_map(|name| name.bytes().chain([0]))
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
+    fnv1a(waiting.iter().flat_map(|name| name.bytes().chain([0])))
 }
 
 #[cfg(test)]

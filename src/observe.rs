@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::databag::Databag;
 use crate::hook_tools::{Bag, GoalState, HookTools, ToolError};
 use crate::hosts::Hosts;
+use crate::report::View;
 use crate::snapshot::{Config, Departed, Relation, RelationId, Scope, Snapshot, UnitName};
 use crate::standby::StandbyRelation;
 
@@ -163,6 +164,43 @@ pub fn application_bags(tools: &HookTools<'_>) -> Result<Snapshot, ToolError> {
 /// # Errors
 /// When a hook tool fails for another reason than that a relation has vanished.
 pub fn whole(tools: &HookTools<'_>, leaving: Leaving) -> Result<Snapshot, ToolError> {
+    whole_as(tools, leaving, true)
+}
+
+/// Everything as any distributor unit can see it, with the unit bags of the others.
+///
+/// # Errors
+/// When a hook tool fails for another reason than that a relation has vanished.
+pub fn view(tools: &HookTools<'_>, is_leader: bool) -> Result<View, ToolError> {
+    let facts = whole_as(tools, Leaving::default(), is_leader)?;
+    let siblings = siblings(tools)?;
+    let mut bags: BTreeMap<RelationId, BTreeMap<UnitName, Databag>> = BTreeMap::new();
+    for id in facts.relations.keys() {
+        let reads: Vec<_> = siblings.iter().map(|unit| (*id, unit.clone())).collect();
+        for ((_, unit), bag) in reads.iter().zip(tools.relation_get_each(&reads)) {
+            if let Some(bag) = unless_gone(bag)?.flatten() {
+                bags.entry(*id).or_default().insert(unit.clone(), bag);
+            }
+        }
+    }
+    let view = View {
+        unit: tools.own_unit().clone(),
+        is_leader,
+        facts,
+        siblings: bags,
+    };
+    Ok(match is_leader {
+        true => view,
+        false => view.through_published_copies(),
+    })
+}
+
+/// `is_leader`: whether to read the application bags, which Juju shows only to the leader.
+fn whole_as(
+    tools: &HookTools<'_>,
+    leaving: Leaving,
+    is_leader: bool,
+) -> Result<Snapshot, ToolError> {
     let mut facts = Snapshot {
         config: config(tools)?,
         ..Snapshot::default()
@@ -175,7 +213,7 @@ pub fn whole(tools: &HookTools<'_>, leaving: Leaving) -> Result<Snapshot, ToolEr
         if leaving.relation == Some(id) {
             continue;
         }
-        let Some((relation, members)) = unless_gone(own_side(tools, id, &goal))? else {
+        let Some((relation, members)) = unless_gone(own_side(tools, id, &goal, is_leader))? else {
             continue;
         };
         let departed = leaving
@@ -213,13 +251,17 @@ fn own_side(
     tools: &HookTools<'_>,
     id: RelationId,
     goal: &GoalState,
+    is_leader: bool,
 ) -> Result<(Relation, BTreeSet<UnitName>), ToolError> {
     let app = tools.relation_list_app(id)?;
     let members = tools.relation_list(id)?.into_iter().collect();
     let relation = Relation {
         expected: goal.remote_units(&app).map(Iterator::collect),
         remote_app: Some(app),
-        own_app: tools.relation_get(id, Bag::OwnApp)?,
+        own_app: match is_leader {
+            true => tools.relation_get(id, Bag::OwnApp)?,
+            false => Databag::new(),
+        },
         own_unit: Some(tools.relation_get(id, Bag::OwnUnit)?),
         ..Relation::default()
     };

@@ -1,5 +1,7 @@
 //! One hook from beginning to end.
 
+mod action;
+
 use std::collections::BTreeSet;
 
 use tracing::{debug, error, info, warn};
@@ -93,6 +95,7 @@ impl Run<'_> {
     fn hook(&mut self, hook: Hook) -> Result<(), ToolError> {
         match hook {
             Hook::Other => Ok(()),
+            Hook::Action(name) => self.action(&name),
             Hook::Install => self.version(),
             Hook::Upgrade => {
                 self.version()?;

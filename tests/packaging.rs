@@ -65,6 +65,30 @@ fn options_are_what_juju_accepts() {
 }
 
 #[test]
+fn actions_take_what_they_declare_and_nothing_else() {
+    let actions = yaml("actions.yaml");
+    for (name, action) in actions.as_mapping().unwrap() {
+        assert_eq!(action["additionalProperties"], false, "{name:?}");
+        assert!(action["description"].is_string(), "{name:?}");
+        let none = serde_yaml::Mapping::new();
+        let params = action.get("params").map_or(&none, |params| {
+            params.as_mapping().expect("parameters by name")
+        });
+        for (param, schema) in params {
+            assert!(schema["description"].is_string(), "{name:?} {param:?}");
+            assert!(schema["type"].is_string(), "{name:?} {param:?}");
+        }
+        for required in action
+            .get("required")
+            .into_iter()
+            .flat_map(Value::as_sequence)
+        {
+            assert!(required.iter().all(|param| params.contains_key(param)));
+        }
+    }
+}
+
+#[test]
 fn charmcraft_yaml_holds_what_metadata_yaml_cannot() {
     let charmcraft = yaml("charmcraft.yaml");
     let keys: Vec<_> = charmcraft.as_mapping().unwrap().keys().collect();
@@ -131,6 +155,7 @@ fn the_charm_has_these_files_and_no_others() {
     let mut expected = BTreeSet::from([
         "LICENSE",
         "README.md",
+        "actions.yaml",
         "config.yaml",
         "dispatch",
         "icon.svg",
