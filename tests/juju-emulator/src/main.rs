@@ -1,2 +1,26 @@
 //! `juju-emulator`: try the distributor out, and try to break it.
-fn main() {}
+
+mod demo;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// An emulated Juju model for the token distributor.
+#[derive(Parser)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show some hosts becoming one cluster
+    Demo(demo::Args),
+}
+
+fn main() -> ExitCode {
+    match CommandLine::parse().command {
+        Command::Demo(args) => demo::run(&args),
+    }
+}

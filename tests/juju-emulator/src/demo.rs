@@ -1,0 +1,401 @@
+//! The demonstration: hosts become one cluster while a person watches.
+//!
+//! Every charm runs as processes, as on a real machine. What is told of it comes from what hooks
+//! committed and from who is in a cluster, not from what any charm says about itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anstyle::{AnsiColor, Style};
+use clap::value_parser;
+use comfy_table::{Table, presets};
+use juju_emulator::deployment::{DISTRIBUTOR, Deployment, DeploymentError, Form, Provider, Setup};
+use juju_emulator::executables::{self, BuildError};
+use juju_emulator::model::BagOwner;
+use juju_emulator::record::Commit;
+use juju_emulator::{JujuGeneration, UnitName};
+use microcluster_token_distributor::chain;
+use microcluster_token_distributor::databag::{self, BOOTSTRAP_APP, HOSTNAME, is_real, mirrored};
+use microcluster_token_distributor::fingerprint::fingerprint;
+use microovn::consumer::Release;
+
+const FAINT: Style = Style::new().dimmed();
+const BOLD: Style = Style::new().bold();
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+
+/// What to show.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Units of each consumer application
+    #[arg(long, default_value_t = 3, value_parser = value_parser!(u16).range(1..=100))]
+    units: u16,
+    /// Consumer applications
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(u16).range(1..=10))]
+    apps: u16,
+    /// Units of the distributor
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(u16).range(1..=10))]
+    distributor_units: u16,
+    /// Which consumer library the MicroOVN stand-ins have
+    #[arg(long, default_value = "newest", value_name = "released|newest")]
+    consumer: Release,
+    /// Which Juju
+    #[arg(long, default_value = "4", value_name = "3|4")]
+    juju: JujuGeneration,
+    /// Replays what chance decided in an earlier run
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Deploy this packed charm instead of building one
+    #[arg(long, value_name = "PATH")]
+    charm: Option<PathBuf>,
+}
+
+impl Args {
+    fn setup(&self) -> Setup {
+        Setup {
+            juju: self.juju,
+            // Short enough to be typed again.
+            seed: self.seed.unwrap_or_else(|| fastrand::u64(..1_000_000)),
+            apps: self.apps.into(),
+            units: self.units.into(),
+            distributor_units: self.distributor_units.into(),
+            consumer: self.consumer,
+            distributor: match &self.charm {
+                Some(path) => Provider::Packed(path.clone()),
+                None => Provider::Executable,
+            },
+            consumers: Form::Processes,
+        }
+    }
+}
+
+/// Shows it. The exit status says whether the hosts became one cluster.
+pub(crate) fn run(args: &Args) -> ExitCode {
+    match show(&args.setup(), &mut anstream::stdout().lock()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            anstream::eprintln!("{BAD}error:{BAD:#} {}", chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum DemoError {
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    #[error(transparent)]
+    Deployment(#[from] DeploymentError),
+    #[error("cannot show anything")]
+    Output(#[from] io::Error),
+}
+
+fn show(setup: &Setup, out: &mut impl Write) -> Result<bool, DemoError> {
+    build(setup)?;
+    let mut deployment = setup.deploy()?;
+    for line in juju_lines(setup, deployment.apps()) {
+        writeln!(out, "{FAINT}${FAINT:#} {BOLD}{line}{BOLD:#}")?;
+    }
+    writeln!(out)?;
+    deployment.relate_all()?;
+    show_timeline(&mut deployment, out)?;
+
+    show_table(
+        out,
+        ["App", "Unit", "Workload", "Agent", "Machine", "Message"],
+        status_rows(&deployment),
+    )?;
+    show_table(out, ["Host", "Mirrored token"], mirror_rows(&deployment))?;
+
+    let outcome = deployment.outcome()?;
+    let style = if outcome.is_one_cluster() { GOOD } else { BAD };
+    writeln!(out, "\n{style}{outcome}{style:#}")?;
+    let seed = setup.seed;
+    writeln!(out, "{FAINT}The same again: --seed {seed}{FAINT:#}")?;
+    Ok(outcome.is_one_cluster())
+}
+
+/// Builds what the model runs, which takes a while the first time.
+fn build(setup: &Setup) -> Result<(), DemoError> {
+    let mut packages = vec![("juju-emulator", "jujuc"), ("microovn", "microovn-charm")];
+    if setup.distributor == Provider::Executable {
+        packages.push((DISTRIBUTOR, DISTRIBUTOR));
+    }
+    for (package, executable) in packages {
+        // Beside the output proper, so that this can go to a file.
+        anstream::eprint!("{FAINT}Building {package} ...{FAINT:#}");
+        let started = Instant::now();
+        executables::executable(package, executable)?;
+        let took = started.elapsed().as_secs_f32();
+        anstream::eprintln!("{FAINT} {took:.1} s{FAINT:#}");
+    }
+    anstream::eprintln!();
+    Ok(())
+}
+
+/// What one would type to get this deployment from a real Juju.
+fn juju_lines(setup: &Setup, apps: &[String]) -> Vec<String> {
+    let deploy = |what: String, units| match units {
+        1 => format!("juju deploy {what}"),
+        units => format!("juju deploy {what} -n {units}"),
+    };
+    let consumers = apps.iter().map(|app| match app.as_str() {
+        "microovn" => deploy("microovn".to_owned(), setup.units),
+        alias => deploy(format!("microovn {alias}"), setup.units),
+    });
+    let distributor = match &setup.distributor {
+        Provider::Packed(path) => path.display().to_string(),
+        Provider::Library | Provider::Executable => DISTRIBUTOR.to_owned(),
+    };
+    let relations = apps
+        .iter()
+        .map(|app| format!("juju integrate {app}:cluster {DISTRIBUTOR}:microcluster-cluster"));
+    consumers
+        .chain([deploy(distributor, setup.distributor_units)])
+        .chain(relations)
+        .collect()
+}
+
+/// Lets everything happen and tells what did.
+fn show_timeline(deployment: &mut Deployment, out: &mut impl Write) -> Result<(), DemoError> {
+    /// Far more than a hundred units need; a model that never rests is shown as it is.
+    const MOST_STEPS: usize = 100_000;
+
+    let mut story = Story::new(deployment);
+    let started = Instant::now();
+    for _ in 0..MOST_STEPS {
+        if !deployment.world.step() {
+            break;
+        }
+        for Event { who, what } in story.news(deployment)? {
+            let width = story.longest_name;
+            let at = seconds(started.elapsed());
+            writeln!(
+                out,
+                "{FAINT}{at}{FAINT:#}  {BOLD}{who:width$}{BOLD:#}  {what}"
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:6.2} s", time.as_secs_f32())
+}
+
+/// Something that a person would want to know.
+struct Event {
+    who: String,
+    what: String,
+}
+
+/// What was told so far.
+struct Story {
+    commits: usize,
+    members: BTreeSet<String>,
+    clusters: usize,
+    units: BTreeMap<String, UnitName>,
+    longest_name: usize,
+}
+
+impl Story {
+    fn new(deployment: &Deployment) -> Self {
+        let units = deployment.consumer_units();
+        let statuses = deployment.world.status();
+        let names = statuses.iter().map(|status| status.unit.as_str().len());
+        Story {
+            commits: 0,
+            members: BTreeSet::new(),
+            clusters: 0,
+            longest_name: names.max().unwrap_or_default(),
+            units: units
+                .into_iter()
+                .map(|unit| (deployment.hostname(unit.as_str()), unit))
+                .collect(),
+        }
+    }
+
+    /// What has happened since the last time.
+    fn news(&mut self, deployment: &Deployment) -> Result<Vec<Event>, DemoError> {
+        let mut events = self.newcomers(&deployment.clusters()?);
+        let commits = deployment.world.commits();
+        events.extend(commits[self.commits..].iter().flat_map(told));
+        self.commits = commits.len();
+        Ok(events)
+    }
+
+    fn newcomers(&mut self, clusters: &[Vec<String>]) -> Vec<Event> {
+        let mut events = Vec::new();
+        for host in clusters.iter().flatten() {
+            if !self.members.insert(host.clone()) {
+                continue;
+            }
+            // One hook at a time: a cluster that is new was founded by whoever is new.
+            let what = if clusters.len() > self.clusters {
+                format!("founds a cluster on {host}")
+            } else {
+                let (joined, all) = (self.members.len(), self.units.len());
+                format!("joins as {host}: {joined} of {all} hosts are in")
+            };
+            self.clusters = clusters.len();
+            let who = self.units.get(host).map_or(host.as_str(), UnitName::as_str);
+            events.push(Event {
+                who: who.to_owned(),
+                what,
+            });
+        }
+        events
+    }
+}
+
+/// What brings the hosts together, in the order in which one commit tells it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Deed {
+    Announces,
+    Chooses,
+    Mints,
+    Mirrors,
+    Asks,
+}
+
+impl Deed {
+    /// What setting a key to a value means, and whom it is about.
+    fn of<'a>(key: &'a str, value: &'a str, by_distributor: bool) -> Option<(Deed, &'a str)> {
+        match (key, mirrored(key)) {
+            (HOSTNAME, _) => Some((Deed::Announces, value)),
+            (BOOTSTRAP_APP, _) => Some((Deed::Chooses, value)),
+            (_, Some(host)) if !by_distributor => Some((Deed::Mints, host)),
+            (_, Some(host)) if is_real(value) => Some((Deed::Mirrors, host)),
+            (_, Some(host)) => Some((Deed::Asks, host)),
+            _ => None,
+        }
+    }
+
+    fn words(self, whose: &BTreeSet<&str>) -> String {
+        let names = listed(whose);
+        let tokens = if whose.len() == 1 {
+            "a token"
+        } else {
+            "tokens"
+        };
+        match self {
+            Deed::Announces => format!("announces its host {names}"),
+            Deed::Chooses => format!("chooses {names} to found the cluster"),
+            Deed::Mints => format!("mints {tokens} for {names}"),
+            Deed::Mirrors => format!("mirrors {tokens} for {names}"),
+            Deed::Asks => format!("asks for {tokens} for {names}"),
+        }
+    }
+}
+
+/// A commit in words.
+fn told(commit: &Commit) -> Vec<Event> {
+    let by_distributor = commit.unit.application() == DISTRIBUTOR;
+    // The same deed in every relation is one.
+    let mut deeds: BTreeMap<Deed, BTreeSet<&str>> = BTreeMap::new();
+    for change in &commit.changes {
+        // The distributor's unit bag repeats its application bag.
+        if by_distributor && matches!(change.owner, BagOwner::Unit(_)) {
+            continue;
+        }
+        for (key, (_, value)) in &change.keys {
+            let deed = value
+                .as_ref()
+                .and_then(|value| Deed::of(key, value, by_distributor));
+            if let Some((deed, whom)) = deed {
+                deeds.entry(deed).or_default().insert(whom);
+            }
+        }
+    }
+    let event = |(deed, whose): (Deed, BTreeSet<&str>)| Event {
+        who: commit.unit.as_str().to_owned(),
+        what: deed.words(&whose),
+    };
+    deeds.into_iter().map(event).collect()
+}
+
+/// Names as a sentence takes them, the first few of many.
+fn listed(names: &BTreeSet<&str>) -> String {
+    const SHOWN: usize = 4;
+
+    let shown: Vec<&str> = names.iter().copied().take(SHOWN).collect();
+    let shown = shown.join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+fn status_rows(deployment: &Deployment) -> Vec<[String; 6]> {
+    let rows = deployment.world.status().into_iter().map(|status| {
+        let leader = if status.leader { "*" } else { "" };
+        [
+            status.unit.application().to_owned(),
+            format!("{}{leader}", status.unit),
+            status.workload,
+            status.agent,
+            status.machine.to_string(),
+            status.message,
+        ]
+    });
+    rows.collect()
+}
+
+/// What the distributor holds, a token only by its fingerprint.
+fn mirror_rows(deployment: &Deployment) -> Vec<[String; 2]> {
+    let mut mirror = BTreeMap::new();
+    for relation in deployment
+        .apps()
+        .iter()
+        .filter_map(|app| deployment.relation(app))
+    {
+        let bag = deployment.world.app_bag(relation, DISTRIBUTOR);
+        for (key, value) in databag::mirror_of(&bag) {
+            let shown = if is_real(value) {
+                format!("{} ({} bytes)", fingerprint(value), value.len())
+            } else {
+                "none yet".to_owned()
+            };
+            mirror.insert(mirrored(key).unwrap_or(key).to_owned(), shown);
+        }
+    }
+    mirror
+        .into_iter()
+        .map(|(host, token)| [host, token])
+        .collect()
+}
+
+fn show_table<const N: usize>(
+    out: &mut impl Write,
+    header: [&str; N],
+    rows: Vec<[String; N]>,
+) -> io::Result<()> {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_header(header)
+        .add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    writeln!(out)?;
+    for (number, line) in table.lines().enumerate() {
+        let style = if number == 0 { BOLD } else { Style::new() };
+        writeln!(out, "{}", Styled(style, line.trim_end()))?;
+    }
+    Ok(())
+}
+
+struct Styled<T>(Style, T);
+
+impl<T: Display> Display for Styled<T> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Styled(style, text) = self;
+        write!(formatter, "{style}{text}{style:#}")
+    }
+}

@@ -1,0 +1,87 @@
+//! The demonstration, as a person runs it.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+fn demo(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_juju-emulator"));
+    command.arg("demo").args(["--seed", "1"]).args(arguments);
+    command.output().expect("the demonstration starts")
+}
+
+fn shown(output: &Output) -> Vec<&str> {
+    let text = str::from_utf8(&output.stdout).expect("text");
+    text.lines().collect()
+}
+
+#[test]
+fn three_hosts_become_one_cluster() {
+    let output = demo(&[]);
+    let lines = shown(&output);
+    assert!(output.status.success(), "{lines:#?}");
+    assert_eq!(
+        lines[..3],
+        [
+            "$ juju deploy microovn -n 3",
+            "$ juju deploy microcluster-token-distributor",
+            "$ juju integrate microovn:cluster microcluster-token-distributor:microcluster-cluster",
+        ]
+    );
+    let told = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
+    for (what, times) in [
+        ("announces its host", 3),
+        ("chooses microovn to found the cluster", 1),
+        ("founds a cluster", 1),
+        ("joins as", 2),
+        ("  3 hosts", 1),
+        ("idle", 4),
+        (" bytes)", 3),
+    ] {
+        assert_eq!(told(what), times, "{what}: {lines:#?}");
+    }
+    assert_eq!(lines[lines.len() - 2], "3 of 3 hosts in one cluster");
+
+    // A token is one long word, and this is no terminal.
+    let words = lines.iter().flat_map(|line| line.split(' '));
+    assert_eq!(words.filter(|word| word.len() > 80).count(), 0);
+    assert!(!output.stdout.contains(&0x1b));
+}
+
+#[test]
+fn a_distributor_that_does_nothing_is_a_failure() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let charm = folder.path().join("idle.charm");
+    pack_idle_charm(&charm);
+    let output = demo(&["--units", "2", "--charm", charm.to_str().expect("text")]);
+    let lines = shown(&output);
+    assert_eq!(output.status.code(), Some(1), "{lines:#?}");
+    assert_eq!(lines[lines.len() - 2], "0 of 2 hosts in 0 clusters");
+}
+
+#[test]
+fn a_charm_that_is_not_there_is_an_error() {
+    let output = demo(&["--charm", "/nowhere.charm"]);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("error: "), "{stderr}");
+    assert!(stderr.contains("/nowhere.charm"), "{stderr}");
+}
+
+fn pack_idle_charm(path: &Path) {
+    let mut charm = ZipWriter::new(File::create(path).expect("a file"));
+    let metadata = include_str!("../../../metadata.yaml");
+    for (name, mode, content) in [
+        ("metadata.yaml", 0o644, metadata),
+        ("dispatch", 0o755, "#!/bin/sh\n"),
+    ] {
+        let options = SimpleFileOptions::default().unix_permissions(mode);
+        charm.start_file(name, options).expect("an entry");
+        charm.write_all(content.as_bytes()).expect("its content");
+    }
+    charm.finish().expect("a charm");
+}
