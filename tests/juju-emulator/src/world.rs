@@ -944,14 +944,13 @@ impl World {
         Ok(agent.ok_or_else(|| ModelError::NoUnit(unit.to_owned()))?)
     }
 
-    /// Where a unit's files are.
+    /// Where a unit's files are; for an in-process charm, where they would be.
     #[must_use]
     pub fn places(&self, unit: &str) -> Option<&Places> {
         self.installed.get(unit).map(Installed::places)
     }
 
-    /// The in-process charm of a unit cannot be looked into; its machine's own folder on the `PATH`
-    /// of a unit that runs processes can.
+    /// The folder on a unit's `PATH` that belongs to its machine.
     #[must_use]
     pub fn machine_bin(&self, unit: &str) -> Option<PathBuf> {
         self.places(unit).map(|places| places.machine_bin.clone())
