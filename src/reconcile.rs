@@ -125,6 +125,7 @@ pub fn reconcile(facts: &Snapshot) -> Plan {
         hosts: hosts.to_text(),
         bootstrap,
         apps: facts.apps().collect(),
+        scope: facts.scope,
     };
     let mut left_out = BTreeSet::new();
     for (id, relation) in &facts.relations {
@@ -133,19 +134,20 @@ pub fn reconcile(facts: &Snapshot) -> Plan {
             plan.writes.insert(*id, writes);
         }
     }
-    // Memory alone is not worth waking every consumer: it is written together with news.
-    if plan.writes.values().all(Writes::is_memory_only) {
+    let standing = standing_problems(facts, &mirror, bootstrap);
+    plan.overview_before = overview_before(facts, &hosts_before, &standing);
+    plan.overview = overview(facts, &mirror, &hosts, &left_out, standing);
+    // Memory alone is not worth waking every consumer: it is written together with news, or once
+    // where it holds a problem that every hook would otherwise find again.
+    let told = plan.overview == plan.overview_before;
+    if told && plan.writes.values().all(Writes::is_memory_only) {
         plan.writes.clear();
     }
 
     plan.look_around = facts.scope == Scope::Part && may_have_company(&mirror);
     plan.needs_whole =
-        facts.scope == Scope::Part && sees_too_little(facts, &mirror, bootstrap, &plan);
+        facts.scope == Scope::Part && sees_too_little(facts, &mirror, &hosts_before, &plan);
     plan.notes.extend(news(&plan.writes, &mirror));
-
-    let standing = standing_problems(facts, &mirror, bootstrap);
-    plan.overview_before = overview_before(facts, &hosts_before, &standing);
-    plan.overview = overview(facts, &mirror, &hosts, &left_out, standing);
     plan.notes.extend(
         plan.overview
             .problems
@@ -170,13 +172,24 @@ fn may_have_company(mirror: &Mirror<'_>) -> bool {
 fn sees_too_little(
     facts: &Snapshot,
     mirror: &Mirror<'_>,
-    bootstrap: Option<&str>,
+    hosts_before: &Hosts,
     plan: &Plan,
 ) -> bool {
-    let nobody_chosen = !facts.relations.is_empty() && bootstrap.is_none();
-    nobody_chosen
+    let mut relations = facts.relations.values();
+    let held = relations.find_map(|relation| relation.own_app.get(BOOTSTRAP_APP));
+    let Some(held) = held else {
+        return !facts.relations.is_empty();
+    };
+    // When the last host left, the application of the first one to come had not been chosen.
+    let nobody_known = hosts_before.iter().next().is_none() && !mirror.has_any_real();
+    let first_to_come = facts
+        .relations
+        .values()
+        .flat_map(|relation| relation.units.keys())
+        .any(|unit| unit.app() != held);
+    nobody_known && first_to_come
         || facts.departed.as_ref().is_some_and(|departed| {
-            let chosen_shrinks = bootstrap == Some(departed.unit.app()) && !mirror.has_any_real();
+            let chosen_shrinks = held == departed.unit.app() && !mirror.has_any_real();
             let unanswered = || {
                 mirror
                     .iter()
@@ -194,6 +207,7 @@ struct Desired<'a> {
     hosts: Option<String>,
     bootstrap: Option<&'a str>,
     apps: BTreeSet<&'a str>,
+    scope: Scope,
 }
 
 impl Desired<'_> {
@@ -237,6 +251,12 @@ impl Desired<'_> {
     fn guard(&self, relation: &Relation, unit: &mut Draft<'_>) {
         let must_wait = match (self.bootstrap, &relation.remote_app) {
             _ if self.mirror.has_any_real() => false,
+            // Who else is related decides, and a part of the world does not show that.
+            (Some(bootstrap), Some(app))
+                if self.scope == Scope::Part && app != bootstrap && is_cross_model(app) =>
+            {
+                return;
+            }
             (Some(bootstrap), Some(app)) => must_not_bootstrap(app, bootstrap, &self.apps),
             _ => return,
         };

@@ -4,7 +4,7 @@ mod support;
 
 use microcluster_token_distributor::databag::{Databag, GUARD, GUARD_VALUE};
 use microcluster_token_distributor::reconcile::{CAPACITY, Level, reconcile};
-use microcluster_token_distributor::snapshot::{RelationId, Snapshot};
+use microcluster_token_distributor::snapshot::{RelationId, Scope, Snapshot};
 use support::{World, after, bag, world};
 
 const CROSS_MODEL: &str = "remote-0123456789abcdef0123456789abcdef";
@@ -688,4 +688,55 @@ fn values_are_opaque() {
             .unit("a/0", [("mirror", "up"), ("mirror-k", value)]);
         assert_eq!(mirrored(&world, "mirror-k").as_deref(), Some(value));
     }
+}
+
+#[test]
+fn a_part_of_the_world_never_lifts_a_guard_it_cannot_judge() {
+    let whole = world()
+        .relation(1, CROSS_MODEL)
+        .unit(&format!("{CROSS_MODEL}/0"), [("hostname", "h9")])
+        .relation(2, "a")
+        .unit("a/0", [("hostname", "h0")])
+        .own_app([("bootstrap-app", "a")]);
+    let guarded = settled(&whole);
+    let own_unit = |facts: &Snapshot| facts.relations[&RelationId(1)].own_unit.clone();
+    assert!(own_unit(&guarded).is_some_and(|bag| bag.contains_key(GUARD)));
+
+    let mut part = guarded.clone();
+    part.scope = Scope::Part;
+    let other = part.relations.get_mut(&RelationId(2)).expect("just made");
+    (other.remote_app, other.units) = (None, Default::default());
+    assert_eq!(
+        own_unit(&after(&part, &reconcile(&part))),
+        own_unit(&guarded)
+    );
+}
+
+#[test]
+fn the_first_to_come_makes_us_look_whether_the_chosen_application_is_still_there() {
+    for (case, hosts, unit, needs_whole) in [
+        ("nobody is known", "{}", "b/0", true),
+        ("the chosen one's own unit", "{}", "a/0", false),
+        ("others are known", r#"{"h1":"b/1"}"#, "b/0", false),
+    ] {
+        let world = world()
+            .relation(1, unit.split('/').next().expect("an application"))
+            .unit(unit, [("hostname", "h0")])
+            .own_app([("bootstrap-app", "a"), ("hosts", hosts)])
+            .part();
+        assert_eq!(reconcile(&world.0).needs_whole, needs_whole, "{case}");
+    }
+}
+
+#[test]
+fn a_problem_is_remembered_at_once_and_found_only_once() {
+    let world = world()
+        .relation(1, "a")
+        .own_app([("bootstrap-app", "a"), ("hosts", r#"{"h1":"a/1"}"#)])
+        .unit("a/0", [("hostname", "42")])
+        .part();
+    let plan = reconcile(&world.0);
+    assert!(!plan.is_idle() && plan.overview.problems.len() == 1);
+    let again = reconcile(&after(&world.0, &plan));
+    assert!(again.is_idle(), "{again:?}");
 }
