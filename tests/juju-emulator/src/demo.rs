@@ -150,7 +150,7 @@ fn juju_lines(setup: &Setup, apps: &[String]) -> Vec<String> {
     });
     let distributor = match &setup.distributor {
         Provider::Packed(path) => path.display().to_string(),
-        Provider::Library | Provider::Executable => DISTRIBUTOR.to_owned(),
+        _ => DISTRIBUTOR.to_owned(),
     };
     let relations = apps
         .iter()

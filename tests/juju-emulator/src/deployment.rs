@@ -19,6 +19,7 @@ use crate::executables::{self, BuildError, DistributorError};
 use crate::model::JujuGeneration;
 use crate::names::{RelationId, UnitName};
 use crate::players::{Consumer, Distributor};
+use crate::python::{Python, Rules};
 use crate::world::{World, WorldError};
 
 pub use crate::players::Clock;
@@ -67,6 +68,8 @@ impl Default for Setup {
 pub enum Provider {
     /// The charm's library, in this process.
     Library,
+    /// A model of the Python charm, in this process.
+    Python(Rules),
     /// The charm's executable, built from this workspace.
     Executable,
     /// A `.charm` file.
@@ -184,7 +187,9 @@ impl Setup {
                 (Hosts::Directory(directory), Charm::directory(charm)?)
             }
         };
-        let distributor = self.distributor.charm(&folder.path().join("distributor"), &clock)?;
+        let distributor = self
+            .distributor
+            .charm(&folder.path().join("distributor"), &clock)?;
 
         let apps: Vec<String> = (0..self.apps).map(app_name).collect();
         for app in &apps {
@@ -210,15 +215,27 @@ impl Provider {
     /// # Errors
     /// When it cannot be built or unpacked.
     pub fn charm(&self, folder: &std::path::Path, clock: &Clock) -> Result<Charm, DeploymentError> {
+        let metadata = || {
+            Metadata::parse(
+                include_str!("../../../metadata.yaml"),
+                include_str!("../../../config.yaml"),
+                "",
+            )
+        };
         match self {
+            Provider::Python(rules) => {
+                let rules = *rules;
+                Ok(Charm::in_process(metadata()?, move |unit| Python {
+                    rules,
+                    rng: Rng::with_seed(u64::from(unit.number())),
+                }))
+            }
             Provider::Library => {
-                let metadata = Metadata::parse(
-                    include_str!("../../../metadata.yaml"),
-                    include_str!("../../../config.yaml"),
-                    "",
-                )?;
+                let metadata = metadata()?;
                 let clock = clock.clone();
-                Ok(Charm::in_process(metadata, move |_| Distributor { clock: clock.clone() }))
+                Ok(Charm::in_process(metadata, move |_| Distributor {
+                    clock: clock.clone(),
+                }))
             }
             Provider::Executable => Ok(executables::distributor(folder)?),
             Provider::Packed(path) => Ok(Charm::unpack(path, folder)?),
@@ -260,6 +277,14 @@ impl Deployment {
         self.world.deploy(app, &self.consumer, units, &[])?;
         self.apps.push(app.to_owned());
         Ok(())
+    }
+
+    /// Adds a unit to a consumer application.
+    ///
+    /// # Errors
+    /// No such application.
+    pub fn add_unit(&mut self, app: &str) -> Result<UnitName, DeploymentError> {
+        Ok(self.world.add_unit(app)?)
     }
 
     /// Relates one consumer application to the distributor.
@@ -309,7 +334,10 @@ impl Deployment {
     /// The consumer units that are there.
     #[must_use]
     pub fn consumer_units(&self) -> Vec<UnitName> {
-        let units = self.apps.iter().flat_map(|app| self.world.model().units_of(app));
+        let units = self
+            .apps
+            .iter()
+            .flat_map(|app| self.world.model().units_of(app));
         units.collect()
     }
 
@@ -321,6 +349,24 @@ impl Deployment {
             .units_of(DISTRIBUTOR)
             .into_iter()
             .find(|unit| model.is_leader(unit))
+    }
+
+    /// The unit on the machine that mints tokens for its cluster; of several clusters, the first.
+    ///
+    /// # Errors
+    /// The cloud cannot be read.
+    pub fn communicator(&self) -> Result<Option<UnitName>, DeploymentError> {
+        let now = self.clock.now();
+        let units = self.consumer_units();
+        self.with_cloud(|cloud| {
+            let census = units
+                .iter()
+                .find_map(|unit| cloud.census(&self.hostname(unit.as_str()), now).ok());
+            let communicator = census?.communicator?;
+            let mut units = units.iter();
+            let unit = units.find(|unit| self.hostname(unit.as_str()) == communicator);
+            unit.cloned()
+        })
     }
 
     /// Takes a unit away together with its machine, as a fire would.
@@ -369,7 +415,11 @@ impl Deployment {
             .iter()
             .map(|unit| self.hostname(unit.as_str()))
             .collect();
-        let joined = clusters.iter().flatten().filter(|name| hosts.contains(*name)).count();
+        let joined = clusters
+            .iter()
+            .flatten()
+            .filter(|name| hosts.contains(*name))
+            .count();
         Ok(Outcome {
             clusters: clusters.len(),
             hosts: hosts.len(),
@@ -399,10 +449,17 @@ impl Outcome {
 
 impl std::fmt::Display for Outcome {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Outcome { clusters, hosts, joined } = self;
+        let Outcome {
+            clusters,
+            hosts,
+            joined,
+        } = self;
         match clusters {
             1 => write!(formatter, "{joined} of {hosts} hosts in one cluster"),
-            clusters => write!(formatter, "{joined} of {hosts} hosts in {clusters} clusters"),
+            clusters => write!(
+                formatter,
+                "{joined} of {hosts} hosts in {clusters} clusters"
+            ),
         }
     }
 }

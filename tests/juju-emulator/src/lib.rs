@@ -31,11 +31,15 @@ pub mod wire;
 
 pub mod deployment;
 mod players;
+pub mod python;
+
+pub mod clock;
+pub mod simulation;
 
 pub mod recorded;
 
-pub use deployment::{Deployment, Setup};
 pub use charm::{CallTool, Charm, InProcess, Metadata};
+pub use deployment::{Deployment, Setup};
 pub use faults::{Effect, Fault, Injection};
 pub use model::{JujuGeneration, Model};
 pub use names::{AppName, RelationId, UnitName};

@@ -1,6 +1,7 @@
 //! `juju-emulator`: try the distributor out, and try to break it.
 
 mod demo;
+mod simulate;
 
 use std::process::ExitCode;
 
@@ -17,10 +18,13 @@ struct CommandLine {
 enum Command {
     /// Show some hosts becoming one cluster
     Demo(demo::Args),
+    /// Play scenarios on a virtual clock, many times, and count
+    Simulate(simulate::Args),
 }
 
 fn main() -> ExitCode {
     match CommandLine::parse().command {
         Command::Demo(args) => demo::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
     }
 }

@@ -45,6 +45,8 @@ pub struct HookRun {
     pub ending: Ending,
     /// Its flush was accepted.
     pub committed: bool,
+    /// Its flush changed a databag.
+    pub wrote: bool,
     /// Why the hook counts as failed, if it does.
     pub failure: Option<String>,
     /// The tools it called, in order.

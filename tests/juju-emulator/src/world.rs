@@ -580,6 +580,12 @@ impl World {
         &self.awake
     }
 
+    /// Takes the units that may have something to do; the caller sees to each of them.
+    pub fn take_awake(&mut self) -> BTreeSet<UnitName> {
+        self.gather_woken();
+        std::mem::take(&mut self.awake)
+    }
+
     fn gather_woken(&mut self) {
         let woken = self.model.take_woken();
         self.awake.extend(woken);
@@ -785,6 +791,7 @@ impl World {
             remote_unit: relation.and_then(|relation| relation.remote_unit),
             ending,
             committed: false,
+            wrote: false,
             failure: None,
             tool_calls: calls,
             duration,
@@ -805,7 +812,7 @@ impl World {
         let orderly = run.ending.is_success() || (exec && matches!(run.ending, Ending::Exited(_)));
         if orderly && !died {
             match self.commit(&unit, &name, context) {
-                Ok(()) => run.committed = true,
+                Ok(wrote) => (run.committed, run.wrote) = (true, wrote),
                 Err(refused) => run.failure = Some(refused.to_string()),
             }
         } else {
@@ -842,13 +849,15 @@ impl World {
         }
     }
 
-    fn commit(&mut self, unit: &UnitName, name: &str, context: Context) -> Result<(), Refused> {
+    /// Says whether it changed anything.
+    fn commit(&mut self, unit: &UnitName, name: &str, context: Context) -> Result<bool, Refused> {
         let refuse = |fault: &Fault| (*fault == Fault::RefuseCommit).then_some(());
         if !self.faults.is_empty() && !self.faults.take(unit, name, refuse).is_empty() {
             return Err(Refused::Injected);
         }
         let changes = self.model.commit(unit, context.into_flush())?;
-        if !changes.is_empty() && self.detail == Detail::Full {
+        let wrote = !changes.is_empty();
+        if wrote && self.detail == Detail::Full {
             self.commits.push(Commit {
                 unit: unit.clone(),
                 hook: name.to_owned(),
@@ -856,7 +865,7 @@ impl World {
                 changes,
             });
         }
-        Ok(())
+        Ok(wrote)
     }
 
     fn hook_ended(&mut self, unit: &UnitName, hook: Hook, run: &mut HookRun) {

@@ -397,6 +397,14 @@ impl Cloud {
         self.clusters.iter().map(Cluster::names).collect()
     }
 
+    /// How many members all clusters have together.
+    pub fn members(&self) -> usize {
+        self.clusters
+            .iter()
+            .map(|cluster| cluster.members.len())
+            .sum()
+    }
+
     fn machine(&mut self, name: &str) -> usize {
         if let Some(&known) = self.by_name.get(name) {
             return known;

@@ -1,0 +1,336 @@
+//! A deployment on a virtual clock: every unit's agent works by itself.
+//!
+//! A hook that begins at some time sees the model of that time; what it writes appears when it
+//! ends. What happens in its cluster happens when it begins. The seed decides everything, so a run
+//! can be had again.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeSet, BinaryHeap};
+use std::ops::Range;
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use crate::deployment::{DISTRIBUTOR, Deployment, DeploymentError};
+use crate::names::UnitName;
+use crate::record::HookRun;
+use crate::world::{Begun, OpenHook};
+
+/// How long things take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// A consumer's hook, beside the seconds that it waits for its cluster.
+    pub consumer: Range<Duration>,
+    /// A distributor's hook, beside its hook tools.
+    pub distributor: Duration,
+    /// One hook tool of the distributor.
+    pub tool: Duration,
+    /// Until an idle agent hears of a change.
+    pub notice: Range<Duration>,
+    /// Between two update-status hooks, give or take a fifth; `None` for never.
+    pub update_status: Option<Duration>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace {
+            consumer: Duration::from_millis(500)..Duration::from_millis(1500),
+            distributor: Duration::from_millis(5),
+            tool: Duration::from_millis(20),
+            notice: Duration::ZERO..Duration::from_millis(50),
+            update_status: Some(Duration::from_secs(300)),
+        }
+    }
+}
+
+/// After the first failure of a hook; every further one doubles it.
+const FIRST_RETRY: Duration = Duration::from_secs(5);
+const LONGEST_RETRY: Duration = Duration::from_secs(300);
+
+/// Something an operator does, or an accident.
+type Step = dyn FnOnce(&mut Deployment) -> Result<(), DeploymentError>;
+
+enum Event {
+    /// An idle agent hears that it may have something to do.
+    Notice(UnitName),
+    Ends(Box<OpenHook>),
+    Retry(UnitName),
+    Tick(UnitName),
+    Step(Box<Step>),
+}
+
+struct Due {
+    at: Duration,
+    /// What was planned first comes first.
+    serial: u64,
+    event: Event,
+}
+
+// A heap gives its greatest first, so the earliest is the greatest.
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.at, other.serial).cmp(&(self.at, self.serial))
+    }
+}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Due {}
+
+/// What has just happened.
+#[derive(Debug)]
+pub enum Happened<'a> {
+    /// A hook began.
+    Began(&'a UnitName, &'a str),
+    /// A hook ended.
+    Ended(&'a HookRun),
+}
+
+/// A deployment and its clock.
+pub struct Timeline {
+    /// What it is about.
+    pub deployment: Deployment,
+    pace: Pace,
+    rng: Rng,
+    now: Duration,
+    serial: u64,
+    agenda: BinaryHeap<Due>,
+    /// Of the agenda, everything but the ticks of update-status.
+    pending: usize,
+    /// Idle agents that are about to hear of something.
+    told: BTreeSet<UnitName>,
+    /// Units whose update-status timer runs.
+    ticking: BTreeSet<UnitName>,
+}
+
+impl Timeline {
+    /// A clock for a deployment that has just been made.
+    #[must_use]
+    pub fn new(deployment: Deployment, pace: Pace) -> Self {
+        let seed = deployment.world.seed();
+        Timeline {
+            deployment,
+            pace,
+            rng: Rng::with_seed(seed ^ 0x7469_6d65),
+            now: Duration::ZERO,
+            serial: 0,
+            agenda: BinaryHeap::new(),
+            pending: 0,
+            told: BTreeSet::new(),
+            ticking: BTreeSet::new(),
+        }
+    }
+
+    /// The time since the deployment was made.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.now
+    }
+
+    /// Plans something for a time, at the earliest for now.
+    pub fn plan(
+        &mut self,
+        at: Duration,
+        step: impl FnOnce(&mut Deployment) -> Result<(), DeploymentError> + 'static,
+    ) {
+        self.due(at.max(self.now), Event::Step(Box::new(step)));
+    }
+
+    /// Lets agents that have done nothing yet begin at any time within `spread`.
+    pub fn start_within(&mut self, spread: Duration) {
+        for unit in self.deployment.world.take_awake() {
+            let at = self.now + self.within(Duration::ZERO..spread);
+            self.start_timer(&unit);
+            self.told.insert(unit.clone());
+            self.due(at, Event::Notice(unit));
+        }
+    }
+
+    /// Whether nothing is going on or planned, apart from update-status.
+    pub fn is_at_rest(&mut self) -> bool {
+        self.tell_agents();
+        self.pending == 0
+    }
+
+    /// Lets time pass until nothing but update-status is due, or `stop` says so, or `limit`, a
+    /// time since the beginning, is reached. `stop` hears of everything; then the world forgets it.
+    ///
+    /// # Errors
+    /// A planned step fails.
+    pub fn run(
+        &mut self,
+        limit: Duration,
+        mut stop: impl FnMut(Duration, Happened<'_>, &Deployment) -> bool,
+    ) -> Result<(), DeploymentError> {
+        loop {
+            if self.is_at_rest() {
+                return Ok(());
+            }
+            if self.next(limit, &mut stop)?.is_break() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// As [`Timeline::run`], but goes on through times in which only update-status is due.
+    ///
+    /// # Errors
+    /// A planned step fails.
+    pub fn run_on(
+        &mut self,
+        limit: Duration,
+        mut stop: impl FnMut(Duration, Happened<'_>, &Deployment) -> bool,
+    ) -> Result<(), DeploymentError> {
+        loop {
+            self.tell_agents();
+            if self.next(limit, &mut stop)?.is_break() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn next(
+        &mut self,
+        limit: Duration,
+        stop: &mut impl FnMut(Duration, Happened<'_>, &Deployment) -> bool,
+    ) -> Result<std::ops::ControlFlow<()>, DeploymentError> {
+        use std::ops::ControlFlow::{Break, Continue};
+
+        if self.agenda.peek().is_none_or(|due| due.at > limit) {
+            self.set(limit.max(self.now));
+            return Ok(Break(()));
+        }
+        let Some(Due { at, event, .. }) = self.agenda.pop() else {
+            return Ok(Break(()));
+        };
+        self.pending -= usize::from(!matches!(event, Event::Tick(_)));
+        self.set(at);
+        let mut stops = false;
+        match event {
+            Event::Step(step) => step(&mut self.deployment)?,
+            Event::Notice(unit) => {
+                self.told.remove(&unit);
+                stops |= self.act(&unit, false, stop);
+            }
+            Event::Retry(unit) => stops |= self.act(&unit, true, stop),
+            Event::Tick(unit) => {
+                self.ticking.remove(&unit);
+                // A unit that is gone has no timer any more.
+                if self
+                    .deployment
+                    .world
+                    .fire_update_status(unit.as_str())
+                    .is_ok()
+                {
+                    self.start_timer(&unit);
+                }
+            }
+            Event::Ends(open) => {
+                let unit = open.unit().clone();
+                self.deployment.world.finish(*open);
+                if let Some(run) = self.deployment.world.runs().last() {
+                    stops |= stop(self.now, Happened::Ended(run), &self.deployment);
+                }
+                self.deployment.world.clear_history();
+                let failed = self.deployment.world.agent(unit.as_str());
+                let attempts = failed
+                    .ok()
+                    .and_then(|agent| Some(agent.failed.as_ref()?.attempts));
+                if let Some(attempts) = attempts {
+                    let doublings = attempts.saturating_sub(1).min(6);
+                    let pause = (FIRST_RETRY * (1 << doublings)).min(LONGEST_RETRY);
+                    self.due(self.now + pause, Event::Retry(unit.clone()));
+                }
+                stops |= self.act(&unit, false, stop);
+            }
+        }
+        Ok(if stops { Break(()) } else { Continue(()) })
+    }
+
+    fn set(&mut self, now: Duration) {
+        self.now = now;
+        self.deployment.world.model_mut().now = now;
+        self.deployment.clock.set(now.as_secs());
+    }
+
+    fn due(&mut self, at: Duration, event: Event) {
+        self.pending += usize::from(!matches!(event, Event::Tick(_)));
+        self.serial += 1;
+        self.agenda.push(Due {
+            at,
+            serial: self.serial,
+            event,
+        });
+    }
+
+    /// Agents that work ask by themselves when they are done; idle ones hear a little later.
+    fn tell_agents(&mut self) {
+        for unit in self.deployment.world.take_awake() {
+            let agent = self.deployment.world.agent(unit.as_str());
+            let idle = agent.is_ok_and(|agent| !agent.busy);
+            if idle && self.told.insert(unit.clone()) {
+                let at = self.now + self.within(self.pace.notice.clone());
+                self.start_timer(&unit);
+                self.due(at, Event::Notice(unit));
+            }
+        }
+    }
+
+    fn start_timer(&mut self, unit: &UnitName) {
+        if let Some(interval) = self.pace.update_status
+            && self.ticking.insert(unit.clone())
+        {
+            let pause = self.within(interval * 4 / 5..interval * 6 / 5);
+            self.due(self.now + pause, Event::Tick(unit.clone()));
+        }
+    }
+
+    fn within(&mut self, range: Range<Duration>) -> Duration {
+        let width = range.end.saturating_sub(range.start);
+        range.start + width.mul_f64(self.rng.f64())
+    }
+
+    /// Lets an agent begin what it has to do, if anything. Says whether to stop.
+    fn act(
+        &mut self,
+        unit: &UnitName,
+        retry: bool,
+        stop: &mut impl FnMut(Duration, Happened<'_>, &Deployment) -> bool,
+    ) -> bool {
+        loop {
+            // What an earlier hook left is not this one's.
+            let _ = self.deployment.clock.take_waited();
+            match self.deployment.world.begin_with(unit, retry) {
+                Begun::Nothing => return false,
+                Begun::Internal => {}
+                Begun::Open(open) => {
+                    let name = open.name();
+                    let stops = stop(self.now, Happened::Began(unit, &name), &self.deployment);
+                    let ends = self.now + self.duration(&open);
+                    self.due(ends, Event::Ends(open));
+                    return stops;
+                }
+            }
+        }
+    }
+
+    fn duration(&mut self, open: &OpenHook) -> Duration {
+        if open.unit().application() == DISTRIBUTOR {
+            let tools = u32::try_from(open.calls().len()).unwrap_or(u32::MAX);
+            self.pace.distributor + self.pace.tool * tools
+        } else {
+            let waited = Duration::from_secs(self.deployment.clock.take_waited());
+            waited + self.within(self.pace.consumer.clone())
+        }
+    }
+}

@@ -1,0 +1,500 @@
+//! Many plays of the same scenarios, and one line of figures for each scenario.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::ops::Range;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use clap::ValueEnum;
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
+use juju_emulator::JujuGeneration;
+use juju_emulator::clock::{Happened, Pace};
+use juju_emulator::deployment::{Deployment, DeploymentError, Provider, Setup};
+use juju_emulator::model::BagOwner;
+use juju_emulator::python::Rules;
+use juju_emulator::record::Detail;
+use juju_emulator::simulation::{Arrival, Relate, Report, Scenario};
+use microcluster_token_distributor::chain;
+use microovn::consumer::Release;
+use serde::Serialize;
+
+/// What to play. Options that take a list play every combination.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Consumer applications
+    #[arg(long, default_value = "1", value_delimiter = ',', value_name = "N,...")]
+    apps: Vec<usize>,
+    /// Units of each consumer application
+    #[arg(long, default_value = "3", value_delimiter = ',', value_name = "N,...")]
+    units: Vec<usize>,
+    /// Units of the distributor
+    #[arg(long, default_value = "1", value_delimiter = ',', value_name = "N,...")]
+    distributor_units: Vec<usize>,
+    /// Which consumer library: `released` is what MicroOVN has today
+    #[arg(
+        long,
+        default_value = "newest",
+        value_delimiter = ',',
+        value_name = "released|newest,..."
+    )]
+    consumer: Vec<Release>,
+    /// Which Juju
+    #[arg(
+        long,
+        default_value = "4",
+        value_delimiter = ',',
+        value_name = "3|4,..."
+    )]
+    juju: Vec<JujuGeneration>,
+    /// Which distributor: this charm, or the rules of the Python charm's versions 0.4 and 0.8
+    #[arg(long, value_enum, default_value = "ours", value_delimiter = ',')]
+    provider: Vec<ProviderName>,
+    /// When applications are related
+    #[arg(long, value_enum, default_value = "together", value_delimiter = ',')]
+    relate: Vec<RelateName>,
+    /// Seconds between two relations, for `in-turn`
+    #[arg(long, default_value_t = 60.0, value_name = "SECONDS")]
+    every: f64,
+    /// Seconds within which machines come up, for `at-deployment`
+    #[arg(long, default_value_t = 60.0, value_name = "SECONDS")]
+    spread: f64,
+    /// When hosts come: all at once, or one by one
+    #[arg(long, value_enum, default_value = "burst", value_delimiter = ',')]
+    arrival: Vec<ArrivalName>,
+    /// Seconds between two hosts, for `trickle`
+    #[arg(long, default_value_t = 30.0, value_name = "SECONDS")]
+    between: f64,
+    /// Once all have joined, add two hosts and kill the communicator before it has answered them
+    #[arg(long)]
+    kill_communicator: bool,
+    /// Seconds between two update-status hooks, give or take a fifth; 0 for none
+    #[arg(long, default_value_t = 300.0, value_name = "SECONDS")]
+    update_status: f64,
+    /// Milliseconds that a consumer's hook takes
+    #[arg(long, default_value = "500-1500", value_name = "FROM-TO", value_parser = milliseconds)]
+    consumer_hook: Range<Duration>,
+    /// Milliseconds that our distributor's hook takes beside its hook tools
+    #[arg(long, default_value_t = 5.0, value_name = "MS")]
+    distributor_hook: f64,
+    /// Milliseconds that a hook tool of the distributor takes
+    #[arg(long, default_value_t = 20.0, value_name = "MS")]
+    tool: f64,
+    /// Seconds, after the last host has come, until a play ends whatever has become of it
+    #[arg(long, default_value_t = 3600.0, value_name = "SECONDS")]
+    patience: f64,
+    /// How often each scenario is played, or which seeds
+    #[arg(long, default_value = "10", value_name = "COUNT|FROM-TO", value_parser = seeds)]
+    seeds: Range<u64>,
+    /// How many plays at a time
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// What to print
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+    /// Print every hook with the names of the keys that it wrote
+    #[arg(long)]
+    trace: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum ProviderName {
+    Ours,
+    /// As built for a machine, in a process for each hook
+    Executable,
+    Pb,
+    Pe,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum RelateName {
+    /// In one instant, when all machines are idle
+    Together,
+    /// When all machines are idle, one after the other
+    InTurn,
+    /// Before any machine is up
+    AtDeployment,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum ArrivalName {
+    Burst,
+    Trickle,
+}
+
+fn milliseconds(text: &str) -> Result<Range<Duration>, String> {
+    let (from, to) = text.split_once('-').unwrap_or((text, text));
+    let read = |text: &str| text.parse().map(Duration::from_millis);
+    match (read(from), read(to)) {
+        (Ok(from), Ok(to)) if from <= to => Ok(from..to),
+        _ => Err("neither a number nor two with a dash between".to_owned()),
+    }
+}
+
+fn seeds(text: &str) -> Result<Range<u64>, String> {
+    let seeds = match text.split_once('-') {
+        None => text.parse().map(|count| 0..count),
+        Some((from, to)) => from
+            .parse::<u64>()
+            .and_then(|from| Ok(from..to.parse::<u64>()? + 1)),
+    };
+    seeds.map_err(|_| "neither a number nor two with a dash between".to_owned())
+}
+
+/// What tells one line of the table from another.
+#[derive(Clone, Serialize)]
+struct Line {
+    provider: ProviderName,
+    consumer: Release,
+    #[serde(serialize_with = "juju_number")]
+    juju: JujuGeneration,
+    apps: usize,
+    units: usize,
+    distributor_units: usize,
+    relate: RelateName,
+    arrival: ArrivalName,
+    kill_communicator: bool,
+}
+
+fn juju_number<S: serde::Serializer>(
+    juju: &JujuGeneration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u8(number(*juju))
+}
+
+fn number(juju: JujuGeneration) -> u8 {
+    match juju {
+        JujuGeneration::Three => 3,
+        JujuGeneration::Four => 4,
+    }
+}
+
+#[derive(Serialize)]
+struct Played {
+    #[serde(flatten)]
+    line: Line,
+    reports: Vec<Report>,
+}
+
+impl Args {
+    fn lines(&self) -> Vec<Line> {
+        let mut lines = Vec::new();
+        for &consumer in &self.consumer {
+            for &arrival in &self.arrival {
+                for &relate in &self.relate {
+                    for &juju in &self.juju {
+                        for &apps in &self.apps {
+                            for &distributor_units in &self.distributor_units {
+                                for &units in &self.units {
+                                    lines.extend(self.provider.iter().map(|&provider| Line {
+                                        provider,
+                                        consumer,
+                                        juju,
+                                        apps,
+                                        units,
+                                        distributor_units,
+                                        relate,
+                                        arrival,
+                                        kill_communicator: self.kill_communicator,
+                                    }));
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        lines
+    }
+
+    fn scenario(&self, line: &Line, seed: u64) -> Scenario {
+        let seconds = Duration::from_secs_f64;
+        Scenario {
+            setup: Setup {
+                juju: line.juju,
+                seed,
+                apps: line.apps,
+                units: line.units,
+                distributor_units: line.distributor_units,
+                consumer: line.consumer,
+                distributor: match line.provider {
+                    ProviderName::Ours => Provider::Library,
+                    ProviderName::Executable => Provider::Executable,
+                    ProviderName::Pb => Provider::Python(Rules::B),
+                    ProviderName::Pe => Provider::Python(Rules::E),
+                },
+                ..Setup::default()
+            },
+            pace: Pace {
+                consumer: self.consumer_hook.clone(),
+                distributor: seconds(self.distributor_hook / 1000.0),
+                tool: seconds(self.tool / 1000.0),
+                update_status: (self.update_status > 0.0).then(|| seconds(self.update_status)),
+                ..Pace::default()
+            },
+            relate: match line.relate {
+                RelateName::Together => Relate::Together,
+                RelateName::InTurn => Relate::InTurn(seconds(self.every)),
+                RelateName::AtDeployment => Relate::AtDeployment(seconds(self.spread)),
+            },
+            arrival: match line.arrival {
+                ArrivalName::Burst => Arrival::Burst,
+                ArrivalName::Trickle => Arrival::Trickle(seconds(self.between)),
+            },
+            communicator_dies: line.kill_communicator,
+            patience: seconds(self.patience),
+        }
+    }
+}
+
+/// Plays everything. The exit status says whether this charm made one cluster every time.
+pub(crate) fn run(args: &Args) -> ExitCode {
+    match simulate(args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            anstream::eprintln!("error: {}", chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum SimulateError {
+    #[error(transparent)]
+    Deployment(#[from] DeploymentError),
+    #[error("cannot print")]
+    Output(#[from] io::Error),
+    #[error("cannot print JSON")]
+    Json(#[from] serde_json::Error),
+}
+
+fn simulate(args: &Args) -> Result<bool, SimulateError> {
+    let played = play(args)?;
+    let mut out = io::stdout().lock();
+    match args.format {
+        Format::Table => writeln!(out, "{}", table(&played))?,
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut out, &played)?;
+            writeln!(out)?;
+        }
+    }
+    let is_ours = |line: &Line| !matches!(line.provider, ProviderName::Pb | ProviderName::Pe);
+    let mut ours = played.iter().filter(|played| is_ours(&played.line));
+    Ok(ours.all(|played| played.reports.iter().all(Report::is_one_cluster)))
+}
+
+fn play(args: &Args) -> Result<Vec<Played>, DeploymentError> {
+    let lines = args.lines();
+    let plays: Vec<(usize, u64)> = (0..lines.len())
+        .flat_map(|line| args.seeds.clone().map(move |seed| (line, seed)))
+        .collect();
+    let progress = progress(plays.len() as u64);
+    let next = AtomicUsize::new(0);
+    let reports = Mutex::new(BTreeMap::new());
+    let work = || -> Result<(), DeploymentError> {
+        while let Some(&(line, seed)) = plays.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let scenario = args.scenario(&lines[line], seed);
+            let report = match args.trace {
+                true => scenario.play_to(Detail::Full, &mut trace),
+                false => scenario.play(),
+            }?;
+            progress.inc(1);
+            if let Ok(mut reports) = reports.lock() {
+                reports.insert((line, seed), report);
+            }
+        }
+        Ok(())
+    };
+    let available = std::thread::available_parallelism().map_or(1, usize::from);
+    let jobs = if args.trace {
+        1
+    } else {
+        args.jobs.unwrap_or(available)
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs.clamp(1, plays.len().max(1)))
+            .map(|_| scope.spawn(work))
+            .collect();
+        workers
+            .into_iter()
+            .try_for_each(|worker| match worker.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+    })?;
+    progress.finish_and_clear();
+
+    let mut played: Vec<Played> = lines
+        .into_iter()
+        .map(|line| Played {
+            line,
+            reports: Vec::new(),
+        })
+        .collect();
+    let reports = reports.into_inner().unwrap_or_default();
+    for ((line, _), report) in reports {
+        played[line].reports.push(report);
+    }
+    Ok(played)
+}
+
+/// Draws on standard error, and only where that is a terminal.
+fn progress(plays: u64) -> ProgressBar {
+    let bar = ProgressBar::new(plays);
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {eta}");
+    if let Ok(style) = style {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn trace(now: Duration, happened: &Happened<'_>, deployment: &Deployment) {
+    let at = now.as_secs_f64();
+    match happened {
+        Happened::Began(unit, hook) => println!("{at:10.3}  {unit}  {hook} ..."),
+        Happened::Ended(run) => {
+            let about = run.remote_unit.as_deref().unwrap_or_default();
+            let relation = run.relation.map(|id| format!(":{id}")).unwrap_or_default();
+            let calls = run.tool_calls.len();
+            let failure = run.failure.as_deref().map(|why| format!("  FAILED: {why}"));
+            println!(
+                "{at:10.3}  {}  {}{relation} {about} ended, {calls} calls{}",
+                run.unit,
+                run.hook,
+                failure.unwrap_or_default()
+            );
+            for line in &deployment.world.model().log {
+                println!("{:12}{} {}", "", line.level, line.text);
+            }
+            let commits = deployment.world.commits();
+            for change in commits.iter().flat_map(|commit| &commit.changes) {
+                let bag = match &change.owner {
+                    BagOwner::App(_) => "application",
+                    BagOwner::Unit(_) => "unit",
+                };
+                let keys: Vec<String> = change
+                    .keys
+                    .iter()
+                    .map(|(key, (_, after))| match after.as_deref() {
+                        None => format!("-{key}"),
+                        Some(value) if value.len() < 20 => format!("{key}={value}"),
+                        Some(_) => format!("{key}=..."),
+                    })
+                    .collect();
+                println!(
+                    "{:12}{bag} bag of {}: {}",
+                    "",
+                    change.relation,
+                    keys.join(" ")
+                );
+            }
+        }
+    }
+}
+
+fn table(played: &[Played]) -> Table {
+    const HEADER: [&str; 16] = [
+        "provider",
+        "consumer",
+        "juju",
+        "apps×units",
+        "distr.",
+        "related",
+        "hosts come",
+        "one cluster",
+        "clusters",
+        "joined",
+        "seconds",
+        "consumer hooks",
+        "crashed",
+        "provider hooks",
+        "writes",
+        "calls/host",
+    ];
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN).set_header(HEADER);
+    for column in table.column_iter_mut().skip(7) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for Played { line, reports } in played {
+        table.add_row(row(line, reports));
+    }
+    table
+}
+
+fn row(line: &Line, reports: &[Report]) -> Vec<String> {
+    let name = |value: Option<clap::builder::PossibleValue>| {
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    };
+    let sum = |figure: fn(&Report) -> usize| reports.iter().map(figure).sum::<usize>();
+    let one_cluster = reports
+        .iter()
+        .filter(|report| report.is_one_cluster())
+        .count();
+    let range = |figures: Vec<f64>, digits: usize| spread(figures, digits);
+    let each = |figure: fn(&Report) -> usize| {
+        let figures = reports.iter().map(|report| figure(report) as f64);
+        range(figures.collect(), 0)
+    };
+    let seconds = reports.iter().filter_map(|report| report.seconds).collect();
+    let per_host = reports
+        .iter()
+        .map(|report| report.provider_calls as f64 / report.hosts.max(1) as f64)
+        .collect();
+    let crashes = match (
+        sum(|report| report.consumer_crashes),
+        sum(|r| r.provider_crashes),
+    ) {
+        (consumer, 0) => consumer.to_string(),
+        (consumer, provider) => format!("{consumer} + {provider} of provider"),
+    };
+    vec![
+        name(line.provider.to_possible_value()),
+        line.consumer.to_string(),
+        number(line.juju).to_string(),
+        format!("{}×{}", line.apps, line.units),
+        line.distributor_units.to_string(),
+        name(line.relate.to_possible_value()),
+        name(line.arrival.to_possible_value()),
+        format!("{one_cluster} of {}", reports.len()),
+        each(|report| report.clusters),
+        format!(
+            "{} of {}",
+            sum(|report| report.joined),
+            sum(|report| report.hosts)
+        ),
+        range(seconds, 1),
+        each(|report| report.consumer_hooks),
+        crashes,
+        each(|report| report.provider_hooks),
+        each(|report| report.writes_until_joined),
+        range(per_host, 1),
+    ]
+}
+
+/// The median, and the extremes where there are any.
+fn spread(mut figures: Vec<f64>, digits: usize) -> String {
+    figures.sort_by(f64::total_cmp);
+    match figures.as_slice() {
+        [] => "-".to_owned(),
+        [least, .., most] if least < most => {
+            let median = figures[figures.len() / 2];
+            format!("{median:.digits$} ({least:.digits$}-{most:.digits$})")
+        }
+        [figure, ..] => format!("{figure:.digits$}"),
+    }
+}
