@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::databag::{self, HOSTNAME, HOSTS};
 use crate::mirror::Mirror;
-use crate::snapshot::{Relation, Scope, Snapshot, UnitName};
+use crate::snapshot::{Scope, Snapshot, UnitName};
 
 /// Host names with the units that announced them, first comer first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -159,11 +159,10 @@ fn memo(hostname: &str) -> String {
 /// Tells a unit that is certainly not there any more: this hook says so, or everything was read,
 /// and Juju neither shows it nor expects it.
 fn gone(facts: &Snapshot) -> impl Fn(&UnitName) -> bool {
-    let apps: BTreeMap<&str, &Relation> = facts
-        .relations
-        .values()
-        .filter_map(|relation| Some((relation.remote_app.as_deref()?, relation)))
-        .collect();
+    let relation_with = |app: &str| {
+        let mut relations = facts.relations.values();
+        relations.find(|relation| relation.remote_app.as_deref() == Some(app))
+    };
     let whole = facts.scope == Scope::Whole;
     move |unit| {
         if facts
@@ -174,7 +173,7 @@ fn gone(facts: &Snapshot) -> impl Fn(&UnitName) -> bool {
             return true;
         }
         whole
-            && apps.get(unit.app()).is_some_and(|relation| {
+            && relation_with(unit.app()).is_some_and(|relation| {
                 let expected = relation.expected.as_ref();
                 !relation.units.contains_key(unit)
                     && expected.is_some_and(|expected| !expected.contains(unit))

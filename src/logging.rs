@@ -5,8 +5,8 @@ use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::layer::{Context, Layer};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::hook_tools::{HookTools, ToolError};
 use crate::status::LOG_LEVELS;
@@ -86,8 +86,13 @@ fn name(level: Level) -> &'static str {
     }
 }
 
-impl<S: Subscriber> Layer<S> for Journal {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+// A registry of spans would cost more of the executable than this module, and a hook has none.
+impl Subscriber for Journal {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn event(&self, event: &Event<'_>) {
         let mut text = Text::default();
         event.record(&mut text);
         self.lines().push(Line {
@@ -95,6 +100,18 @@ impl<S: Subscriber> Layer<S> for Journal {
             text: text.0,
         });
     }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
 }
 
 /// The message of an event; this program uses no other fields.

@@ -5,7 +5,6 @@ mod action;
 use std::collections::BTreeSet;
 
 use tracing::{debug, error, info, warn};
-use tracing_subscriber::layer::SubscriberExt;
 
 use crate::apply;
 use crate::databag::{self, Change, MIRROR, NUDGE, PLACEHOLDER, UP};
@@ -52,14 +51,13 @@ pub fn dispatch(
     let own_unit: UnitName = name.parse().map_err(|_| RunError::OwnUnit(name))?;
     let tools = HookTools::new(agent, own_unit);
     let journal = Journal::default();
-    let subscriber = tracing_subscriber::registry().with(journal.clone());
 
     let mut run = Run {
         tools: &tools,
         now,
         log_level: None,
     };
-    let outcome = tracing::subscriber::with_default(subscriber, || {
+    let outcome = tracing::subscriber::with_default(journal.clone(), || {
         let outcome = run.hook(hook);
         if let Err(failure) = &outcome {
             journal.retract_changes();
