@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::check::{self, Finding};
-use crate::databag::{RETIRED, mirror_key, printable};
+use crate::databag::{RETIRED, is_real, mirror_key, printable};
 use crate::fingerprint::fingerprint;
 use crate::reconcile::{Level, Plan, reconcile};
 use crate::report::{self, Host, PlannedChange, Report, State, View};
@@ -311,7 +311,7 @@ fn reveal(view: &View, host: &str, results: &mut Results) -> Result<(), Refusal>
     let value = relations
         .flat_map(|relation| std::iter::once(&relation.own_app).chain(&relation.own_unit))
         .filter_map(|bag| bag.get(&key))
-        .find(|value| crate::databag::is_real(value));
+        .find(|value| is_real(value));
     if let Some(value) = value {
         // An argument cannot hold a NUL either.
         if value.len() > LONGEST_RESULT || value.contains('\0') {
@@ -404,6 +404,5 @@ pub fn checked(view: &View) -> Results {
 }
 
 fn json(answer: &impl Serialize) -> String {
-    // Maps with keys that are text always have a JSON form.
-    serde_json::to_string(answer).unwrap_or_default()
+    report::value(answer).to_string()
 }

@@ -1,12 +1,10 @@
 //! Everything this charm can know to be wrong, each finding with its remedy. Nothing is changed.
 
-use std::collections::BTreeSet;
-
 use serde::Serialize;
 
 use crate::databag::{self, BOOTSTRAP_APP, Databag, GUARD, is_real};
 use crate::reconcile::{CAPACITY, Plan};
-use crate::report::{Report, State, View};
+use crate::report::{Report, State, View, numbers};
 use crate::snapshot::{Relation, RelationId, is_cross_model};
 use crate::status::Problem;
 
@@ -30,19 +28,17 @@ pub fn findings(view: &View, plan: &Plan, report: &Report) -> Vec<Finding> {
     }
     for host in report.hosts.iter().filter(|host| host.values.len() > 1) {
         let name = &host.host;
-        let relations: BTreeSet<u64> = host
+        let values: Vec<String> = host
             .values
             .iter()
-            .flat_map(|held| &held.relations)
-            .copied()
+            .map(|held| format!("{} in {}", held.fingerprint, numbers(&held.relations)))
             .collect();
-        let relations: Vec<String> = relations.iter().map(u64::to_string).collect();
         find(
             "values-disagree",
             format!(
-                "{name}: our bags hold different values (relations {}), and each keeps its own; a \
-                 host that joined is well, one that could not needs another name",
-                relations.join(", ")
+                "{name}: relations show different values ({}), and each keeps its own; a host that \
+                 joined is well, one that could not needs another name",
+                values.join(", ")
             ),
         );
     }
@@ -79,8 +75,8 @@ pub fn findings(view: &View, plan: &Plan, report: &Report) -> Vec<Finding> {
     // A standby does not see what the leader holds, so it cannot know what the leader would write.
     if view.is_leader {
         for (id, writes) in &plan.writes {
-            let keys: BTreeSet<&String> = writes.app.keys().chain(writes.unit.keys()).collect();
-            if keys.iter().any(|key| *key == GUARD) {
+            let keys = writes.keys();
+            if keys.contains(GUARD) {
                 find(
                     "guard-out-of-date",
                     format!(
@@ -161,7 +157,7 @@ fn bags(
             ),
         );
     }
-    if !own_unit.is_some_and(databag::is_up) {
+    if own_unit.is_some_and(|bag| !databag::is_up(bag)) {
         find(
             "mirror-not-up",
             format!("relation {id}: no consumer reads our mirror; run resync on {leader}"),

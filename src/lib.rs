@@ -41,6 +41,7 @@ pub mod hook_tools;
 pub mod logging;
 pub mod observe;
 
+pub mod cli;
 mod run;
 
 pub use run::{RunError, chain, dispatch};

@@ -47,6 +47,13 @@ pub struct Writes {
 }
 
 impl Writes {
+    /// The keys that change in either bag.
+    pub fn keys(&self) -> BTreeSet<&str> {
+        let mut keys = BTreeSet::new();
+        keys.extend(self.app.keys().chain(self.unit.keys()).map(String::as_str));
+        keys
+    }
+
     fn is_memory_only(&self) -> bool {
         self.unit.is_empty() && self.app.keys().all(|key| key == HOSTS)
     }

@@ -2,9 +2,10 @@
 //!
 //! It tells what is, not what should be, and it holds no value of the mirror, only fingerprints.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::databag::{
     self, BOOTSTRAP_APP, Change, DOWN, Databag, GUARD, HOSTNAME, HOSTS, MIRROR, NUDGE, RETIRED,
@@ -82,15 +83,6 @@ pub struct Place {
     pub relation: u64,
 }
 
-impl Place {
-    fn new(unit: &UnitName, relation: RelationId) -> Self {
-        Place {
-            unit: unit.as_str().to_owned(),
-            relation: relation.0,
-        }
-    }
-}
-
 /// A real value of the mirror, without showing it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Held {
@@ -140,34 +132,43 @@ pub struct Report {
 impl Report {
     /// Tells the story of every host in `facts`.
     pub fn of(facts: &Snapshot) -> Self {
-        let held = held(facts);
-        let offered = offered(facts);
-        let announced = announced(facts);
-        let mut report = Report {
-            bootstrap_app: own_bags(facts)
-                .find_map(|(_, bag)| bag.get(BOOTSTRAP_APP))
-                .map(|app| printable(app)),
-            communicators: units(facts)
-                .filter(|(_, _, bag)| databag::is_up(bag))
-                .map(|(id, unit, _)| Place::new(unit, id))
-                .collect(),
-            ..Report::default()
-        };
-        let keys: BTreeSet<&str> = held
-            .keys()
-            .map(String::as_str)
-            .chain(announced.keys().map(String::as_str))
-            .collect();
-        for key in keys {
-            match mirrored(key).filter(|name| databag::is_hostname(name)) {
-                Some(name) => {
-                    let announcers = announced.get(key).map_or(&[][..], Vec::as_slice);
-                    let values = held.get(key);
-                    let host = host(name, announcers, values, offered.get(key));
-                    report.hosts.push(host);
+        let mut report = Report::default();
+        let mut known: BTreeMap<&str, Known<'_>> = BTreeMap::new();
+        for (id, bag) in own_bags(facts) {
+            let chosen = bag.get(BOOTSTRAP_APP).map(|app| printable(app));
+            report.bootstrap_app = report.bootstrap_app.or(chosen);
+            for (key, value) in databag::mirror_of(bag) {
+                let name = mirrored(key).unwrap_or_default();
+                known.entry(name).or_default().hold(value, id);
+            }
+        }
+        for (id, unit, bag) in units(facts) {
+            let place = Place {
+                unit: unit.as_str().to_owned(),
+                relation: id.0,
+            };
+            if databag::is_up(bag) {
+                report.communicators.push(place.clone());
+            }
+            let mut has_minted = bag.contains_key(MIRROR);
+            for (key, value) in databag::mirror_of(bag) {
+                has_minted = true;
+                // A name that nobody else knows is none of ours: it is of interest once mirrored.
+                if let Some(known) = mirrored(key).and_then(|name| known.get_mut(name)) {
+                    known.offers.push((value, place.clone()));
                 }
-                None if held.contains_key(key) => report.other_keys.push(printable(key)),
-                None => {}
+            }
+            if let Some(name) = bag.get(HOSTNAME).filter(|name| !name.is_empty()) {
+                let known = known.entry(name).or_default();
+                known.announced_by.push(place);
+                known.is_member |= has_minted;
+            }
+        }
+        for (name, known) in known {
+            if databag::is_hostname(name) {
+                report.hosts.push(known.host(name));
+            } else if known.is_held {
+                report.other_keys.push(printable(&mirror_key(name)));
             }
         }
         report
@@ -215,6 +216,12 @@ impl Report {
     }
 }
 
+/// An answer for scripts.
+pub fn value(answer: &impl Serialize) -> Value {
+    // Maps with keys that are text always have a JSON form.
+    serde_json::to_value(answer).unwrap_or_default()
+}
+
 /// A table of hosts, one line each.
 pub fn table(hosts: &[&Host]) -> String {
     let head = ["HOST", "STATE", "ANNOUNCED BY", "GIVEN BY", "FINGERPRINT"].map(str::to_owned);
@@ -253,102 +260,63 @@ fn or_dash(parts: impl Iterator<Item = String>) -> String {
     }
 }
 
-fn numbers(relations: &[u64]) -> String {
+/// Relations' numbers in one text.
+pub(crate) fn numbers(relations: &[u64]) -> String {
     let numbers: Vec<String> = relations.iter().map(u64::to_string).collect();
     numbers.join(", ")
 }
 
-fn host(
-    name: &str,
-    announcers: &[Announcer],
-    values: Option<&BTreeMap<&str, BTreeSet<RelationId>>>,
-    offers: Option<&Vec<(&str, Place)>>,
-) -> Host {
-    let values = || values.into_iter().flatten();
-    let first = values().next().map(|(value, _)| *value);
-    let retired = first.is_some() && values().all(|(value, _)| *value == RETIRED);
-    let state = match first {
-        Some(_) if retired => State::Retired,
-        _ if announcers
-            .iter()
-            .any(|announcer| announcer.was_communicator) =>
-        {
-            State::Member
-        }
-        Some(_) => State::Token,
-        None => State::Waiting,
-    };
-    let held: Vec<Held> = values()
-        .map(|(value, relations)| Held {
-            fingerprint: fingerprint(value),
-            relations: relations.iter().map(|id| id.0).collect(),
-        })
-        .collect();
-    let giver = offers
-        .into_iter()
-        .flatten()
-        .find(|(offer, _)| values().any(|(value, _)| value == offer));
-    Host {
-        host: name.to_owned(),
-        state,
-        announced_by: announcers
-            .iter()
-            .map(|announcer| announcer.place.clone())
-            .collect(),
-        given_by: giver.map(|(_, place)| place.clone()),
-        values: held,
-    }
+/// What the bags say of one host.
+#[derive(Default)]
+struct Known<'a> {
+    /// Whether our own bags have a key for it.
+    is_held: bool,
+    /// The real values in our own bags, with the relations that show them.
+    values: Vec<(&'a str, Vec<u64>)>,
+    /// What units have under its key, whether their mirror is up or not.
+    offers: Vec<(&'a str, Place)>,
+    announced_by: Vec<Place>,
+    is_member: bool,
 }
 
-/// What our own bags hold: real values with the relations that show them, by key. A placeholder is
-/// a key without values.
-fn held(facts: &Snapshot) -> BTreeMap<String, BTreeMap<&str, BTreeSet<RelationId>>> {
-    let mut held: BTreeMap<String, BTreeMap<&str, BTreeSet<RelationId>>> = BTreeMap::new();
-    for (id, bag) in own_bags(facts) {
-        for (key, value) in databag::mirror_of(bag) {
-            let values = held.entry(key.to_owned()).or_default();
-            if is_real(value) {
-                values.entry(value).or_default().insert(id);
-            }
+impl<'a> Known<'a> {
+    fn hold(&mut self, value: &'a str, relation: RelationId) {
+        self.is_held = true;
+        if !is_real(value) {
+            return;
+        }
+        match self.values.iter_mut().find(|(held, _)| *held == value) {
+            Some((_, relations)) if relations.contains(&relation.0) => {}
+            Some((_, relations)) => relations.push(relation.0),
+            None => self.values.push((value, vec![relation.0])),
         }
     }
-    held
-}
 
-/// The real values in the bags of units, whether their mirror is up or not.
-fn offered(facts: &Snapshot) -> BTreeMap<&str, Vec<(&str, Place)>> {
-    let mut offered: BTreeMap<&str, Vec<(&str, Place)>> = BTreeMap::new();
-    for (id, unit, bag) in units(facts) {
-        for (key, value) in databag::mirror_of(bag).filter(|(_, value)| is_real(value)) {
-            let offers = offered.entry(key).or_default();
-            offers.push((value, Place::new(unit, id)));
+    fn host(self, name: &str) -> Host {
+        let is_retired = |(value, _): &(&str, _)| *value == RETIRED;
+        let state = match self.values.is_empty() {
+            false if self.values.iter().all(is_retired) => State::Retired,
+            _ if self.is_member => State::Member,
+            false => State::Token,
+            true => State::Waiting,
+        };
+        let is_held = |offer: &str| self.values.iter().any(|(value, _)| *value == offer);
+        let given_by = self.offers.iter().find(|(offer, _)| is_held(offer));
+        Host {
+            host: name.to_owned(),
+            state,
+            given_by: given_by.map(|(_, place)| place.clone()),
+            announced_by: self.announced_by,
+            values: self
+                .values
+                .into_iter()
+                .map(|(value, relations)| Held {
+                    fingerprint: fingerprint(value),
+                    relations,
+                })
+                .collect(),
         }
     }
-    offered
-}
-
-struct Announcer {
-    place: Place,
-    was_communicator: bool,
-}
-
-/// Who announces which host now, by mirror key.
-fn announced(facts: &Snapshot) -> BTreeMap<String, Vec<Announcer>> {
-    let mut announced: BTreeMap<String, Vec<Announcer>> = BTreeMap::new();
-    for (id, unit, bag) in units(facts) {
-        if let Some(name) = bag.get(HOSTNAME).filter(|name| !name.is_empty()) {
-            let announcer = Announcer {
-                place: Place::new(unit, id),
-                was_communicator: bag.contains_key(MIRROR)
-                    || databag::mirror_of(bag).next().is_some(),
-            };
-            announced
-                .entry(mirror_key(name))
-                .or_default()
-                .push(announcer);
-        }
-    }
-    announced
 }
 
 fn own_bags(facts: &Snapshot) -> impl Iterator<Item = (RelationId, &Databag)> {
@@ -384,8 +352,7 @@ pub struct PlannedChange {
 pub fn planned_changes(facts: &Snapshot, plan: &Plan, report: &Report) -> Vec<PlannedChange> {
     let mut changes = Vec::new();
     for (id, writes) in &plan.writes {
-        let keys: BTreeSet<&String> = writes.app.keys().chain(writes.unit.keys()).collect();
-        for key in keys {
+        for key in writes.keys() {
             let (app, unit) = (writes.app.get(key), writes.unit.get(key));
             let bags = match (app, unit) {
                 (Some(app), Some(unit)) if app == unit => vec![("both", app)],
