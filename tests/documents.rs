@@ -475,6 +475,34 @@ fn actions_of_workflows_are_pinned() {
     assert!(seen > 10, "only {seen} actions were looked at");
 }
 
+#[test]
+fn workflows_know_every_platform_and_every_module() {
+    let platforms = yaml("charmcraft.yaml")["platforms"]
+        .as_mapping()
+        .expect("platforms")
+        .len();
+    let release = read(".github/workflows/release.yaml");
+    assert!(
+        release.contains(&format!("-eq {platforms}\n")),
+        "released together"
+    );
+
+    let integration = yaml(".github/workflows/integration.yaml");
+    let tested = integration["jobs"]["test"]["strategy"]["matrix"]["module"].as_sequence();
+    let tested: BTreeSet<String> = tested
+        .expect("modules")
+        .iter()
+        .map(|module| format!("test_{}.py", module.as_str().expect("a name")))
+        .collect();
+    let there: BTreeSet<String> = fs::read_dir(in_repository("tests/integration"))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name())
+        .filter_map(|name| name.into_string().ok())
+        .filter(|name| name.starts_with("test_"))
+        .collect();
+    assert_eq!(tested, there);
+}
+
 /// A Markdown file.
 struct Document {
     /// Its path in the repository.
