@@ -47,7 +47,9 @@ pub enum Hook {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HookError {
     /// Not started by Juju at all.
-    #[error("JUJU_DISPATCH_PATH is not set: Juju starts this program for its hooks; people give it --help")]
+    #[error(
+        "JUJU_DISPATCH_PATH is not set: Juju starts this program for its hooks; people give it --help"
+    )]
     NotAHook,
     /// A variable that this hook needs is absent or unreadable.
     #[error("{variable} is not usable in {hook}: {value:?}")]

@@ -205,6 +205,10 @@ impl Report {
             (State::Token, _) if host.announced_by.is_empty() => {
                 format!("no unit announces {name} any more; retire-host takes its token away")
             }
+            (State::Token, _) if host.values.len() > 1 => format!(
+                "relations show different values: {name} takes that of its own relation, and joins \
+                 only if its cluster minted it"
+            ),
             (State::Token, _) => {
                 format!("{name} joins with this token, once, and within three hours of its minting")
             }

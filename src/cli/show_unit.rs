@@ -421,7 +421,7 @@ impl World {
             };
             let consumer = relation.expected.as_ref().and_then(BTreeSet::first);
             let remedy = match relation.remote_app.as_deref().is_some_and(is_cross_model) {
-                true => "Juju shows it only in the other model".to_owned(),
+                true => "only the other model shows that".to_owned(),
                 false => format!(
                     "juju show-unit {own} {} shows both sides",
                     consumer.map_or("APP/N", UnitName::as_str)
