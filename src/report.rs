@@ -35,8 +35,13 @@ impl View {
     pub fn through_published_copies(mut self) -> Self {
         for (id, relation) in &mut self.facts.relations {
             let siblings = self.siblings.get(id).into_iter().flat_map(BTreeMap::values);
-            let mut copies = relation.own_unit.iter().chain(siblings);
-            let published = copies.find(|bag| databag::is_up(bag)).cloned();
+            let copies = relation.own_unit.iter().chain(siblings);
+            // With no mirror up, one that led before is the best there is.
+            let mut led = copies
+                .clone()
+                .filter(|bag| databag::mirror_of(bag).next().is_some());
+            let published = copies.clone().find(|bag| databag::is_up(bag));
+            let published = published.or_else(|| led.next()).cloned();
             let published = published.unwrap_or_default();
             relation.own_app = published.clone();
             relation

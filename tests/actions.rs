@@ -12,6 +12,7 @@ use microcluster_token_distributor::actions::{
     Action, LONGEST_RESULT, Refusal, Results, Subject, checked, show_mirror,
 };
 use microcluster_token_distributor::check::findings;
+use microcluster_token_distributor::databag::Databag;
 use microcluster_token_distributor::reconcile::{CAPACITY, reconcile};
 use microcluster_token_distributor::report::{Report, State, View};
 use microcluster_token_distributor::retire::{Force, NotRetired, after, retire};
@@ -490,6 +491,47 @@ fn check_finds_a_second_mirror_that_is_up() {
     view.siblings.insert(RelationId(1), bags);
     let results = checked(&view);
     assert!(result(&results, "report").contains("two-mirrors-up: relation 1: mtd/1 shows"));
+}
+
+#[test]
+fn a_standby_sees_through_the_mirror_that_is_up_or_else_was() {
+    let token = |value| bag([("mirror-h0", value), ("bootstrap-app", "a")]);
+    let with = |bag: &Databag, mirror: &str| {
+        let mut bag = bag.clone();
+        bag.insert("mirror".to_owned(), mirror.to_owned());
+        bag
+    };
+    let (ours, theirs) = (token("eyJzZWNyZXQiA"), token("eyJzZWNyZXQiB"));
+    for (case, own, sibling, seen) in [
+        (
+            "the leader's",
+            with(&ours, "down"),
+            with(&theirs, "up"),
+            Some("eyJzZWNyZXQiB"),
+        ),
+        (
+            "ours, nobody leads",
+            with(&ours, "down"),
+            bag([]),
+            Some("eyJzZWNyZXQiA"),
+        ),
+        ("nobody ever led", bag([]), bag([]), None),
+    ] {
+        let mut view = leader(&world().relation(1, "a"));
+        view.is_leader = false;
+        let relation = view.facts.relations.get_mut(&RelationId(1));
+        relation.expect("just made").own_unit = Some(own);
+        let siblings = BTreeMap::from([(unit("mtd/1"), sibling)]);
+        view.siblings.insert(RelationId(1), siblings);
+        let view = view.through_published_copies();
+        let relation = &view.facts.relations[&RelationId(1)];
+        assert_eq!(
+            relation.own_app.get("mirror-h0").map(String::as_str),
+            seen,
+            "{case}"
+        );
+        assert!(!relation.own_app.contains_key("mirror"), "{case}");
+    }
 }
 
 // The same in a model, with the real executable and consumers that form a cluster.
