@@ -228,6 +228,18 @@ fn every_link_leads_somewhere() {
 }
 
 #[test]
+fn the_readme_leads_to_every_document() {
+    let links = Document::read("README.md").links();
+    for document in documents() {
+        let path = document.path.to_string_lossy().into_owned();
+        assert!(
+            path == "README.md" || links.contains(&path),
+            "README.md does not link {path}"
+        );
+    }
+}
+
+#[test]
 fn the_readme_lists_every_option_with_its_default() {
     let readme = Document::read("README.md");
     let listed: Vec<(String, String)> = readme
