@@ -193,10 +193,21 @@ struct Goal {
     status: String,
 }
 
+impl Goal {
+    fn is_leaving(&self) -> bool {
+        matches!(self.status.as_str(), "dying" | "dead")
+    }
+}
+
 impl GoalState {
     /// The units of this charm's application that are to stay.
     pub fn siblings(&self) -> impl Iterator<Item = UnitName> {
         staying(&self.units)
+    }
+
+    /// Whether Juju is removing this unit of ours.
+    pub fn is_leaving(&self, unit: &UnitName) -> bool {
+        self.units.get(unit.as_str()).is_some_and(Goal::is_leaving)
     }
 
     /// The units of `app` on our endpoint that are to stay, or `None` where Juju does not know the
@@ -211,7 +222,7 @@ impl GoalState {
 fn staying(goals: &BTreeMap<String, Goal>) -> impl Iterator<Item = UnitName> {
     goals
         .iter()
-        .filter(|(_, goal)| !matches!(goal.status.as_str(), "dying" | "dead"))
+        .filter(|(_, goal)| !goal.is_leaving())
         .filter_map(|(name, _)| name.parse().ok())
 }
 

@@ -102,10 +102,7 @@ impl Run<'_> {
             Hook::Resync | Hook::RelationCreated => self.everything(Leaving::default()),
             Hook::RelationBroken { relation } => {
                 if self.tools.is_leader()? {
-                    self.reconcile_whole(Leaving {
-                        relation: Some(relation),
-                        unit: None,
-                    })?;
+                    self.relation_broken(relation)?;
                 }
                 Ok(())
             }
@@ -162,6 +159,18 @@ impl Run<'_> {
         }
         observe::own_bags(self.tools, &mut facts)?;
         self.carry_out(&facts, &reconcile(&facts))
+    }
+
+    /// A unit that Juju removes sees its relations broken one by one, and may still be leader. They
+    /// stay where they are, so it must not decide as if they were gone.
+    fn relation_broken(&mut self, relation: RelationId) -> Result<(), ToolError> {
+        if self.tools.goal_state()?.is_leaving(self.tools.own_unit()) {
+            return Ok(());
+        }
+        self.reconcile_whole(Leaving {
+            relation: Some(relation),
+            unit: None,
+        })
     }
 
     fn unit_departed(&mut self, relation: RelationId, unit: UnitName) -> Result<(), ToolError> {

@@ -315,6 +315,11 @@ impl Deployment {
         self.relations.get(app).copied()
     }
 
+    /// The relation of `app` was removed behind this value's back.
+    pub fn forget_relation(&mut self, app: &str) {
+        self.relations.remove(app);
+    }
+
     /// Lets everything run until nothing is due.
     ///
     /// # Errors

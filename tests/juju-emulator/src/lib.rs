@@ -36,6 +36,8 @@ pub mod python;
 pub mod clock;
 pub mod simulation;
 
+pub mod chaos;
+
 pub mod recorded;
 
 pub use charm::{CallTool, Charm, InProcess, Metadata};

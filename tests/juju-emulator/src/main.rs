@@ -1,5 +1,6 @@
 //! `juju-emulator`: try the distributor out, and try to break it.
 
+mod campaign;
 mod demo;
 mod simulate;
 
@@ -18,12 +19,15 @@ struct CommandLine {
 enum Command {
     /// Show some hosts becoming one cluster
     Demo(demo::Args),
+    /// Play random histories with faults, and check every commit
+    Chaos(campaign::Args),
     /// Play scenarios on a virtual clock, many times, and count
     Simulate(simulate::Args),
 }
 
 fn main() -> ExitCode {
     match CommandLine::parse().command {
+        Command::Chaos(args) => campaign::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Simulate(args) => simulate::run(&args),
     }

@@ -104,7 +104,13 @@ impl InProcess for Consumer {
         };
         let rng = &mut self.rng;
         let mut tie = |candidates| rng.usize(..candidates);
-        consumer::dispatch(self.release, environment, &mut self.state, &mut machine, &mut tie)
+        consumer::dispatch(
+            self.release,
+            environment,
+            &mut self.state,
+            &mut machine,
+            &mut tie,
+        )
     }
 }
 

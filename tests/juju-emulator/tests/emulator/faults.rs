@@ -107,8 +107,12 @@ fn a_killed_charm_of_either_kind_is_run_again_at_once() {
         shell.world.inject(Injection::at_call(2, effect));
         let run = shell.run();
         assert_eq!(run.ending, Ending::Signalled(signal));
-        assert_eq!(run.stdout, b"False
-", "only the first tool answered");
+        assert_eq!(
+            run.stdout,
+            b"False
+",
+            "only the first tool answered"
+        );
     }
 }
 

@@ -1,0 +1,602 @@
+//! Random histories with faults, and what must hold after every commit of one.
+//!
+//! A history is a model with consumers and distributors in which operators come and go, machines
+//! burn, leaders change, hook tools fail in every way, and the hooks run in any order that Juju
+//! allows. It follows from its seed alone, so a seed is all that a report needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fastrand::Rng;
+use microcluster_token_distributor::databag::{
+    self, BOOTSTRAP_APP, GUARD, HOSTNAME, HOSTS, MIRROR, NUDGE,
+};
+use microovn::consumer::Release;
+
+use crate::agent::Hook;
+use crate::deployment::{DISTRIBUTOR, Deployment, DeploymentError, Provider, Setup};
+use crate::faults::{Effect, Fault, Injection};
+use crate::model::{BagChange, BagOwner, Content, JujuGeneration, Relation};
+use crate::names::{RelationId, UnitName};
+use crate::world::Begun;
+
+/// The endpoint under test.
+const ENDPOINT: &str = "microcluster-cluster";
+
+/// What a history was, and whether everybody was served in the end.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct History {
+    /// Operations that agents ran.
+    pub steps: usize,
+    /// Commits that changed databags, each followed by the checks.
+    pub commits: usize,
+    /// Faults and operator's deeds.
+    pub events: usize,
+    /// Hooks of the distributor that failed, all of them by a fault.
+    pub failed_hooks: usize,
+    /// Consumer units that no fault of ours holds: their hooks crash as the protocol's hazards say.
+    pub crashed_consumers: usize,
+}
+
+impl History {
+    /// Adds another history's counts.
+    pub fn add(&mut self, other: &History) {
+        self.steps += other.steps;
+        self.commits += other.commits;
+        self.events += other.events;
+        self.failed_hooks += other.failed_hooks;
+        self.crashed_consumers += other.crashed_consumers;
+    }
+}
+
+/// A promise broken.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{promise} ({hook} of {unit})")]
+pub struct Violation {
+    /// Which promise.
+    pub promise: String,
+    /// Whose hook broke it, or was looked at after.
+    pub unit: String,
+    /// Which hook.
+    pub hook: String,
+}
+
+/// Why a history ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum ChaosError {
+    /// A promise was broken.
+    #[error("broken promise: {0}")]
+    Violation(#[from] Violation),
+    /// The model could not be made.
+    #[error(transparent)]
+    Deployment(#[from] DeploymentError),
+}
+
+/// Plays the history of `seed`.
+///
+/// # Errors
+/// A promise was broken, or the model could not be made.
+pub fn play(
+    seed: u64,
+    juju: JujuGeneration,
+    distributor: &Provider,
+    length: usize,
+) -> Result<History, ChaosError> {
+    let mut rng = Rng::with_seed(seed);
+    let setup = Setup {
+        juju,
+        seed,
+        apps: rng.usize(1..=2),
+        units: rng.usize(1..=3),
+        distributor_units: rng.usize(1..=3),
+        consumer: if rng.bool() {
+            Release::Released
+        } else {
+            Release::Newest
+        },
+        distributor: distributor.clone(),
+        ..Setup::default()
+    };
+    let deployment = setup.deploy()?;
+    let mut chaos = Chaos {
+        promises: Promises::default(),
+        history: History::default(),
+        operator_spoke: false,
+        deployment,
+        rng,
+    };
+    for _ in 0..length {
+        if chaos.rng.u8(..) < 40 {
+            chaos.deed()?;
+        } else {
+            chaos.step()?;
+        }
+    }
+    chaos.heal()?;
+    chaos.judge()?;
+    Ok(chaos.history)
+}
+
+struct Chaos {
+    deployment: Deployment,
+    rng: Rng,
+    promises: Promises,
+    history: History,
+    /// An operator did what may change the settled `bootstrap-app`.
+    operator_spoke: bool,
+}
+
+impl Chaos {
+    fn step(&mut self) -> Result<bool, Violation> {
+        let clock = &self.deployment.clock;
+        clock.set(clock.now() + 1);
+        self.promises
+            .forget_permission_unless(tokens_are_known(&self.deployment));
+        let moved = self.deployment.world.step();
+        self.history.steps += usize::from(moved);
+        self.check()?;
+        Ok(moved)
+    }
+
+    /// Checks what was committed since the last look.
+    fn check(&mut self) -> Result<(), Violation> {
+        let world = &self.deployment.world;
+        for run in world.runs() {
+            let distributor = run.unit.application() == DISTRIBUTOR;
+            self.history.failed_hooks += usize::from(distributor && run.failure.is_some());
+            self.history.crashed_consumers += usize::from(!distributor && run.failure.is_some());
+        }
+        for commit in world.commits() {
+            self.history.commits += 1;
+            let violation = |promise: String| Violation {
+                promise,
+                unit: commit.unit.to_string(),
+                hook: commit.hook.clone(),
+            };
+            if commit.unit.application() == DISTRIBUTOR {
+                for change in &commit.changes {
+                    only_known_keys(change).map_err(violation)?;
+                    self.promises.value_stays(change).map_err(violation)?;
+                    if !self.operator_spoke {
+                        self.promises.permission_stays(change).map_err(violation)?;
+                    }
+                }
+                let mut relations = world.model().relations.values();
+                relations
+                    .try_for_each(up_only_with_permission)
+                    .map_err(violation)?;
+            }
+        }
+        self.deployment.world.clear_history();
+        Ok(())
+    }
+
+    /// Something that an operator does, or that goes wrong.
+    fn deed(&mut self) -> Result<(), ChaosError> {
+        self.history.events += 1;
+        self.promises
+            .forget_permission_unless(tokens_are_known(&self.deployment));
+        let rng = &mut self.rng;
+        let deployment = &mut self.deployment;
+        let distributors = deployment.world.model().units_of(DISTRIBUTOR);
+        let consumers = deployment.consumer_units();
+        let apps = deployment.apps().to_vec();
+        let app = apps[rng.usize(..apps.len())].clone();
+        let some = |units: &[UnitName], rng: &mut Rng| {
+            (!units.is_empty()).then(|| units[rng.usize(..units.len())].to_string())
+        };
+        let distributor = some(&distributors, rng);
+        let consumer = some(&consumers, rng);
+        let related = deployment.relation(&app);
+        let world = &mut deployment.world;
+        // A deed that the model refuses (no such unit any more, say) is no deed.
+        match (rng.u8(..20), distributor, consumer) {
+            (0..=1, ..) if related.is_none() => drop(deployment.relate(&app)),
+            (2, Some(unit), _) => drop(world.set_leader(&unit)),
+            (3, ..) => drop(world.lose_leadership(DISTRIBUTOR)),
+            (4, ..) if consumers.len() < 8 => drop(world.add_unit(&app)),
+            (5, _, Some(unit)) if consumers.len() > 1 => drop(world.remove_unit(&unit)),
+            (6, _, Some(unit)) if consumers.len() > 1 => drop(deployment.lose(&unit)),
+            (7, ..) if distributors.len() < 4 => drop(world.add_unit(DISTRIBUTOR)),
+            (8, Some(unit), _) if distributors.len() > 1 => drop(world.remove_unit(&unit)),
+            (9, Some(unit), _) => drop(world.lose_unit(&unit)),
+            (10, Some(unit), _) => drop(world.restart_agent(&unit)),
+            (11, _, Some(unit)) => drop(world.restart_agent(&unit)),
+            (12, Some(unit), _) => drop(world.fire_update_status(&unit)),
+            (13, ..) if rng.u8(..) < 60 => self.remove_relation(&app)?,
+            (14, ..) => {
+                if let Some(id) = related {
+                    let suspend = rng.bool();
+                    let world = &mut deployment.world;
+                    drop(if suspend {
+                        world.suspend_relation(id)
+                    } else {
+                        world.resume_relation(id)
+                    });
+                    if suspend {
+                        // A suspended relation hides what it knows, so another may be chosen.
+                        self.operator_spoke = true;
+                        self.promises.unit_bags_end(id);
+                    }
+                }
+            }
+            (15, ..) => {
+                let log_level = ["info", "debug", "loud", "ERROR"][rng.usize(..4)];
+                drop(world.set_config(DISTRIBUTOR, &[("log-level", log_level)]));
+            }
+            (16, ..) if rng.u8(..) < 60 => {
+                self.operator_spoke = true;
+                let choice = [app.as_str(), "", "nobody"][rng.usize(..3)];
+                drop(world.set_config(DISTRIBUTOR, &[("bootstrap-app", choice)]));
+            }
+            (17, Some(unit), Some(remote)) => {
+                if let Some(id) = related {
+                    // A late or repeated event; Juju never shows one of a unit it does not know.
+                    let known = deployment.world.model().relation(id).is_ok_and(|relation| {
+                        relation
+                            .own_side(&app)
+                            .is_some_and(|side| side.members.contains_key(remote.as_str()))
+                    });
+                    if known {
+                        drop(deployment.world.run_changed(&unit, id, Some(&remote)));
+                    }
+                }
+            }
+            (_, Some(unit), _) => {
+                let injection = self.fault();
+                self.deployment.world.inject(injection.on(&unit));
+            }
+            _ => {}
+        }
+        self.check()?;
+        Ok(())
+    }
+
+    fn remove_relation(&mut self, app: &str) -> Result<(), ChaosError> {
+        if let Some(id) = self.deployment.relation(app) {
+            drop(self.deployment.world.remove_relation(id));
+            self.deployment.forget_relation(app);
+        }
+        Ok(())
+    }
+
+    fn fault(&mut self) -> Injection {
+        let rng = &mut self.rng;
+        let call = rng.usize(1..=12);
+        let relations: Vec<RelationId> = self
+            .deployment
+            .world
+            .model()
+            .relations
+            .keys()
+            .copied()
+            .collect();
+        let fail = |message: &str| Effect::Fail {
+            code: 1,
+            message: message.to_owned(),
+        };
+        let effect = match rng.u8(..11) {
+            0 => Effect::Kill,
+            1 => Effect::Terminate,
+            2 => fail("connection is shut down"),
+            3 => fail("permission denied"),
+            4 => Effect::Print(b"not what was asked for".to_vec()),
+            5 => Effect::Print(Vec::new()),
+            6 => Effect::Truncate,
+            7 => Effect::InvalidUtf8,
+            8 => Effect::LoseLeadership,
+            9 => return Injection::new(Fault::RefuseCommit),
+            _ if rng.bool() || relations.is_empty() => {
+                return Injection::new(Fault::DuplicateChanged);
+            }
+            _ => Effect::LoseLeadership,
+        };
+        Injection::at_call(call, effect)
+    }
+
+    /// Ends the faults, sees to it that there is a distributor and that everybody is related, and
+    /// lets everything run.
+    fn heal(&mut self) -> Result<(), ChaosError> {
+        self.deployment.world.clear_faults();
+        self.deployment
+            .world
+            .set_config(DISTRIBUTOR, &[("log-level", "info")])
+            .ok();
+        if self
+            .deployment
+            .world
+            .model()
+            .units_of(DISTRIBUTOR)
+            .is_empty()
+        {
+            drop(self.deployment.world.add_unit(DISTRIBUTOR));
+        }
+        for app in self.deployment.apps().to_vec() {
+            if let Some(id) = self.deployment.relation(&app) {
+                drop(self.deployment.world.resume_relation(id));
+            } else {
+                drop(self.deployment.relate(&app));
+            }
+        }
+        for _ in 0..3 {
+            for _ in 0..600 {
+                if !self.step()? {
+                    break;
+                }
+            }
+            for unit in self.deployment.world.model().units_of(DISTRIBUTOR) {
+                drop(self.deployment.world.fire_update_status(unit.as_str()));
+                self.drain(&unit)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets one distributor unit do all it has to do. A consumer that crashes for ever, as some do,
+    /// would keep a model of random steps from coming to rest.
+    fn drain(&mut self, unit: &UnitName) -> Result<(), Violation> {
+        /// Far more than any unit has to do.
+        const ENOUGH: usize = 500;
+
+        for _ in 0..ENOUGH {
+            match self.deployment.world.begin(unit) {
+                Begun::Nothing => break,
+                Begun::Internal => {}
+                Begun::Open(open) => self.deployment.world.finish(*open),
+            }
+            self.history.steps += 1;
+            self.check()?;
+        }
+        Ok(())
+    }
+
+    /// What must hold once nothing is due.
+    fn judge(&mut self) -> Result<(), Violation> {
+        let at_rest = |promise: String| Violation {
+            promise,
+            unit: DISTRIBUTOR.to_owned(),
+            hook: "at rest".to_owned(),
+        };
+        let world = &mut self.deployment.world;
+        for unit in world.model().units_of(DISTRIBUTOR) {
+            let agent = world
+                .agent(unit.as_str())
+                .map_err(|error| at_rest(error.to_string()))?;
+            if let Some(failed) = &agent.failed {
+                return Err(at_rest(format!(
+                    "{unit} is stuck in {}",
+                    failed.hook.name()
+                )));
+            }
+        }
+        let Some(leader) = self.deployment.leader() else {
+            return Ok(());
+        };
+        relations_are_equal(&self.deployment).map_err(at_rest)?;
+        nothing_secret_was_said(&self.deployment, &self.promises).map_err(at_rest)?;
+        self.full_reconciliation_is_silent(&leader)?;
+
+        // Juju 4 announces no bag that flips back to what was delivered before, as that of a unit
+        // whose relation was suspended does. Only a fresh look shows such a host.
+        let world = &mut self.deployment.world;
+        drop(world.restart_agent(leader.as_str()));
+        drop(world.run_hook(leader.as_str(), config_changed()));
+        every_host_is_named(&self.deployment, &leader).map_err(at_rest)
+    }
+
+    fn full_reconciliation_is_silent(&mut self, leader: &UnitName) -> Result<(), Violation> {
+        let world = &mut self.deployment.world;
+        world.clear_history();
+        let run = world.run_hook(leader.as_str(), config_changed());
+        let committed = run.is_ok_and(|run| run.committed);
+        match world.commits().first() {
+            Some(commit) if committed => Err(Violation {
+                promise: format!(
+                    "a full reconciliation still writes {:?}",
+                    keys(&commit.changes)
+                ),
+                unit: leader.to_string(),
+                hook: "config-changed".to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The hook in which the leader looks at everything.
+fn config_changed() -> Hook {
+    Hook::Named("config-changed".into())
+}
+
+/// Keys by bag, without values.
+fn keys(changes: &[BagChange]) -> Vec<String> {
+    let keys = changes.iter().flat_map(|change| {
+        change
+            .keys
+            .keys()
+            .map(move |key| format!("{:?} {key}", change.owner))
+    });
+    keys.collect()
+}
+
+/// What was promised, with what has to be remembered for it.
+#[derive(Default)]
+struct Promises {
+    /// Real values by relation, bag and key.
+    real: BTreeMap<(RelationId, BagOwner), BTreeMap<String, String>>,
+    /// The settled `bootstrap-app` once tokens exist.
+    permitted: Option<String>,
+}
+
+impl Promises {
+    /// A real value, once in one of our bags, stays there with the same bytes.
+    fn value_stays(&mut self, change: &BagChange) -> Result<(), String> {
+        let bag = (change.relation, change.owner.clone());
+        let known = self.real.entry(bag).or_default();
+        for (key, (_, after)) in &change.keys {
+            if databag::mirrored(key).is_none() {
+                continue;
+            }
+            if known
+                .get(key)
+                .is_some_and(|held| Some(held) != after.as_ref())
+            {
+                return Err(format!("a real value of {key} was changed or removed"));
+            }
+            if let Some(value) = after.as_ref().filter(|value| databag::is_real(value)) {
+                known.insert(key.clone(), value.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// With the last relation that held a token, the knowledge of the cluster is gone.
+    fn forget_permission_unless(&mut self, tokens_are_known: bool) {
+        if !tokens_are_known {
+            self.permitted = None;
+        }
+    }
+
+    /// `bootstrap-app` never changes once a cluster exists.
+    fn permission_stays(&mut self, change: &BagChange) -> Result<(), String> {
+        if let Some((_, Some(app))) = change.keys.get(BOOTSTRAP_APP) {
+            if self
+                .permitted
+                .as_ref()
+                .is_some_and(|permitted| permitted != app)
+            {
+                return Err(format!(
+                    "{BOOTSTRAP_APP} changed to {app} though a cluster exists"
+                ));
+            }
+            self.permitted = Some(app.clone());
+        }
+        Ok(())
+    }
+
+    /// A unit that leaves the scope of a relation starts with an empty bag when it comes back.
+    fn unit_bags_end(&mut self, id: RelationId) {
+        self.real
+            .retain(|(relation, owner), _| *relation != id || matches!(owner, BagOwner::App(_)));
+    }
+}
+
+fn only_known_keys(change: &BagChange) -> Result<(), String> {
+    let known: &[&str] = match change.owner {
+        BagOwner::App(_) => &[BOOTSTRAP_APP, HOSTS],
+        BagOwner::Unit(_) => &[BOOTSTRAP_APP, MIRROR, NUDGE, GUARD],
+    };
+    match change
+        .keys
+        .keys()
+        .find(|key| databag::mirrored(key).is_none() && !known.contains(&key.as_str()))
+    {
+        Some(key) => Err(format!(
+            "{key:?} was written to the bag of {:?}",
+            change.owner
+        )),
+        None => Ok(()),
+    }
+}
+
+fn up_only_with_permission(relation: &Relation) -> Result<(), String> {
+    let Some(side) = relation.own_side(DISTRIBUTOR) else {
+        return Ok(());
+    };
+    let up = side
+        .members
+        .values()
+        .any(|member| databag::is_up(&member.bag.content));
+    if up && !side.app_bag.content.contains_key(BOOTSTRAP_APP) {
+        return Err(format!(
+            "relation {} is up without {BOOTSTRAP_APP}",
+            relation.id
+        ));
+    }
+    Ok(())
+}
+
+fn serving(deployment: &Deployment) -> impl Iterator<Item = &Relation> {
+    let relations = deployment.world.model().relations.values();
+    relations.filter(|relation| {
+        !relation.suspended
+            && !relation.is_peer()
+            && relation.life == crate::model::Life::Alive
+            && relation
+                .own_side(DISTRIBUTOR)
+                .is_some_and(|side| side.endpoint == ENDPOINT)
+    })
+}
+
+/// Whether any bag that this charm can read holds a token.
+fn tokens_are_known(deployment: &Deployment) -> bool {
+    serving(deployment).any(|relation| {
+        let bag = own_app_bag(relation);
+        databag::mirror_of(&bag).any(|(_, value)| databag::is_real(value))
+    })
+}
+
+fn own_app_bag(relation: &Relation) -> Content {
+    let side = relation.own_side(DISTRIBUTOR);
+    side.map(|side| side.app_bag.content.clone())
+        .unwrap_or_default()
+}
+
+fn relations_are_equal(deployment: &Deployment) -> Result<(), String> {
+    let keys = |relation| -> BTreeSet<String> {
+        let bag = own_app_bag(relation);
+        databag::mirror_of(&bag)
+            .map(|(key, _)| key.to_owned())
+            .collect()
+    };
+    let mut relations = serving(deployment);
+    let Some(first) = relations.next() else {
+        return Ok(());
+    };
+    let expected = keys(first);
+    match relations.find(|relation| keys(relation) != expected) {
+        Some(other) => Err(format!(
+            "relations {} and {} show other keys",
+            first.id, other.id
+        )),
+        None => Ok(()),
+    }
+}
+
+fn every_host_is_named(deployment: &Deployment, leader: &UnitName) -> Result<(), String> {
+    for relation in serving(deployment) {
+        let bag = own_app_bag(relation);
+        for (unit, member) in relation.counterparts(leader) {
+            let hostname = member.bag.content.get(HOSTNAME);
+            let missing = hostname.filter(|name| !bag.contains_key(&databag::mirror_key(name)));
+            if let Some(hostname) = missing {
+                return Err(format!(
+                    "relation {}: {hostname} of {unit} has no key",
+                    relation.id
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// No mirror value stands in a log line or a status of the distributor.
+fn nothing_secret_was_said(deployment: &Deployment, promises: &Promises) -> Result<(), String> {
+    let model = deployment.world.model();
+    let secrets: BTreeSet<&String> = promises.real.values().flat_map(BTreeMap::values).collect();
+    let lines = model
+        .log
+        .iter()
+        .filter(|line| line.unit.application() == DISTRIBUTOR);
+    let said = lines.map(|line| line.text.clone());
+    let shown = deployment
+        .world
+        .status()
+        .into_iter()
+        .map(|status| status.message);
+    for text in said.chain(shown) {
+        if let Some(secret) = secrets.iter().find(|secret| text.contains(secret.as_str())) {
+            return Err(format!("a value of {} characters was shown", secret.len()));
+        }
+    }
+    Ok(())
+}
