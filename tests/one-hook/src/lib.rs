@@ -59,6 +59,8 @@ pub struct Ran {
     pub writes: BTreeMap<RelationId, Writes>,
     /// The status it leaves.
     pub status: (String, String),
+    /// Whose unit bags it read.
+    pub reads: BTreeSet<(RelationId, UnitName)>,
     /// How many hook tools it started.
     pub calls: usize,
 }
@@ -107,6 +109,7 @@ pub fn run(view: &View, event: &Event, now: u64) -> Ran {
         result,
         writes: said.writes,
         status: said.status,
+        reads: said.reads,
         calls: said.calls,
     }
 }
@@ -130,6 +133,7 @@ struct Tools<'a> {
 struct Said {
     writes: BTreeMap<RelationId, Writes>,
     status: (String, String),
+    reads: BTreeSet<(RelationId, UnitName)>,
     calls: usize,
 }
 
@@ -174,11 +178,12 @@ impl Tools<'_> {
             }
             ("relation-get", ["--format=json", "-r", id, key, unit]) => {
                 let unit: UnitName = unit.parse().map_err(|_| "ERROR invalid unit name")?;
-                let (_, relation) = self.relation(id)?;
+                let (id, relation) = self.relation(id)?;
                 let bag = relation
                     .units
                     .get(&unit)
                     .ok_or("ERROR settings not found")?;
+                self.said().reads.insert((id, unit));
                 Ok(match *key {
                     "-" => json!(**bag),
                     key => json!(bag.get(key)),

@@ -1,0 +1,135 @@
+//! The setups that are explored, each to its end.
+
+use microovn::consumer::Release;
+
+use crate::world::{Faults, Rules, Setup};
+
+/// A setup with the words for it.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// What is in it and what may happen to it.
+    pub name: &'static str,
+    /// The setup.
+    pub setup: Setup,
+}
+
+/// Nothing goes wrong.
+const CALM: Faults = Faults {
+    moves: 0,
+    failures: 0,
+    losses: 0,
+    additions: 0,
+    machines: 0,
+};
+
+/// Those that a plain test run affords.
+pub fn short() -> Vec<Bound> {
+    let failure = Faults {
+        failures: 1,
+        ..CALM
+    };
+    let mut bounds = Vec::new();
+    for release in Release::ALL {
+        bounds.push(bound(
+            "2 hosts, 1 unit, 1 failure",
+            release,
+            &[0, 0],
+            1,
+            failure,
+        ));
+    }
+    let newest = Release::Newest;
+    bounds.push(bound("1 and 1 host, 1 unit", newest, &[0, 1], 1, CALM));
+    bounds
+}
+
+/// Those that take minutes.
+pub fn long() -> Vec<Bound> {
+    let failure = Faults {
+        failures: 1,
+        ..CALM
+    };
+    let moves = Faults {
+        moves: 1,
+        ..failure
+    };
+    let replaced = Faults {
+        losses: 1,
+        additions: 1,
+        ..CALM
+    };
+    let killed = Faults {
+        machines: 1,
+        ..CALM
+    };
+    let mut bounds = Vec::new();
+    for release in Release::ALL {
+        bounds.extend([
+            bound(
+                "3 hosts, 1 unit, 1 failure",
+                release,
+                &[0, 0, 0],
+                1,
+                failure,
+            ),
+            bound("2 hosts, 2 units", release, &[0, 0], 2, CALM),
+            bound(
+                "2 hosts, 2 units, 1 move, 1 failure",
+                release,
+                &[0, 0],
+                2,
+                moves,
+            ),
+            bound("2 hosts, 1 unit replaced", release, &[0, 0], 1, replaced),
+            bound(
+                "3 hosts, 1 unit, 1 machine lost",
+                release,
+                &[0, 0, 0],
+                1,
+                killed,
+            ),
+        ]);
+    }
+    let newest = Release::Newest;
+    let mut later = bound(
+        "2 and 1 host, related later, 1 unit",
+        newest,
+        &[0, 0, 1],
+        1,
+        CALM,
+    );
+    later.setup.related_later = true;
+    bounds.extend([
+        bound(
+            "2 and 1 host, 1 unit, 1 failure",
+            newest,
+            &[0, 0, 1],
+            1,
+            failure,
+        ),
+        later,
+        bound("1 and 1 host, 2 units, 1 move", newest, &[0, 1], 2, moves),
+    ]);
+    bounds
+}
+
+fn bound(
+    name: &'static str,
+    release: Release,
+    hosts: &[usize],
+    distributors: u8,
+    faults: Faults,
+) -> Bound {
+    Bound {
+        name,
+        setup: Setup {
+            release,
+            hosts: hosts.to_vec(),
+            distributors,
+            related_later: false,
+            faults,
+            last_first: false,
+            rules: Rules::Charm,
+        },
+    }
+}

@@ -1,0 +1,133 @@
+//! Clusters and tokens without time and chance, so that histories that mean the same are equal.
+//!
+//! Held to [`microovn::microcluster::Cloud`] by a test, for up to three machines: every member is a
+//! voter then, tokens do not expire, and no member is pending, because hooks wait for that.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use microovn::consumer::Census;
+
+/// A machine, by number.
+pub type Machine = u8;
+
+/// The machine's host name.
+pub fn hostname(machine: Machine) -> String {
+    format!("h{machine}")
+}
+
+/// All clusters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Cloud {
+    clusters: Vec<Cluster>,
+    dead: BTreeSet<Machine>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Cluster {
+    members: BTreeSet<Machine>,
+    /// The token by which a name can join.
+    outstanding: BTreeMap<String, String>,
+    /// How many tokens a name was given.
+    minted: BTreeMap<String, u8>,
+}
+
+/// A command failed; the consumer does not look why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused;
+
+impl Cloud {
+    /// `cluster bootstrap`
+    pub fn bootstrap(&mut self, machine: Machine) -> Result<(), Refused> {
+        if self.cluster_of(machine).is_some() {
+            return Err(Refused);
+        }
+        self.clusters.push(Cluster {
+            members: [machine].into(),
+            ..Cluster::default()
+        });
+        Ok(())
+    }
+
+    /// `cluster add NAME`
+    pub fn add(&mut self, machine: Machine, name: &str) -> Result<String, Refused> {
+        let at = self.cluster_of(machine).ok_or(Refused)?;
+        let cluster = &mut self.clusters[at];
+        if cluster.outstanding.contains_key(name) {
+            return Err(Refused);
+        }
+        let serial = cluster.minted.entry(name.to_owned()).or_default();
+        *serial += 1;
+        let members: Vec<String> = cluster.members.iter().map(Machine::to_string).collect();
+        let token = format!("{at} {name} {serial} {}", members.join(","));
+        cluster.outstanding.insert(name.to_owned(), token.clone());
+        Ok(token)
+    }
+
+    /// `cluster join TOKEN`
+    pub fn join(&mut self, machine: Machine, token: &str) -> Result<(), Refused> {
+        let name = hostname(machine);
+        let at = match self.cluster_of(machine) {
+            None => self.answering(token).ok_or(Refused)?,
+            Some(_) => return Err(Refused),
+        };
+        let cluster = &mut self.clusters[at];
+        if cluster.outstanding.get(&name).map(String::as_str) != Some(token) {
+            return Err(Refused);
+        }
+        cluster.outstanding.remove(&name);
+        cluster.members.insert(machine);
+        Ok(())
+    }
+
+    /// `cluster list`, as far as it is looked at.
+    pub fn census(&self, machine: Machine) -> Result<Census, Refused> {
+        let cluster = &self.clusters[self.cluster_of(machine).ok_or(Refused)?];
+        let mut online = cluster
+            .members
+            .iter()
+            .filter(|member| !self.dead.contains(member));
+        Ok(Census {
+            pending: false,
+            communicator: online.next().map(|member| hostname(*member)),
+        })
+    }
+
+    /// The machine is lost.
+    pub fn kill(&mut self, machine: Machine) {
+        self.dead.insert(machine);
+    }
+
+    /// How many clusters there are; more than one is a split.
+    pub fn clusters(&self) -> usize {
+        self.clusters.len()
+    }
+
+    /// Whether the machine is a member of a cluster.
+    pub fn is_member(&self, machine: Machine) -> bool {
+        self.cluster_of(machine).is_some()
+    }
+
+    /// Living members of all clusters.
+    pub fn living(&self) -> usize {
+        let members = self.clusters.iter().flat_map(|cluster| &cluster.members);
+        members.filter(|member| !self.dead.contains(member)).count()
+    }
+
+    /// The cluster that would answer to a token: one of the members that it names must live.
+    pub fn answering(&self, token: &str) -> Option<usize> {
+        let mut words = token.split(' ');
+        let at: usize = words.next()?.parse().ok()?;
+        let addresses = words.nth(2)?;
+        let lives = addresses
+            .split(',')
+            .filter_map(|member| member.parse().ok())
+            .any(|member: Machine| !self.dead.contains(&member));
+        (at < self.clusters.len() && lives).then_some(at)
+    }
+
+    fn cluster_of(&self, machine: Machine) -> Option<usize> {
+        self.clusters
+            .iter()
+            .position(|cluster| cluster.members.contains(&machine))
+    }
+}

@@ -1,0 +1,214 @@
+//! One hook of a consumer as a function: the stand-in for MicroOVN's charm, on the cloud of the
+//! model.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use microovn::consumer::{
+    self, Census, CommandOutput, Databag, Host, Level, ListError, RelationEvent, RelationEventKind,
+    Release, State,
+};
+
+use crate::cloud::{Cloud, Machine, hostname};
+
+const RELATION: &str = "cluster:1";
+/// The distributor's name.
+pub const DISTRIBUTOR: &str = "d";
+
+/// What a consumer unit remembers from hook to hook.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Memory {
+    /// It believes to be a member.
+    pub in_cluster: bool,
+    /// Its deferred events: whether the joined or the changed handler, and the distributor unit.
+    pub deferred: Vec<(bool, Option<u8>)>,
+}
+
+/// What the consumer's charm is started for.
+#[derive(Clone, Copy, Debug)]
+pub enum Event {
+    /// `relation-joined`
+    Joined(u8),
+    /// `relation-changed` of a unit bag, or of the application bag
+    Changed(Option<u8>),
+    /// A hook that nobody handles, in which deferred events run again
+    Other,
+}
+
+/// What a consumer unit sees in one hook.
+pub struct View<'a> {
+    /// Which consumer it is.
+    pub release: Release,
+    /// `application/number`
+    pub unit: String,
+    /// Its machine.
+    pub machine: Machine,
+    /// Whether it leads its application.
+    pub is_leader: bool,
+    /// Distributor units that have joined, with their bags as this unit's agent shows them.
+    pub members: &'a BTreeMap<u8, Arc<Databag>>,
+    /// The distributor's application bag.
+    pub app_bag: Arc<Databag>,
+    /// Its own bag.
+    pub own: Arc<Databag>,
+    /// Whether the last of several equal mirrors is met first, instead of the first.
+    pub last_first: bool,
+}
+
+/// What a hook left behind.
+pub struct Ran {
+    /// Its own bag and its memory, or nothing where the hook crashed.
+    pub committed: Option<(Databag, Memory)>,
+    /// The distributor units whose bags it read.
+    pub reads: BTreeSet<u8>,
+}
+
+/// Runs a hook. What it does to the cloud is done even where it crashes.
+pub fn run(view: &View<'_>, event: Event, memory: &Memory, cloud: &mut Cloud) -> Ran {
+    let mut state = State {
+        in_cluster: memory.in_cluster,
+        deferred: memory.deferred.iter().map(full).collect(),
+    };
+    let mut host = OneHook {
+        view,
+        cloud,
+        own: (*view.own).clone(),
+        reads: BTreeSet::new(),
+    };
+    let mut tie = |n: usize| if view.last_first { n - 1 } else { 0 };
+    let status = consumer::dispatch(
+        view.release,
+        &environment(view, event),
+        &mut state,
+        &mut host,
+        &mut tie,
+    );
+    let memory = Memory {
+        in_cluster: state.in_cluster,
+        deferred: state.deferred.iter().map(short).collect(),
+    };
+    Ran {
+        committed: (status == 0).then_some((host.own, memory)),
+        reads: host.reads,
+    }
+}
+
+fn environment(view: &View<'_>, event: Event) -> BTreeMap<String, String> {
+    let (hook, unit) = match event {
+        Event::Joined(unit) => ("hooks/cluster-relation-joined", Some(unit)),
+        Event::Changed(unit) => ("hooks/cluster-relation-changed", unit),
+        Event::Other => ("hooks/update-status", None),
+    };
+    let mut environment = BTreeMap::from([
+        ("JUJU_DISPATCH_PATH".to_owned(), hook.to_owned()),
+        ("JUJU_UNIT_NAME".to_owned(), view.unit.clone()),
+        ("JUJU_RELATION_ID".to_owned(), RELATION.to_owned()),
+        ("JUJU_REMOTE_APP".to_owned(), DISTRIBUTOR.to_owned()),
+    ]);
+    environment.extend(unit.map(|unit| ("JUJU_REMOTE_UNIT".to_owned(), distributor(unit))));
+    environment
+}
+
+fn distributor(number: u8) -> String {
+    format!("{DISTRIBUTOR}/{number}")
+}
+
+fn number(unit: &str) -> u8 {
+    let number = unit
+        .strip_prefix("d/")
+        .and_then(|number| number.parse().ok());
+    number.expect("a distributor unit")
+}
+
+fn full((joined, unit): &(bool, Option<u8>)) -> RelationEvent {
+    RelationEvent {
+        kind: match joined {
+            true => RelationEventKind::Joined,
+            false => RelationEventKind::Changed,
+        },
+        relation: RELATION.to_owned(),
+        app: Some(DISTRIBUTOR.to_owned()),
+        unit: unit.map(distributor),
+    }
+}
+
+fn short(event: &RelationEvent) -> (bool, Option<u8>) {
+    let joined = event.kind == RelationEventKind::Joined;
+    (joined, event.unit.as_deref().map(number))
+}
+
+struct OneHook<'a> {
+    view: &'a View<'a>,
+    cloud: &'a mut Cloud,
+    own: Databag,
+    reads: BTreeSet<u8>,
+}
+
+impl Host for OneHook<'_> {
+    fn hook_tool(&mut self, tool: &str, args: &[String], stdin: Option<&[u8]>) -> CommandOutput {
+        match tool {
+            "is-leader" => CommandOutput::success(self.view.is_leader.to_string()),
+            "relation-list" if args.iter().any(|arg| arg == "--app") => {
+                CommandOutput::success(format!("{DISTRIBUTOR:?}"))
+            }
+            "relation-list" => {
+                let members = self.view.members.keys();
+                let units: Vec<String> = members.map(|number| distributor(*number)).collect();
+                CommandOutput::success(serde_json::json!(units).to_string())
+            }
+            "relation-set" => {
+                let document = stdin.and_then(|text| serde_json::from_slice::<Databag>(text).ok());
+                self.own.extend(document.expect("the stand-in writes JSON"));
+                CommandOutput::default()
+            }
+            "status-get" => CommandOutput::success(r#"{"status":"active","message":""}"#),
+            "status-set" | "juju-log" => CommandOutput::default(),
+            _ => CommandOutput::failure(1, format!("no {tool} in this model")),
+        }
+    }
+
+    fn microovn(&mut self, args: &[&str]) -> CommandOutput {
+        let machine = self.view.machine;
+        let done = match args {
+            ["cluster", "bootstrap"] => self.cloud.bootstrap(machine).map(|()| String::new()),
+            ["cluster", "join", token] => self.cloud.join(machine, token).map(|()| String::new()),
+            ["cluster", "add", name] => self.cloud.add(machine, name),
+            _ => panic!("microovn {args:?} is not in this model"),
+        };
+        match done {
+            Ok(printed) => CommandOutput::success(printed),
+            Err(_) => CommandOutput::failure(1, ""),
+        }
+    }
+
+    fn hostname(&self) -> String {
+        hostname(self.view.machine)
+    }
+
+    fn wait_for_pending(&mut self) -> ControlFlow<()> {
+        ControlFlow::Break(())
+    }
+
+    fn census(&mut self) -> Result<Census, ListError> {
+        let census = self.cloud.census(self.view.machine);
+        census.map_err(|_| ListError::Refused(1))
+    }
+
+    fn relation_get(
+        &mut self,
+        _relation: &str,
+        owner: &str,
+        level: Level,
+    ) -> Result<Arc<Databag>, consumer::Crash> {
+        if level == Level::Application {
+            return Ok(Arc::clone(&self.view.app_bag));
+        }
+        if owner == self.view.unit {
+            return Ok(Arc::new(self.own.clone()));
+        }
+        let number = number(owner);
+        self.reads.insert(number);
+        Ok(Arc::clone(&self.view.members[&number]))
+    }
+}
