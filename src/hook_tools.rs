@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::databag::Databag;
+use crate::databag::{Databag, printable};
 use crate::hook::{self, ENDPOINT};
 use crate::snapshot::{RelationId, UnitName};
 use crate::status::Status;
@@ -174,7 +174,9 @@ impl CommandLine {
 
 impl fmt::Display for CommandLine {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0.join(" "))
+        // A text for the log has lines, and may be longer than anybody wants to read in an error.
+        let words: Vec<String> = self.0.iter().map(|word| printable(word)).collect();
+        formatter.write_str(&words.join(" "))
     }
 }
 

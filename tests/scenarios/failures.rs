@@ -1,0 +1,412 @@
+//! What the charm makes of tools that fail, lie or are not there, of relations and leases that
+//! vanish, and of its own sudden end.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use juju_emulator::deployment::Provider;
+use juju_emulator::process::Ending;
+use juju_emulator::record::ToolCall;
+use juju_emulator::{Effect, Fault, Injection, JujuGeneration};
+
+use crate::stage::{APP, BOTH, LEADER, Played, SECRET, STANDBY, Stage};
+
+/// Every tool that a look at everything calls, in its order: a status that was shown once stays
+/// shown, even where the hook fails later.
+const TOOLS: [&str; 11] = [
+    "application-version-set",
+    "is-leader",
+    "config-get",
+    "relation-ids",
+    "goal-state",
+    "relation-list",
+    "relation-get",
+    "relation-set",
+    "status-get",
+    "status-set",
+    "juju-log",
+];
+
+/// A leader and a standby with two relations, and news in both that no hook has seen yet.
+fn news(juju: JujuGeneration, provider: &Provider) -> Stage {
+    let mut stage = Stage::new(juju, 2)
+        .related("microovn", 2)
+        .related("microcloud", 1)
+        .played_by(provider);
+    let up = [("hostname", "h0"), ("mirror", "up"), ("mirror-h1", SECRET)];
+    stage.says("microovn/0", &up);
+    stage.says("microovn/1", &[("hostname", "h1")]);
+    stage.says("microcloud/0", &[("hostname", "h2")]);
+    // An agent goes on showing the bags it knows until their own relation-changed; one that has
+    // just started knows none.
+    stage.world.restart_agent(LEADER).expect("it is there");
+    stage
+}
+
+/// The hook that brings all of it.
+fn look_at_everything(stage: &mut Stage) -> Played {
+    stage.hook(LEADER, "upgrade-charm")
+}
+
+/// The mirror, with all news in it, in both bags of `unit` in every relation.
+#[track_caller]
+fn is_mirrored_by(stage: &Stage, unit: &str, apps: &[&str]) {
+    for app in apps {
+        let id = stage.relation(app);
+        for bag in [stage.world.app_bag(id, APP), stage.world.unit_bag(id, unit)] {
+            let mirror: Vec<(&str, &str)> = bag
+                .iter()
+                .filter(|(key, _)| key.starts_with("mirror-"))
+                .map(|(key, value)| (key.as_str(), value.as_str()))
+                .collect();
+            let expected = [
+                ("mirror-h0", "empty"),
+                ("mirror-h1", SECRET),
+                ("mirror-h2", "empty"),
+            ];
+            assert_eq!(mirror, expected, "{unit} to {app}");
+            assert_eq!(bag["bootstrap-app"], "microovn");
+        }
+        assert_eq!(stage.world.unit_bag(id, unit)["mirror"], "up");
+    }
+    assert_eq!(
+        stage.status(unit),
+        "waiting 2 of 3 hosts waiting for a join token"
+    );
+}
+
+/// The faults are over; the failed hook is run again.
+#[track_caller]
+fn recovers(mut stage: Stage) {
+    stage.settle();
+    is_mirrored_by(&stage, LEADER, &["microovn", "microcloud"]);
+}
+
+/// It logged the complaint that it also wrote to standard error.
+#[track_caller]
+fn logged_its_complaint(played: &Played) {
+    let stderr = played.run.stderr_text();
+    let complaint = stderr.trim().strip_prefix("error: ").expect("an error");
+    let logged = format!("ERROR {complaint}");
+    assert_eq!(played.logged.first(), Some(&logged), "{:?}", played.logged);
+}
+
+#[test]
+fn a_tool_that_fails_fails_the_hook_with_its_own_message() {
+    let mut stage = news(JujuGeneration::Four, &Provider::Executable);
+    for tool in TOOLS {
+        let message = "the agent is not well".to_owned();
+        let fail = Effect::Fail { code: 3, message };
+        stage.world.inject(Injection::at_tool(tool, 1, fail));
+        let played = look_at_everything(&mut stage);
+        played.fails(&format!("`{tool} "));
+        played.fails("` failed (exit status: 3): ERROR the agent is not well");
+        if tool != "juju-log" {
+            logged_its_complaint(&played);
+        }
+    }
+    recovers(stage);
+}
+
+#[test]
+fn a_tool_that_cannot_be_started_fails_the_hook() {
+    let mut stage = news(JujuGeneration::Four, &Provider::Executable);
+    for tool in TOOLS {
+        stage
+            .world
+            .inject(Injection::new(Fault::MissingTool(tool.to_owned())));
+        let played = look_at_everything(&mut stage);
+        played.fails(&format!("cannot start `{tool} "));
+        played.fails("`: No such file or directory");
+        if tool != "juju-log" && tool != "config-get" {
+            logged_its_complaint(&played);
+        }
+    }
+    stage.world.inject(Injection::new(Fault::NoPath));
+    let played = look_at_everything(&mut stage);
+    played.fails("cannot start `application-version-set ");
+    recovers(stage);
+}
+
+/// The tools that print, each asked in all the ways it is asked: the calls of `played`, by number.
+fn questions(played: &Played) -> BTreeMap<String, usize> {
+    let mute = [
+        "application-version-set",
+        "relation-set",
+        "status-set",
+        "juju-log",
+    ];
+    let calls = played.run.tool_calls.iter().zip(1..);
+    let asking = calls.filter(|(call, _)| !mute.contains(&call.tool.as_str()));
+    let way = |call: &ToolCall| {
+        let arguments = call
+            .arguments
+            .iter()
+            .map(|argument| match argument.split_once('/') {
+                Some((app, _)) if app != APP => "another unit",
+                _ => argument.as_str(),
+            });
+        let words: Vec<&str> = [call.tool.as_str()].into_iter().chain(arguments).collect();
+        words.join(" ").replace("-cluster:2", "-cluster:1")
+    };
+    asking.map(|(call, number)| (way(call), number)).collect()
+}
+
+#[test]
+fn output_that_is_not_the_json_expected_fails_the_hook_and_is_never_shown() {
+    let mut stage = news(JujuGeneration::Four, &Provider::Executable);
+    let failing = Effect::Fail {
+        code: 1,
+        message: "last".to_owned(),
+    };
+    stage
+        .world
+        .inject(Injection::at_tool("juju-log", 1, failing));
+    let questions = questions(&look_at_everything(&mut stage));
+    assert_eq!(questions.len(), 10, "{questions:#?}");
+
+    for (question, call) in questions {
+        let mut rubbish = vec![
+            SECRET.to_owned(),
+            format!("{{\"mirror-h1\": \"{SECRET}"),
+            format!("[{{\"{SECRET}\": true}}]"),
+            String::new(),
+        ];
+        // Any object is a configuration.
+        if !question.starts_with("config-get") {
+            rubbish.push(format!(
+                "{{\"{SECRET}\": {{}}, \"status\": null, \"units\": 0}}"
+            ));
+        }
+        let rubbish = rubbish
+            .into_iter()
+            .map(|text| Effect::Print(text.into_bytes()));
+        for effect in rubbish.chain([Effect::Truncate, Effect::InvalidUtf8]) {
+            stage.world.inject(Injection::at_call(call, effect));
+            let played = look_at_everything(&mut stage);
+            let tool = question.split(' ').next().expect("a tool");
+            played.fails(&format!("`{tool} "));
+            played.fails("` printed no ");
+            played.fails(" (line ");
+            played.fails(", column ");
+            logged_its_complaint(&played);
+        }
+    }
+    recovers(stage);
+}
+
+#[test]
+fn a_leader_that_cannot_be_asked_whether_it_leads_is_no_standby() {
+    let mut stage = news(JujuGeneration::Four, &Provider::Executable);
+    for hook in ["leader-elected", "update-status", "config-changed"] {
+        let message = "leadership status unknown: connection is shut down".to_owned();
+        let fail = Effect::Fail { code: 1, message };
+        stage.world.inject(Injection::at_tool("is-leader", 1, fail));
+        stage.hook(LEADER, hook).fails("leadership status unknown");
+    }
+    for bag in stage.all_bags() {
+        assert_ne!(bag.get("mirror").map(String::as_str), Some("down"));
+    }
+    recovers(stage);
+}
+
+#[test]
+fn a_relation_that_is_not_found_counts_as_absent() {
+    for call in 1.. {
+        let mut stage = news(JujuGeneration::Four, &Provider::Library);
+        let message = "invalid value \"microcluster-cluster:1\" for option -r: relation not found";
+        let gone = Effect::Fail {
+            code: 2,
+            message: message.to_owned(),
+        };
+        stage.world.inject(Injection::at_call(call, gone));
+        let played = look_at_everything(&mut stage);
+        let Some(asked) = played.run.tool_calls.get(call - 1) else {
+            assert!(call > 20, "only {call} calls");
+            return;
+        };
+        let named = asked
+            .arguments
+            .iter()
+            .find(|text| text.starts_with("microcluster-cluster:"));
+        let Some(named) = named else { continue };
+        played.succeeds();
+        let (gone, other) = match named.as_str() {
+            "microcluster-cluster:1" => ("microovn", "microcloud"),
+            _ => ("microcloud", "microovn"),
+        };
+        let to = |app: &str| {
+            let about = format!(" to {app}: mirror-");
+            played
+                .wrote
+                .iter()
+                .filter(|line| line.contains(&about))
+                .count()
+        };
+        if asked.tool != "relation-set" {
+            assert_eq!(to(gone), 0, "{asked:?}: {:?}", played.wrote);
+        }
+        assert_ne!(to(other), 0, "{asked:?}: {:?}", played.wrote);
+        // It was there all the time, so the next look finds it.
+        look_at_everything(&mut stage).succeeds();
+        is_mirrored_by(&stage, LEADER, &["microovn", "microcloud"]);
+    }
+}
+
+#[test]
+fn a_relation_removed_by_force_in_the_middle_of_a_hook_hurts_no_other() {
+    for juju in BOTH {
+        for call in 1.. {
+            let mut stage = news(juju, &Provider::Library);
+            let gone = Effect::ForceRemoveRelation(stage.relation("microcloud"));
+            stage.world.inject(Injection::at_call(call, gone));
+            let played = look_at_everything(&mut stage);
+            if played.calls() < call {
+                break;
+            }
+            if juju == JujuGeneration::Three && !played.run.committed {
+                // Its agent goes on listing the relation, and denies what is in it, for as long as
+                // the hook is in error.
+                stage.world.resolved(LEADER, false).expect("it is there");
+            }
+            stage.settle();
+            let id = stage.relation("microovn");
+            for bag in [
+                stage.world.app_bag(id, APP),
+                stage.world.unit_bag(id, LEADER),
+            ] {
+                assert_eq!(bag["mirror-h1"], SECRET, "{juju:?}, call {call}");
+                assert_eq!(bag["mirror-h0"], "empty", "{juju:?}, call {call}");
+            }
+        }
+    }
+}
+
+#[test]
+fn leadership_lost_in_the_middle_fails_the_hook_and_the_retry_is_a_standbys() {
+    for juju in BOTH {
+        for call in 1.. {
+            let mut stage = news(juju, &Provider::Library);
+            stage
+                .world
+                .inject(Injection::at_call(call, Effect::LoseLeadership));
+            let played = look_at_everything(&mut stage);
+            if played.calls() < call {
+                played.succeeds();
+                break;
+            }
+            let asked = played
+                .run
+                .tool_calls
+                .iter()
+                .position(|asked| asked.tool == "is-leader");
+            if call <= asked.expect("it asks") + 1 {
+                played.succeeds();
+                assert!(!played.wrote.iter().any(|line| line.starts_with("mtd to")));
+            } else {
+                assert!(!played.run.committed, "{juju:?}, call {call}");
+                played.wrote(&[]);
+            }
+            stage.settle();
+            stage.hook(LEADER, "update-status").succeeds();
+            assert_eq!(stage.status(LEADER), "active standby");
+            is_mirrored_by(&stage, STANDBY, &["microovn", "microcloud"]);
+            for app in ["microovn", "microcloud"] {
+                let former = stage.world.unit_bag(stage.relation(app), LEADER);
+                assert_eq!(former["mirror"], "down", "{juju:?}, call {call}: {app}");
+            }
+        }
+    }
+}
+
+#[test]
+fn leadership_lost_before_the_commit_is_told_apart_from_a_crash() {
+    let mut stage = news(JujuGeneration::Four, &Provider::Executable);
+    let lose = Injection::at_tool("relation-set", 1, Effect::LoseLeadership);
+    stage.world.inject(lose);
+    let played = look_at_everything(&mut stage);
+    played
+        .fails("relation-set -r microcluster-cluster:1 --app --file -` failed (exit status: 1): ");
+    played.fails("ERROR cannot write relation settings");
+    logged_its_complaint(&played);
+}
+
+#[test]
+fn a_refused_commit_is_made_again() {
+    let mut stage = news(JujuGeneration::Four, &Provider::Executable);
+    stage.world.inject(Injection::new(Fault::RefuseCommit));
+    let played = look_at_everything(&mut stage);
+    assert!(!played.run.committed);
+    recovers(stage);
+}
+
+#[test]
+fn killed_at_any_call_and_run_again_it_ends_the_same() {
+    let mut stage = news(JujuGeneration::Four, &Provider::Executable);
+    let before = files(&stage);
+    look_at_everything(&mut stage).succeeds();
+    let whole = stage.all_bags();
+    for call in 1.. {
+        let mut stage = news(JujuGeneration::Four, &Provider::Library);
+        stage.world.inject(Injection::at_call(call, Effect::Kill));
+        let played = look_at_everything(&mut stage);
+        if played.calls() < call {
+            break;
+        }
+        assert!(matches!(played.run.ending, Ending::Signalled(9)));
+        played.wrote(&[]);
+        stage.settle();
+        is_mirrored_by(&stage, LEADER, &["microovn", "microcloud"]);
+    }
+    // The same with a real signal, where only one host has news.
+    let mut struck = 0;
+    for call in 1.. {
+        let host = format!("mirror-x{call}");
+        stage.says("microovn/0", &[(&host, SECRET)]);
+        stage.world.inject(Injection::at_call(call, Effect::Kill));
+        let played = stage.changed("microovn/0");
+        if played.run.committed {
+            break;
+        }
+        assert!(matches!(played.run.ending, Ending::Signalled(9)));
+        played.wrote(&[]);
+        stage.settle();
+        struck += 1;
+        for app in ["microovn", "microcloud"] {
+            for bag in stage.own_bags(app) {
+                assert_eq!(bag[&host], SECRET);
+            }
+        }
+    }
+    assert!(struck > 8, "only {struck} calls");
+    assert_eq!(whole.len(), stage.all_bags().len());
+    assert_eq!(before, files(&stage), "no file is written anywhere");
+}
+
+/// The files of all machines, but for the sockets that agents make.
+fn files(stage: &Stage) -> BTreeMap<PathBuf, (u64, SystemTime)> {
+    let charm = &stage.world.places(LEADER).expect("it is there").charm;
+    let root = charm
+        .ancestors()
+        .nth(3)
+        .expect("the folder of all machines");
+    let mut found = BTreeMap::new();
+    look_into(root, &mut found);
+    assert!(found.len() > 20, "{found:#?}");
+    found
+}
+
+fn look_into(folder: &Path, found: &mut BTreeMap<PathBuf, (u64, SystemTime)>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let metadata = entry.path().symlink_metadata().expect("it is there");
+        if metadata.is_dir() {
+            look_into(&entry.path(), found);
+        } else if entry.file_name() != "agent.socket" {
+            let modified = metadata.modified().expect("a time");
+            found.insert(entry.path(), (metadata.len(), modified));
+        }
+    }
+}

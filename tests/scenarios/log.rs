@@ -1,0 +1,190 @@
+//! What an operator reads: the log and the status.
+
+use juju_emulator::JujuGeneration;
+use juju_emulator::deployment::Provider;
+
+use crate::stage::{APP, BOTH, LEADER, Pairs, Played, SECRET, STANDBY, Stage};
+
+fn stage(juju: JujuGeneration) -> Stage {
+    let stage = Stage::new(juju, 1).related("microovn", 3);
+    stage.played_by(&Provider::Executable)
+}
+
+#[track_caller]
+fn logged(played: &Played, expected: &[&str]) {
+    assert_eq!(played.succeeds().logged, expected);
+    // Consecutive lines of a level are one call.
+    assert_eq!(played.run.calls_of("juju-log"), expected.len());
+}
+
+#[test]
+fn each_change_is_one_line_that_names_the_key_and_never_the_value() {
+    let mut stage = stage(JujuGeneration::Four);
+    stage.says("microovn/1", &[("hostname", "h1")]);
+    logged(
+        &stage.changed("microovn/1"),
+        &["INFO microcluster-cluster:1: mirror-h1: placeholder for microovn/1"],
+    );
+    stage.says("microovn/2", &[("hostname", "h2")]);
+    stage.says(
+        "microovn/0",
+        &[("hostname", "h0"), ("mirror", "up"), ("mirror-h1", SECRET)],
+    );
+    stage.changed("microovn/2").succeeds();
+    logged(
+        &stage.changed("microovn/0"),
+        &[
+            "INFO microcluster-cluster:1: mirror-h0: placeholder for microovn/0\n\
+           mirror-h1: value from microovn/0",
+        ],
+    );
+    logged(&stage.changed("microovn/0"), &[]);
+}
+
+#[test]
+fn lines_of_one_level_go_together_and_those_of_another_apart() {
+    let mut stage = stage(JujuGeneration::Four);
+    let up = [
+        ("mirror", "up"),
+        ("mirror-h1", SECRET),
+        ("mirror-h2", SECRET),
+    ];
+    stage.says("microovn/0", &up);
+    stage.says("microovn/1", &[("hostname", "--help")]);
+    stage.world.restart_agent(LEADER).expect("it is there");
+    logged(
+        &stage.hook(LEADER, "config-changed"),
+        &[
+            "INFO mirror-h1: value from microovn/0\nmirror-h2: value from microovn/0",
+            "WARNING host name \"--help\" of microovn/1 is refused by microcluster; rename the host",
+        ],
+    );
+}
+
+#[test]
+fn log_level_is_honoured_and_a_bad_one_counts_as_the_default() {
+    let news: Pairs<'_> = &[("mirror", "up"), ("mirror-h1", SECRET)];
+    let info = "INFO microcluster-cluster:1: mirror-h1: value from microovn/0";
+    let warning = "WARNING microcluster-cluster:1: config log-level: \"loud\" is none of trace, \
+                   debug, info, warning, error, critical";
+    for (level, expected) in [
+        ("trace", &[info][..]),
+        ("debug", &[info]),
+        ("info", &[info]),
+        ("INFO", &[info]),
+        ("warning", &[]),
+        ("error", &[]),
+        ("critical", &[]),
+        ("loud", &[info, warning]),
+    ] {
+        let mut stage = stage(JujuGeneration::Four);
+        stage
+            .world
+            .set_config(APP, &[("log-level", level)])
+            .expect("an option");
+        stage.settle();
+        stage.says("microovn/0", news);
+        logged(&stage.changed("microovn/0"), expected);
+    }
+}
+
+#[test]
+fn decisions_are_logged_for_who_asks_for_them() {
+    let decision = "no application may bootstrap yet: looking at everything";
+    for (level, seen) in [("debug", true), ("info", false)] {
+        let mut stage = Stage::new(JujuGeneration::Four, 1).related("microovn", 0);
+        stage = stage.played_by(&Provider::Executable);
+        stage
+            .world
+            .set_config(APP, &[("log-level", level)])
+            .expect("an option");
+        stage.settle();
+        stage.enter("microovn");
+        let lines = stage.world.model().log.len();
+        stage.settle();
+        let logged = stage.logged_since(lines);
+        let said = logged
+            .iter()
+            .any(|line| line.starts_with("DEBUG ") && line.contains(decision));
+        assert_eq!(said, seen, "{level}: {logged:?}");
+    }
+}
+
+#[test]
+fn a_status_tells_whether_to_wait_or_to_act() {
+    for juju in BOTH {
+        let stage = Stage::new(juju, 1).played_by(&Provider::Executable);
+        assert_eq!(stage.status(LEADER), "active no microcluster related");
+
+        let mut stage = stage.related("microovn", 3);
+        assert_eq!(stage.status(LEADER), "active 0 hosts");
+        for host in ["h0", "h1", "h2"] {
+            stage.says(&host.replace('h', "microovn/"), &[("hostname", host)]);
+        }
+        stage.settle();
+        assert_eq!(
+            stage.status(LEADER),
+            "waiting 3 of 3 hosts waiting for a join token"
+        );
+        let up = [
+            ("mirror", "up"),
+            ("mirror-h0", SECRET),
+            ("mirror-h1", SECRET),
+        ];
+        stage.says("microovn/0", &up);
+        stage.settle();
+        assert_eq!(
+            stage.status(LEADER),
+            "waiting 1 of 3 hosts waiting for a join token"
+        );
+        stage.says("microovn/0", &[("mirror-h2", SECRET)]);
+        stage.settle();
+        assert_eq!(stage.status(LEADER), "active 3 hosts");
+
+        for (option, value, status) in [
+            (
+                "bootstrap-app",
+                "microcloud",
+                "blocked config bootstrap-app: microcloud is not related; relate it or set another",
+            ),
+            ("bootstrap-app", "", "active 3 hosts"),
+            (
+                "log-level",
+                "loud",
+                "blocked config log-level: \"loud\" is none of trace, debug, info, warning, error, \
+                 critical",
+            ),
+            ("log-level", "info", "active 3 hosts"),
+        ] {
+            stage
+                .world
+                .set_config(APP, &[(option, value)])
+                .expect("an option");
+            stage.settle();
+            assert_eq!(stage.status(LEADER), status);
+        }
+        stage.says("microovn/2", &[("hostname", "a_b")]);
+        stage.settle();
+        assert_eq!(
+            stage.status(LEADER),
+            "blocked host name \"a_b\" of microovn/2 is refused by microcluster; rename the host"
+        );
+    }
+}
+
+#[test]
+fn a_status_is_set_only_when_it_differs() {
+    let stage = Stage::new(JujuGeneration::Four, 2).related("microovn", 1);
+    let mut stage = stage.played_by(&Provider::Executable);
+    assert_eq!(stage.status(STANDBY), "active standby");
+    for unit in [LEADER, STANDBY] {
+        for hook in ["update-status", "config-changed"] {
+            let played = stage.hook(unit, hook);
+            assert_eq!(
+                played.succeeds().run.calls_of("status-set"),
+                0,
+                "{hook} of {unit}"
+            );
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The charm in a model, hook by hook: what it asks, writes, says, and what it makes of failures.
+
+mod calls;
+mod failures;
+mod log;
+mod mirror;
+mod refresh;
+mod stage;
