@@ -1,0 +1,172 @@
+//! Clusters form, one per model, and stay one whatever is lost, on the virtual clock.
+
+use std::time::Duration;
+
+use juju_emulator::JujuGeneration::{Four, Three};
+use juju_emulator::clock::{Pace, Timeline};
+use juju_emulator::deployment::{DISTRIBUTOR, Deployment, Setup};
+use microcluster_token_distributor::databag;
+use microovn::consumer::Release::{self, Newest, Released};
+
+/// Each case is played with this many seeds on each Juju.
+const SEEDS: u64 = 50;
+/// Longer than any orderly history takes; three ticks of update-status.
+const PATIENCE: Duration = Duration::from_secs(20 * 60);
+
+/// Every case of consumers, on both generations of Juju and for every seed.
+fn every(cases: &[(Release, usize, usize)], mut play: impl FnMut(&Setup)) {
+    for &(consumer, apps, distributor_units) in cases {
+        for juju in [Three, Four] {
+            for seed in 0..SEEDS {
+                play(&Setup {
+                    juju,
+                    seed,
+                    apps,
+                    distributor_units,
+                    consumer,
+                    ..Setup::default()
+                });
+            }
+        }
+    }
+}
+
+fn related(setup: &Setup) -> Timeline {
+    let mut deployment = setup.deploy().expect("deployed");
+    deployment.relate_all().expect("related");
+    let mut timeline = Timeline::new(deployment, Pace::default());
+    timeline.start_within(Duration::from_secs(10));
+    joined(setup, &mut timeline);
+    timeline
+}
+
+/// Lets time pass until every host is a member of the one cluster.
+fn joined(setup: &Setup, timeline: &mut Timeline) {
+    let limit = timeline.now() + PATIENCE;
+    let all_joined =
+        |deployment: &Deployment| deployment.outcome().expect("readable").is_one_cluster();
+    timeline
+        .run_on(limit, |_, _, deployment| all_joined(deployment))
+        .expect("played");
+    let outcome = timeline.deployment.outcome().expect("readable");
+    assert!(outcome.is_one_cluster(), "{setup:?}: {outcome}");
+}
+
+/// All tokens in the application bags, by relation and key.
+fn tokens(deployment: &Deployment) -> Vec<(String, String)> {
+    let relations = deployment
+        .apps()
+        .iter()
+        .filter_map(|app| deployment.relation(app));
+    relations
+        .flat_map(|id| {
+            let bag = deployment.world.app_bag(id, DISTRIBUTOR);
+            let real = databag::mirror_of(&bag).filter(|(_, value)| databag::is_real(value));
+            real.map(|(key, value)| (format!("{id} {key}"), value.to_owned()))
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn nothing_was_lost(setup: &Setup, before: &[(String, String)], timeline: &Timeline) {
+    let after = tokens(&timeline.deployment);
+    for token in before {
+        // The key is enough to find the loss; the value stays out of the message.
+        assert!(after.contains(token), "{setup:?}: {} is gone", token.0);
+    }
+}
+
+/// A host that comes after the loss shows that the cluster still grows.
+fn one_more_joins(setup: &Setup, timeline: &mut Timeline) {
+    let app = timeline.deployment.apps()[0].clone();
+    timeline.deployment.add_unit(&app).expect("added");
+    joined(setup, timeline);
+}
+
+const CASES: [(Release, usize, usize); 6] = [
+    (Released, 1, 1),
+    (Released, 1, 3),
+    (Newest, 1, 1),
+    (Newest, 1, 3),
+    (Newest, 2, 1),
+    (Newest, 2, 3),
+];
+
+#[test]
+fn every_host_ends_in_one_cluster() {
+    every(&CASES, |setup| drop(related(setup)));
+}
+
+#[test]
+fn the_cluster_grows_under_another_leader() {
+    every(&[(Released, 1, 3), (Newest, 2, 3)], |setup| {
+        let mut timeline = related(setup);
+        let before = tokens(&timeline.deployment);
+        let leader = timeline.deployment.leader();
+        let units = timeline.deployment.world.model().units_of(DISTRIBUTOR);
+        let other = units
+            .iter()
+            .find(|unit| Some(*unit) != leader.as_ref())
+            .expect("three units");
+        timeline
+            .deployment
+            .world
+            .set_leader(other.as_str())
+            .expect("possible");
+        one_more_joins(setup, &mut timeline);
+        nothing_was_lost(setup, &before, &timeline);
+    });
+}
+
+fn lose_all_distributors(timeline: &mut Timeline) {
+    for unit in timeline.deployment.world.model().units_of(DISTRIBUTOR) {
+        timeline
+            .deployment
+            .world
+            .lose_unit(unit.as_str())
+            .expect("there");
+    }
+}
+
+#[test]
+fn nothing_is_lost_with_all_distributor_units() {
+    every(&[(Released, 1, 1), (Newest, 2, 3)], |setup| {
+        let mut timeline = related(setup);
+        let before = tokens(&timeline.deployment);
+        lose_all_distributors(&mut timeline);
+        let later = timeline.now() + Duration::from_secs(60);
+        timeline.run(later, |_, _, _| false).expect("played");
+        timeline
+            .deployment
+            .world
+            .add_unit(DISTRIBUTOR)
+            .expect("added");
+        one_more_joins(setup, &mut timeline);
+        nothing_was_lost(setup, &before, &timeline);
+    });
+}
+
+#[test]
+fn nothing_is_lost_with_the_communicator_beside() {
+    every(&[(Released, 1, 1), (Newest, 2, 3)], |setup| {
+        let mut timeline = related(setup);
+        // Every host settles before the fire: one that has only just joined may not yet vote.
+        let later = timeline.now() + Duration::from_secs(60);
+        timeline.run(later, |_, _, _| false).expect("played");
+        let before = tokens(&timeline.deployment);
+        lose_all_distributors(&mut timeline);
+        let communicator = timeline.deployment.communicator().expect("readable");
+        let communicator = communicator.expect("a member that is up");
+        timeline
+            .deployment
+            .lose(communicator.as_str())
+            .expect("there");
+        timeline
+            .deployment
+            .world
+            .add_unit(DISTRIBUTOR)
+            .expect("added");
+        one_more_joins(setup, &mut timeline);
+        nothing_was_lost(setup, &before, &timeline);
+    });
+}
