@@ -10,10 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Once;
 
+use juju_emulator::deployment::{Form, Provider, Setup};
 use object::elf::{DT_NEEDED, ET_DYN, PT_DYNAMIC, PT_INTERP};
 use object::read::elf::{Dyn, ElfFile64, FileHeader, ProgramHeader};
 use serde_yaml::Value;
@@ -229,6 +230,28 @@ fn the_charm_is_small() {
     assert!(charm.size <= MB, "the charm has {} bytes", charm.size);
 }
 
+#[test]
+fn the_packed_charm_forms_a_cluster() {
+    let Some(path) = charm_path() else {
+        return;
+    };
+    for (juju, consumer) in [("3", "released"), ("4", "newest")] {
+        let setup = Setup {
+            juju: juju.parse().unwrap(),
+            distributor_units: 2,
+            consumer: consumer.parse().unwrap(),
+            distributor: Provider::Packed(path.clone()),
+            consumers: Form::Processes,
+            ..Setup::default()
+        };
+        let mut deployment = setup.deploy().unwrap();
+        deployment.relate_all().unwrap();
+        deployment.settle().unwrap();
+        let outcome = deployment.outcome().unwrap().to_string();
+        assert_eq!(outcome, "3 of 3 hosts in one cluster", "{consumer}");
+    }
+}
+
 /// The contents of a `.charm`.
 struct PackedCharm {
     size: usize,
@@ -243,15 +266,7 @@ struct PackedFile {
 impl PackedCharm {
     /// The charm to look at, if one was packed.
     fn from_environment() -> Option<Self> {
-        let Some(path) = std::env::var_os("CHARM_PATH") else {
-            // Once, and past the output that tests hold back, or nobody would see it.
-            static NOTICE: Once = Once::new();
-            NOTICE.call_once(|| {
-                let notice = b"CHARM_PATH is not set, so no packed charm is looked at\n";
-                std::io::stderr().write_all(notice).unwrap();
-            });
-            return None;
-        };
+        let path = charm_path()?;
         let file = fs::File::open(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
         let size = file.metadata().unwrap().len() as usize;
         let mut archive = zip::ZipArchive::new(file).unwrap();
@@ -268,7 +283,21 @@ impl PackedCharm {
     }
 }
 
-fn in_repository(path: &str) -> std::path::PathBuf {
+/// Where the charm to look at is, if one was packed.
+fn charm_path() -> Option<PathBuf> {
+    let path = std::env::var_os("CHARM_PATH");
+    if path.is_none() {
+        // Once, and past the output that tests hold back, or nobody would see it.
+        static NOTICE: Once = Once::new();
+        NOTICE.call_once(|| {
+            let notice = b"CHARM_PATH is not set, so no packed charm is looked at\n";
+            std::io::stderr().write_all(notice).unwrap();
+        });
+    }
+    path.map(PathBuf::from)
+}
+
+fn in_repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 

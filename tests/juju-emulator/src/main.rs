@@ -22,7 +22,7 @@ enum Command {
     /// Play random histories with faults, and check every commit
     Chaos(campaign::Args),
     /// Play scenarios on a virtual clock, many times, and count
-    Simulate(simulate::Args),
+    Simulate(Box<simulate::Args>),
 }
 
 fn main() -> ExitCode {
