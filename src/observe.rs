@@ -159,6 +159,26 @@ pub fn application_bags(tools: &HookTools<'_>) -> Result<Snapshot, ToolError> {
     Ok(facts)
 }
 
+/// Every relation with our own bags, but no unit's.
+///
+/// # Errors
+/// When a hook tool fails for another reason than that a relation has vanished.
+pub fn relations(tools: &HookTools<'_>) -> Result<Snapshot, ToolError> {
+    let mut facts = Snapshot {
+        scope: Scope::Relations,
+        config: config(tools)?,
+        ..Snapshot::default()
+    };
+    let ids = tools.relation_ids()?;
+    let goal = tools.goal_state()?;
+    for id in ids {
+        if let Some(relation) = unless_gone(own_side(tools, id, &goal, true))? {
+            facts.relations.insert(id, relation);
+        }
+    }
+    Ok(facts)
+}
+
 /// Everything: every relation, every unit that is here or on its way.
 ///
 /// # Errors
@@ -173,7 +193,7 @@ pub fn whole(tools: &HookTools<'_>, leaving: Leaving) -> Result<Snapshot, ToolEr
 /// When a hook tool fails for another reason than that a relation has vanished.
 pub fn view(tools: &HookTools<'_>, is_leader: bool) -> Result<View, ToolError> {
     let facts = whole_as(tools, Leaving::default(), is_leader)?;
-    let siblings = siblings(tools)?;
+    let siblings = siblings(tools, &tools.goal_state()?);
     let mut bags: BTreeMap<RelationId, BTreeMap<UnitName, Databag>> = BTreeMap::new();
     for id in facts.relations.keys() {
         let reads: Vec<_> = siblings.iter().map(|unit| (*id, unit.clone())).collect();
@@ -213,7 +233,10 @@ fn whole_as(
         if leaving.relation == Some(id) {
             continue;
         }
-        let Some((relation, members)) = unless_gone(own_side(tools, id, &goal, is_leader))? else {
+        let Some(mut relation) = unless_gone(own_side(tools, id, &goal, is_leader))? else {
+            continue;
+        };
+        let Some(members) = unless_gone(tools.relation_list(id))? else {
             continue;
         };
         let departed = leaving
@@ -222,7 +245,6 @@ fn whole_as(
             .filter(|(departed_from, _)| *departed_from == id);
         let is_leaving = |unit: &UnitName| departed.is_some_and(|(_, leaver)| leaver.unit == *unit);
 
-        let mut relation = relation;
         if let Some(expected) = &mut relation.expected {
             expected.retain(|unit| !is_leaving(unit));
         }
@@ -252,10 +274,9 @@ fn own_side(
     id: RelationId,
     goal: &GoalState,
     is_leader: bool,
-) -> Result<(Relation, BTreeSet<UnitName>), ToolError> {
+) -> Result<Relation, ToolError> {
     let app = tools.relation_list_app(id)?;
-    let members = tools.relation_list(id)?.into_iter().collect();
-    let relation = Relation {
+    Ok(Relation {
         expected: goal.remote_units(&app).map(Iterator::collect),
         remote_app: Some(app),
         own_app: match is_leader {
@@ -264,8 +285,7 @@ fn own_side(
         },
         own_unit: Some(tools.relation_get(id, Bag::OwnUnit)?),
         ..Relation::default()
-    };
-    Ok((relation, members))
+    })
 }
 
 /// The options that matter to a decision.
@@ -301,16 +321,20 @@ pub fn standby(tools: &HookTools<'_>) -> Result<BTreeMap<RelationId, StandbyRela
         let relation = StandbyRelation {
             remote_app: Some(app),
             own_unit,
-            siblings: Vec::new(),
+            ..StandbyRelation::default()
         };
         relations.insert(id, relation);
     }
     if relations.is_empty() {
         return Ok(relations);
     }
-    let siblings = siblings(tools)?;
+    let goal = tools.goal_state()?;
+    let siblings = siblings(tools, &goal);
     for (id, relation) in &mut relations {
         relation.siblings = sibling_bags(tools, *id, &siblings)?;
+        let app = relation.remote_app.as_deref().unwrap_or_default();
+        let mut units = goal.remote_units(app).into_iter().flatten();
+        relation.has_units = units.next().is_some();
     }
     Ok(relations)
 }
@@ -329,10 +353,7 @@ fn sibling_bags(
 }
 
 /// The other units of this charm's application.
-fn siblings(tools: &HookTools<'_>) -> Result<Vec<UnitName>, ToolError> {
-    let goal = tools.goal_state()?;
-    Ok(goal
-        .siblings()
-        .filter(|unit| unit != tools.own_unit())
-        .collect())
+fn siblings(tools: &HookTools<'_>, goal: &GoalState) -> Vec<UnitName> {
+    let own = tools.own_unit();
+    goal.siblings().filter(|unit| unit != own).collect()
 }

@@ -152,8 +152,11 @@ pub fn reconcile(facts: &Snapshot) -> Plan {
     }
 
     plan.look_around = facts.scope == Scope::Part && may_have_company(&mirror);
-    plan.needs_whole =
-        facts.scope == Scope::Part && sees_too_little(facts, &mirror, &hosts_before, &plan);
+    plan.needs_whole = match facts.scope {
+        Scope::Whole => false,
+        Scope::Relations => chooses_anew(facts, bootstrap),
+        Scope::Part => sees_too_little(facts, &mirror, &hosts_before, &plan),
+    };
     plan.notes.extend(news(&plan.writes, &mirror));
     plan.notes.extend(
         plan.overview
@@ -172,6 +175,15 @@ fn may_have_company(mirror: &Mirror<'_>) -> bool {
         .map(|(_, mirrored)| mirrored.source)
         .peekable();
     sources.peek().is_none() || sources.any(|source| matches!(source, Source::Announced(_)))
+}
+
+/// The application that was chosen seems to have left. Whether a cluster exists that speaks for it
+/// all the same, only units can tell.
+fn chooses_anew(facts: &Snapshot, bootstrap: Option<&str>) -> bool {
+    let relations = facts.relations.values();
+    let mut held = relations.filter_map(|relation| relation.own_app.get(BOOTSTRAP_APP));
+    let held = held.next().map(String::as_str);
+    facts.config.bootstrap_app.is_none() && held.is_some() && held != bootstrap
 }
 
 /// A part of the world is not enough to choose the bootstrap application, nor to take a departed
@@ -432,7 +444,7 @@ fn standing_problems(
     bootstrap: Option<&str>,
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if facts.scope == Scope::Whole && !facts.relations.is_empty() {
+    if facts.scope != Scope::Part && !facts.relations.is_empty() {
         match &facts.config.bootstrap_app {
             // One related across models may be meant: here it has another name.
             Some(app)

@@ -99,7 +99,14 @@ impl Run<'_> {
                 self.version()?;
                 self.everything(Leaving::default())
             }
-            Hook::Resync | Hook::RelationCreated => self.everything(Leaving::default()),
+            Hook::Resync => self.everything(Leaving::default()),
+            Hook::RelationCreated => {
+                if self.tools.is_leader()? {
+                    self.relation_created()
+                } else {
+                    self.stand_by()
+                }
+            }
             Hook::RelationBroken { relation } => {
                 if self.tools.is_leader()? {
                     self.relation_broken(relation)?;
@@ -140,6 +147,17 @@ impl Run<'_> {
         } else {
             self.stand_by()
         }
+    }
+
+    /// Consumers come about a second after the relation, and the released ones act on what they see
+    /// then. So a new relation gets what is known at once; its units are read when they join.
+    fn relation_created(&mut self) -> Result<(), ToolError> {
+        let facts = observe::relations(self.tools)?;
+        let plan = reconcile(&facts);
+        if plan.needs_whole {
+            return self.reconcile_whole(Leaving::default());
+        }
+        self.carry_out(&facts, &plan)
     }
 
     /// What one unit brings. Most hooks bring nothing, and these end after two questions.

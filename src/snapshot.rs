@@ -102,6 +102,8 @@ pub enum Scope {
     /// Every relation, every unit.
     #[default]
     Whole,
+    /// Every relation, but no unit's bag.
+    Relations,
     /// What one event brings, and own bags. What is absent may exist all the same.
     Part,
 }

@@ -10,13 +10,15 @@ use crate::bootstrap::must_not_bootstrap;
 use crate::databag::{
     self, BOOTSTRAP_APP, Change, Changes, DOWN, Databag, GUARD, GUARD_VALUE, MIRROR, is_real,
 };
-use crate::snapshot::RelationId;
+use crate::snapshot::{RelationId, is_cross_model};
 
 /// What a standby knows of one relation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StandbyRelation {
     /// The remote application, where it was asked for.
     pub remote_app: Option<String>,
+    /// Whether goal-state expects a unit of that application.
+    pub has_units: bool,
     /// Our unit's bag.
     pub own_unit: Databag,
     /// The bags of the other distributor units in this relation; empty where there are none or
@@ -36,7 +38,7 @@ pub fn stand_by(
     let published = siblings()
         .filter(|bag| databag::is_up(bag))
         .find_map(|bag| bag.get(BOOTSTRAP_APP).map(String::as_str));
-    let bootstrap = configured.or(published);
+    let bootstrap = configured.or(published).or_else(|| foreseen(relations));
     let clustered = siblings()
         .flat_map(databag::mirror_of)
         .any(|(_, value)| is_real(value));
@@ -68,6 +70,22 @@ pub fn stand_by(
         }
     }
     plan
+}
+
+/// Whom the leader will choose, as long as none has spoken: consumers may look at this unit first.
+/// Only the leader learns whether an application of another model has units.
+fn foreseen(relations: &BTreeMap<RelationId, StandbyRelation>) -> Option<&str> {
+    let mut siblings = relations.values().flat_map(|relation| &relation.siblings);
+    let somebody_led = siblings.any(|bag| bag.contains_key(MIRROR));
+    let is_ours = |relation: &StandbyRelation| {
+        let app = relation.remote_app.as_deref();
+        app.is_some_and(|app| !is_cross_model(app))
+    };
+    if somebody_led || !relations.values().all(is_ours) {
+        return None;
+    }
+    let first = relations.values().find(|relation| relation.has_units);
+    first.and_then(|relation| relation.remote_app.as_deref())
 }
 
 /// A unit that led keeps its mirror up until another unit's is: consumers read only mirrors that

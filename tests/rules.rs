@@ -5,6 +5,7 @@ mod support;
 use microcluster_token_distributor::databag::{Databag, GUARD, GUARD_VALUE};
 use microcluster_token_distributor::reconcile::{CAPACITY, Level, reconcile};
 use microcluster_token_distributor::snapshot::{RelationId, Scope, Snapshot};
+use microcluster_token_distributor::standby::{StandbyRelation, stand_by};
 use support::{World, after, bag, world};
 
 const CROSS_MODEL: &str = "remote-0123456789abcdef0123456789abcdef";
@@ -133,6 +134,77 @@ fn every_host_name_gets_a_placeholder_whatever_its_mirror() {
             Some("empty"),
             "{mirror}"
         );
+    }
+}
+
+#[test]
+fn a_new_relation_is_served_before_its_units_are_read() {
+    let relations = |held: &str, expects: bool| {
+        let first = world().relation(1, "a").own_app([("bootstrap-app", held)]);
+        let first = if expects {
+            first.expects(["a/0"])
+        } else {
+            first.expects([])
+        };
+        let mut world = first.relation(2, "b").expects(["b/0"]);
+        world.0.scope = Scope::Relations;
+        world
+    };
+    let plan = reconcile(&relations("a", true).0);
+    assert!(!plan.needs_whole && !plan.look_around);
+    let second = &plan.writes[&RelationId(2)];
+    assert!(second.unit.contains_key(GUARD) && second.app.contains_key("bootstrap-app"));
+    // Only units can tell whether a cluster speaks for an application that has left.
+    assert!(reconcile(&relations("a", false).0).needs_whole);
+    assert!(!reconcile(&relations("a", false).configured("b").0).needs_whole);
+}
+
+#[test]
+fn a_standby_guards_as_the_leader_will() {
+    let relation = |app: &str, has_units, siblings: &[Databag]| StandbyRelation {
+        remote_app: Some(app.to_owned()),
+        has_units,
+        siblings: siblings.to_vec(),
+        ..StandbyRelation::default()
+    };
+    let up = bag([("mirror", "up"), ("bootstrap-app", "b")]);
+    let down = bag([("mirror", "down")]);
+    for (case, first, second, guarded) in [
+        (
+            "nobody has spoken",
+            relation("a", true, &[]),
+            relation("b", true, &[]),
+            Some(2),
+        ),
+        (
+            "no units there",
+            relation("a", false, &[]),
+            relation("b", true, &[]),
+            Some(1),
+        ),
+        (
+            "the leader has",
+            relation("a", true, &[up]),
+            relation("b", true, &[]),
+            Some(1),
+        ),
+        (
+            "somebody led once",
+            relation("a", true, &[down]),
+            relation("b", true, &[]),
+            None,
+        ),
+        (
+            "far away",
+            relation(CROSS_MODEL, false, &[]),
+            relation("b", true, &[]),
+            None,
+        ),
+    ] {
+        let relations = [(RelationId(1), first), (RelationId(2), second)].into();
+        let plan = stand_by(&relations, None);
+        let guards: Vec<u64> = plan.keys().map(|id| id.0).collect();
+        assert_eq!(guards, Vec::from_iter(guarded), "{case}");
     }
 }
 

@@ -225,7 +225,18 @@ proptest! {
         }
         let bags = || relations.values().flat_map(|relation| &relation.siblings);
         let published = bags().find(|bag| databag::is_up(bag) && bag.contains_key(BOOTSTRAP_APP));
-        let bootstrap = configured.as_deref().or(published.map(|bag| bag[BOOTSTRAP_APP].as_str()));
+        let first = relations.values().find(|relation| relation.has_units);
+        // Nobody has led yet, and nobody could see what this unit cannot.
+        let foreseen = first.filter(|_| {
+            bags().all(|bag| !bag.contains_key(MIRROR))
+                && relations.values().all(|relation| {
+                    relation.remote_app.as_ref().is_some_and(|app| !app.starts_with("remote-"))
+                })
+        });
+        let bootstrap = configured
+            .as_deref()
+            .or(published.map(|bag| bag[BOOTSTRAP_APP].as_str()))
+            .or(foreseen.and_then(|relation| relation.remote_app.as_deref()));
         let plan = stand_by(&relations, configured.as_deref());
         for (id, changes) in &plan {
             if relations[id].remote_app.as_deref() == bootstrap || bootstrap.is_none() {

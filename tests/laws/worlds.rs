@@ -249,13 +249,14 @@ pub(crate) fn part() -> impl Strategy<Value = Snapshot> {
 /// Everything a standby may come to see, and the option.
 pub(crate) fn standby()
 -> impl Strategy<Value = (BTreeMap<RelationId, StandbyRelation>, Option<String>)> {
-    let relation = (own_unit_bag(), vec(own_unit_bag(), 0..3));
+    let relation = (own_unit_bag(), vec(own_unit_bag(), 0..3), any::<bool>());
     let relations = vec(relation, 0..4).prop_map(|relations| {
         let numbered = relations.into_iter().zip(APPS).zip(1..);
         numbered
-            .map(|(((own_unit, siblings), app), id)| {
+            .map(|(((own_unit, siblings, has_units), app), id)| {
                 let relation = StandbyRelation {
                     remote_app: Some(app.to_owned()),
+                    has_units,
                     own_unit,
                     siblings,
                 };
