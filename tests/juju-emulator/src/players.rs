@@ -151,7 +151,7 @@ impl Host for Machine<'_, '_> {
         if self.polls > PATIENCE {
             return ControlFlow::Break(());
         }
-        let beat = self.cloud.borrow().next_heartbeat(self.hostname);
+        let beat = self.cloud.borrow().next_heartbeat(self.hostname, self.now);
         self.now = beat.unwrap_or(self.now + 1).max(self.now + 1);
         self.clock.waited.set(self.now - self.clock.now());
         ControlFlow::Continue(())

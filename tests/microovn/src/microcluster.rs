@@ -1,8 +1,9 @@
 //! What `microovn cluster` talks to: machines, the clusters they formed, the tokens between them.
 //!
 //! Pure: time is a parameter, in seconds, and randomness is a seed. Time only has to be roughly in
-//! order: a hook on a virtual clock may run ahead of the others while it waits, and what a cluster
-//! has seen is not taken back.
+//! order: a hook on a virtual clock may run ahead of the others while it waits. What a cluster has
+//! seen is not taken back, but a member counts as `PENDING` for everybody whose clock has not
+//! reached its first heartbeat.
 //!
 //! Every bootstrap founds a cluster of its own and nothing ever merges two, so a split shows in
 //! [`Cloud::clusters`]. Nothing here models quorum: a cluster goes on while any member lives.
@@ -208,6 +209,8 @@ struct Member {
     machine: usize,
     address: String,
     role: Role,
+    /// When it sees its first heartbeat.
+    settles: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -268,7 +271,7 @@ impl Cloud {
             outstanding: BTreeMap::new(),
             last_heartbeat: now,
         });
-        self.enter(self.clusters.len() - 1, machine);
+        self.enter(self.clusters.len() - 1, machine, now);
         Ok(())
     }
 
@@ -342,20 +345,20 @@ impl Cloud {
             return Err(Refusal::NameInUse { hostname });
         }
         self.clusters[cluster].outstanding.remove(&hostname);
-        self.enter(cluster, machine);
+        self.enter(cluster, machine, now);
         Ok(())
     }
 
     /// `cluster list`: all members of this machine's cluster, in the order they joined.
     pub fn list(&mut self, machine: &str, now: u64) -> Result<Vec<Listed<'_>>, Refusal> {
         let cluster = self.probe_all(machine, now)?;
-        Ok(self.rows(cluster).collect())
+        Ok(self.rows(cluster, now).collect())
     }
 
     /// `cluster list` reduced to what a consumer takes from it; the way to afford a thousand hosts.
     pub fn census(&mut self, machine: &str, now: u64) -> Result<Census, Refusal> {
         let cluster = self.probe_all(machine, now)?;
-        let rows = self.rows(cluster);
+        let rows = self.rows(cluster, now);
         Ok(Census::of(rows.map(|row| {
             (row.name, row.role.as_str(), row.status.as_str())
         })))
@@ -378,10 +381,9 @@ impl Cloud {
     }
 
     /// When this machine's cluster sees its next heartbeat; nothing outside a cluster.
-    pub fn next_heartbeat(&self, machine: &str) -> Option<u64> {
+    pub fn next_heartbeat(&self, machine: &str, now: u64) -> Option<u64> {
         let machine = &self.machines[*self.by_name.get(machine)?];
-        let cluster = &self.clusters[machine.cluster?];
-        Some(cluster.last_heartbeat + self.settings.heartbeat)
+        Some(self.clusters[machine.cluster?].heartbeat_after(now, self.settings.heartbeat))
     }
 
     /// Lets time pass for every cluster.
@@ -437,13 +439,15 @@ impl Cloud {
         Ok(cluster)
     }
 
-    fn enter(&mut self, cluster: usize, machine: usize) {
+    fn enter(&mut self, cluster: usize, machine: usize, now: u64) {
         self.machines[machine].cluster = Some(cluster);
+        let settles = self.clusters[cluster].heartbeat_after(now, self.settings.heartbeat);
         self.clusters[cluster].members.push(Member {
             name: self.machines[machine].hostname.clone(),
             machine,
             address: address(machine),
             role: Role::Pending,
+            settles,
         });
     }
 
@@ -460,28 +464,38 @@ impl Cloud {
         }
     }
 
-    fn rows(&self, cluster: usize) -> impl Iterator<Item = Listed<'_>> {
-        self.clusters[cluster].members.iter().map(|member| Listed {
-            name: &member.name,
-            address: &member.address,
-            role: member.role,
-            status: match self.machines[member.machine].alive {
-                true => Status::Online,
-                false => Status::Unreachable,
-            },
-        })
+    fn rows(&self, cluster: usize, now: u64) -> impl Iterator<Item = Listed<'_>> {
+        self.clusters[cluster]
+            .members
+            .iter()
+            .map(move |member| Listed {
+                name: &member.name,
+                address: &member.address,
+                role: match now < member.settles {
+                    true => Role::Pending,
+                    false => member.role,
+                },
+                status: match self.machines[member.machine].alive {
+                    true => Status::Online,
+                    false => Status::Unreachable,
+                },
+            })
     }
 
     /// Catches up on the heartbeats due by now: tokens expire, roles are handed out.
     fn beat(&mut self, cluster: usize, now: u64) {
         let cluster = &mut self.clusters[cluster];
         let beats = now.saturating_sub(cluster.last_heartbeat) / self.settings.heartbeat;
-        if beats == 0 {
+        let settled = |member: &Member| {
+            let settled = member.role == Role::Pending && member.settles <= now;
+            settled && self.machines[member.machine].alive
+        };
+        if beats == 0 && !cluster.members.iter().any(settled) {
             return;
         }
         cluster.last_heartbeat += beats * self.settings.heartbeat;
         cluster.outstanding.retain(|_, token| token.expires > now);
-        cluster.hand_out_roles(&self.machines, &self.settings);
+        cluster.hand_out_roles(&self.machines, &self.settings, now);
     }
 
     fn random_hex(&mut self) -> String {
@@ -500,6 +514,13 @@ impl Cluster {
             .collect()
     }
 
+    /// The first heartbeat after `now`, which may be one that others have seen already.
+    fn heartbeat_after(&self, now: u64, interval: u64) -> u64 {
+        let phase = self.last_heartbeat % interval;
+        let beats = (now + interval - phase) / interval;
+        beats * interval + phase
+    }
+
     fn addresses(&self) -> impl Iterator<Item = &str> {
         self.members.iter().map(|member| member.address.as_str())
     }
@@ -511,10 +532,10 @@ impl Cluster {
     /// Living members are promoted, oldest first and stand-bys before spares, until there are
     /// enough of each role; a dead one that was replaced loses its role. A dead `PENDING` member
     /// stays what it is and keeps every consumer waiting.
-    fn hand_out_roles(&mut self, machines: &[Machine], settings: &Settings) {
+    fn hand_out_roles(&mut self, machines: &[Machine], settings: &Settings, now: u64) {
         let alive = |member: &Member| machines[member.machine].alive;
         for member in self.members.iter_mut().filter(|member| alive(member)) {
-            if member.role == Role::Pending {
+            if member.role == Role::Pending && member.settles <= now {
                 member.role = Role::Spare;
             }
         }

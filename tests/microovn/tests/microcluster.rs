@@ -247,7 +247,7 @@ fn every_bootstrap_makes_a_cluster_of_its_own() {
 fn the_heartbeat_ends_pending_and_hands_out_three_votes_and_three_stand_bys() {
     let mut cloud = Cloud::new(Settings::default(), 7);
     cloud.bootstrap("h1", 3).unwrap();
-    assert_eq!(cloud.next_heartbeat("h1"), Some(13));
+    assert_eq!(cloud.next_heartbeat("h1", 3), Some(13));
     assert_eq!(roles(&mut cloud, 12), "h1:PENDING");
     assert!(cloud.census("h1", 12).unwrap().pending);
     assert_eq!(roles(&mut cloud, 13), "h1:voter");
@@ -259,8 +259,21 @@ fn the_heartbeat_ends_pending_and_hands_out_three_votes_and_three_stand_bys() {
         roles(&mut cloud, 23),
         "h1:voter h2:voter h3:voter h4:stand-by h5:stand-by h6:stand-by h7:spare h8:spare"
     );
-    assert_eq!(cloud.next_heartbeat("h5"), Some(33));
-    assert_eq!(cloud.next_heartbeat("elsewhere"), None);
+    assert_eq!(cloud.next_heartbeat("h5", 23), Some(33));
+    assert_eq!(cloud.next_heartbeat("elsewhere", 23), None);
+}
+
+#[test]
+fn a_member_is_pending_to_its_first_heartbeat_whoever_is_ahead() {
+    let mut cloud = Cloud::new(Settings::default(), 7);
+    cloud.bootstrap("h1", 0).unwrap();
+    join(&mut cloud, "h2", 12);
+    assert_eq!(roles(&mut cloud, 40), "h1:voter h2:voter");
+    // h1 has waited and is ahead; h3 joins before the heartbeat that h1 has seen.
+    join(&mut cloud, "h3", 13);
+    assert_eq!(cloud.next_heartbeat("h3", 13), Some(20));
+    assert_eq!(roles(&mut cloud, 13), "h1:voter h2:PENDING h3:PENDING");
+    assert_eq!(roles(&mut cloud, 20), "h1:voter h2:voter h3:voter");
 }
 
 #[test]
