@@ -2,7 +2,7 @@
 //! shows it, and why. It decides with the code that runs in the charm, and reaches no model.
 
 mod output;
-mod show_unit;
+pub mod show_unit;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read, Write};

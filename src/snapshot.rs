@@ -46,7 +46,12 @@ impl FromStr for UnitName {
 
     fn from_str(name: &str) -> Result<Self, NotAUnitName> {
         let (app, number) = name.rsplit_once('/').ok_or(NotAUnitName)?;
-        if app.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        // Juju allows no more, and what we write of a name needs no escapes then.
+        let is_of_app = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        if app.is_empty() || !app.bytes().all(is_of_app) {
+            return Err(NotAUnitName);
+        }
+        if !number.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(NotAUnitName);
         }
         Ok(UnitName {
@@ -192,6 +197,9 @@ mod tests {
             ("microovn/", false),
             ("microovn/+1", false),
             ("microovn/x", false),
+            ("a b/0", false),
+            ("a\"/0", false),
+            ("a/b/0", false),
             ("", false),
         ] {
             assert_eq!(text.parse::<UnitName>().is_ok(), valid, "{text:?}");
