@@ -62,3 +62,28 @@ fn shows_a_cluster(relation: &Relation) -> bool {
 pub fn must_not_bootstrap(app: &str, bootstrap: &str, related: &BTreeSet<&str>) -> bool {
     app != bootstrap && (!is_cross_model(app) || related.contains(bootstrap))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_application_of_another_model_may_be_the_chosen_one_under_another_name() {
+        let remote = "remote-0123456789abcdef0123456789abcdef";
+        for (app, bootstrap, related, must_not) in [
+            ("a", "a", vec!["a"], false),
+            ("b", "a", vec!["a", "b"], true),
+            ("b", "a", vec!["b"], true),
+            (remote, "a", vec![remote], false),
+            (remote, "a", vec!["a", remote], true),
+            (remote, remote, vec!["a", remote], false),
+        ] {
+            let related = related.into_iter().collect();
+            assert_eq!(
+                must_not_bootstrap(app, bootstrap, &related),
+                must_not,
+                "{app} beside {bootstrap}"
+            );
+        }
+    }
+}

@@ -205,11 +205,30 @@ mod tests {
     fn a_change_never_prints_a_token() {
         let token = Change::Set("eyJzZWNyZXQi".to_owned());
         assert_eq!(format!("{token:?}"), "Set(..)");
+        let placeholder = Change::Set(PLACEHOLDER.to_owned());
+        assert_eq!(format!("{placeholder:?}"), "Set(placeholder)");
     }
 
     #[test]
     fn rubbish_is_printable_on_one_line() {
         assert_eq!(printable("a\nb\u{7f}"), "a\\nb\\u{7f}");
         assert_eq!(printable(&"x".repeat(5000)).chars().count(), 81);
+        assert_eq!(printable(&"x".repeat(80)), "x".repeat(80));
+    }
+
+    #[test]
+    fn changes_make_of_a_bag_what_juju_makes_of_it() {
+        let mut bag = Databag::from([("ab", "cde"), ("f", "g"), ("kept", "")].map(owned));
+        assert_eq!(size(&bag), 11);
+        let changes = Changes::from([
+            ("ab".to_owned(), Change::Set("new".to_owned())),
+            ("f".to_owned(), Change::Remove),
+        ]);
+        apply(&mut bag, &changes);
+        assert_eq!(bag, Databag::from([("ab", "new"), ("kept", "")].map(owned)));
+    }
+
+    fn owned((key, value): (&str, &str)) -> (String, String) {
+        (key.to_owned(), value.to_owned())
     }
 }

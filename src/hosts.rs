@@ -64,13 +64,12 @@ impl Hosts {
         let mut dropped = BTreeSet::new();
         self.claims.retain(|name, units| {
             let spent = mirror.has_real(&databag::mirror_key(name));
-            let mut place = 0;
+            let mut is_first = true;
             units.retain(|unit| {
                 let renamed = announced
                     .get(unit.as_str())
                     .is_some_and(|now| memo(now) != *name);
-                let first = place == 0;
-                place += 1;
+                let first = std::mem::replace(&mut is_first, false);
                 (spent && first) || !(renamed || gone(unit))
             });
             if units.is_empty() {
@@ -178,5 +177,26 @@ fn gone(facts: &Snapshot) -> impl Fn(&UnitName) -> bool {
                 !relation.units.contains_key(unit)
                     && expected.is_some_and(|expected| !expected.contains(unit))
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_forgotten_alone() {
+        let mut hosts = Hosts::default();
+        hosts.merge(r#"{"h0":"a/0","h1":"a/1 b/1"}"#);
+        hosts.forget("h0");
+        assert_eq!(hosts.to_text().as_deref(), Some(r#"{"h1":"a/1 b/1"}"#));
+        hosts.forget("h1");
+        assert_eq!(hosts.to_text(), None);
+    }
+
+    #[test]
+    fn a_name_longer_than_any_host_has_is_cut() {
+        assert_eq!(memo(&"x".repeat(255)), "x".repeat(255));
+        assert!(memo(&"x".repeat(256)).len() < 100);
     }
 }

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use microcluster_token_distributor::databag::{
-    Databag, GUARD, HOSTNAME, MIRROR, NUDGE, is_real, mirror_of,
+    self, Databag, GUARD, HOSTNAME, MIRROR, NUDGE, is_real, mirror_of,
 };
 use microcluster_token_distributor::reconcile::{Writes, reconcile};
 use microcluster_token_distributor::snapshot::{
     Config, Relation, RelationId, Scope, Snapshot, UnitName,
 };
-use one_hook::{Event, RelationView, View, commit};
+use one_hook::{Event, RelationView, View};
 use proptest::collection::{btree_set, vec};
 use proptest::option::weighted;
 use proptest::prelude::*;
@@ -196,8 +196,8 @@ impl Juju {
         for (id, Writes { app, unit }) in &ran.writes {
             let related = self.relations.get_mut(id).expect("it exists");
             let before = (related.own_app.clone(), related.own_units[number].clone());
-            commit(&mut related.own_app, app);
-            commit(&mut related.own_units[number], unit);
+            databag::apply(&mut related.own_app, app);
+            databag::apply(&mut related.own_units[number], unit);
             assert_nothing_lost(&before.0, &related.own_app);
             assert_nothing_lost(&before.1, &related.own_units[number]);
         }

@@ -17,7 +17,6 @@ use microcluster_token_distributor::document::encode;
 use microcluster_token_distributor::reconcile::{CAPACITY, Plan, Writes, reconcile};
 use microcluster_token_distributor::snapshot::{Relation, RelationId, Snapshot};
 use microcluster_token_distributor::standby::{StandbyPlan, StandbyRelation, stand_by};
-use one_hook::commit;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -45,8 +44,8 @@ fn after(facts: &Snapshot, plan: &Plan) -> Snapshot {
     facts.departed = None;
     for (id, Writes { app, unit }) in &plan.writes {
         let relation = facts.relations.get_mut(id).expect("it exists");
-        commit(&mut relation.own_app, app);
-        commit(relation.own_unit.as_mut().expect("it was read"), unit);
+        databag::apply(&mut relation.own_app, app);
+        databag::apply(relation.own_unit.as_mut().expect("it was read"), unit);
     }
     facts
 }
@@ -278,7 +277,7 @@ fn after_standby(
     let mut relations = relations.clone();
     for (id, changes) in plan {
         let relation = relations.get_mut(id).expect("it exists");
-        commit(&mut relation.own_unit, changes);
+        databag::apply(&mut relation.own_unit, changes);
     }
     relations
 }

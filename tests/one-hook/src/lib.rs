@@ -114,16 +114,6 @@ pub fn run(view: &View, event: &Event, now: u64) -> Ran {
     }
 }
 
-/// Applies changes to a bag, as the controller does.
-pub fn commit(bag: &mut Databag, changes: &Changes) {
-    for (key, change) in changes {
-        match change {
-            Change::Set(value) => bag.insert(key.clone(), value.clone()),
-            Change::Remove => bag.remove(key),
-        };
-    }
-}
-
 struct Tools<'a> {
     view: &'a View,
     said: Mutex<Said>,

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use microcluster_token_distributor::databag::{
-    BOOTSTRAP_APP, Change, Databag, HOSTNAME, MIRROR, PLACEHOLDER, is_real, is_up, mirror_key,
-    mirror_of,
+    BOOTSTRAP_APP, Change, Databag, HOSTNAME, MIRROR, PLACEHOLDER, apply, is_real, is_up,
+    mirror_key, mirror_of,
 };
 use microcluster_token_distributor::reconcile::Writes;
 use microcluster_token_distributor::snapshot::{RelationId, UnitName};
@@ -495,7 +495,7 @@ impl World {
             ] {
                 if !changes.is_empty() {
                     let mut bag = bag.clone();
-                    one_hook::commit(&mut bag, changes);
+                    apply(&mut bag, changes);
                     to.insert(relation, Arc::new(bag));
                 }
             }
