@@ -7,14 +7,18 @@ use std::ops::ControlFlow;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Output};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use fastrand::Rng;
 use microcluster_token_distributor as distributor;
 use microovn::command_line;
-use microovn::consumer::{self, Census, CommandOutput, Host, ListError, Release, State};
+use microovn::consumer::{
+    self, Census, CommandOutput, Crash, Databag, Host, Level, ListError, Release, State,
+};
 use microovn::microcluster::Cloud;
 
 use crate::charm::{CallTool, InProcess};
+use crate::tools::{SHARED, ToolOutput};
 
 /// The clock that all players share, in seconds since the model began.
 #[derive(Clone, Default)]
@@ -114,6 +118,14 @@ impl InProcess for Consumer {
     }
 }
 
+fn plain(output: ToolOutput) -> CommandOutput {
+    CommandOutput {
+        status: output.code,
+        stdout: output.stdout,
+        stderr: output.stderr,
+    }
+}
+
 struct Machine<'a, 'b> {
     hostname: &'a str,
     cloud: &'a RefCell<Cloud>,
@@ -126,12 +138,7 @@ struct Machine<'a, 'b> {
 
 impl Host for Machine<'_, '_> {
     fn hook_tool(&mut self, tool: &str, args: &[String], stdin: Option<&[u8]>) -> CommandOutput {
-        let output = (self.tools)(tool, args, stdin);
-        CommandOutput {
-            status: output.code,
-            stdout: output.stdout,
-            stderr: output.stderr,
-        }
+        plain((self.tools)(tool, args, stdin))
     }
 
     fn microovn(&mut self, args: &[&str]) -> CommandOutput {
@@ -155,6 +162,24 @@ impl Host for Machine<'_, '_> {
         self.now = beat.unwrap_or(self.now + 1).max(self.now + 1);
         self.clock.waited.set(self.now - self.clock.now());
         ControlFlow::Continue(())
+    }
+
+    fn relation_get(
+        &mut self,
+        relation: &str,
+        owner: &str,
+        level: Level,
+    ) -> Result<Arc<Databag>, Crash> {
+        let format = format!("--format={SHARED}");
+        let mut args = vec![format, "-r".to_owned(), relation.to_owned()];
+        args.extend((level == Level::Application).then(|| "--app".to_owned()));
+        args.extend(["-".to_owned(), owner.to_owned()]);
+        let mut output = (self.tools)("relation-get", &args, None);
+        if let Some(bag) = output.bag.take() {
+            return Ok(bag);
+        }
+        let gone = Crash::unless_relation_is_gone::<Databag>("relation-get", plain(output))?;
+        Ok(Arc::new(gone.unwrap_or_default()))
     }
 
     fn census(&mut self) -> Result<Census, ListError> {

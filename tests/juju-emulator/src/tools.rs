@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::agent::Agent;
 use crate::context::Context;
 use crate::model::{Content, Model};
-use grammar::{Arguments, FORMAT, Flag, GOAL_STATE_FORMAT, OUTPUT, RELATION, Takes};
+use grammar::{Arguments, BAG_FORMAT, FORMAT, Flag, GOAL_STATE_FORMAT, OUTPUT, RELATION, Takes};
 
 /// Every hook tool there is.
 pub const TOOLS: [&str; 20] = [
@@ -46,7 +46,13 @@ pub struct ToolOutput {
     pub stdout: Vec<u8>,
     /// Standard error.
     pub stderr: Vec<u8>,
+    /// A databag that was asked for as [`SHARED`].
+    pub bag: Option<Content>,
 }
+
+/// A format no Juju has: a databag is handed over as it is. Models of a thousand consumers in one
+/// process would spend their time on printing and parsing the same bag.
+pub const SHARED: &str = "shared";
 
 impl ToolOutput {
     /// Failure with `ERROR <message>` on standard error.
@@ -54,8 +60,8 @@ impl ToolOutput {
     pub fn error(code: i32, message: &str) -> Self {
         Self {
             code,
-            stdout: Vec::new(),
             stderr: format!("ERROR {message}\n").into_bytes(),
+            ..Self::default()
         }
     }
 }
@@ -181,7 +187,10 @@ fn known_tool(name: &str) -> Option<(&'static [Flag], Run)> {
     let (flags, run): (&'static [Flag], Run) = match name {
         "relation-ids" => (const { &[FORMAT, OUTPUT] }, relation::ids),
         "relation-list" => (const { &[FORMAT, OUTPUT, RELATION, APP] }, relation::list),
-        "relation-get" => (const { &[FORMAT, OUTPUT, RELATION, APP] }, relation::get),
+        "relation-get" => (
+            const { &[BAG_FORMAT, OUTPUT, RELATION, APP] },
+            relation::get,
+        ),
         "relation-set" => (const { &[RELATION, APP, FILE, ANY_FORMAT] }, relation::set),
         "relation-model-get" => (const { &[FORMAT, OUTPUT, RELATION] }, relation::model_get),
         "is-leader" => (const { &[FORMAT, OUTPUT] }, unit::is_leader),
@@ -271,6 +280,12 @@ pub fn answer(
         Ok(reply) => reply,
         Err(stop) => return stopped(stop, request.tool),
     };
+    if let (Some(Printable::Bag(bag)), SHARED) = (&reply.value, format.as_str()) {
+        return ToolAnswer::Done(ToolOutput {
+            bag: Some(Content::clone(bag)),
+            ..ToolOutput::default()
+        });
+    }
     let mut stdout = reply
         .value
         .map(|value| grammar::printed(&value, &format))
@@ -286,6 +301,7 @@ pub fn answer(
         code: 0,
         stdout,
         stderr: reply.notice.unwrap_or_default().as_bytes().to_vec(),
+        bag: None,
     })
 }
 
@@ -296,7 +312,7 @@ fn stopped(stop: Stop, tool: &str) -> ToolAnswer {
         Stop::Help => ToolAnswer::Done(ToolOutput {
             code: 0,
             stdout: format!("Usage: {tool} [options]\n").into_bytes(),
-            stderr: Vec::new(),
+            ..ToolOutput::default()
         }),
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Printable, Stop};
+use super::{Printable, SHARED, Stop};
 
 /// What a flag takes.
 #[derive(Clone, Copy)]
@@ -42,6 +42,11 @@ impl Flag {
 
 pub(super) const RELATION: Flag = Flag::new("relation", Some('r'), Takes::Relation);
 pub(super) const FORMAT: Flag = Flag::new("format", None, Takes::OneOf(&["smart", "yaml", "json"]));
+pub(super) const BAG_FORMAT: Flag = Flag::new(
+    "format",
+    None,
+    Takes::OneOf(&["smart", "yaml", "json", SHARED]),
+);
 pub(super) const GOAL_STATE_FORMAT: Flag =
     Flag::new("format", None, Takes::OneOf(&["yaml", "json"]));
 pub(super) const OUTPUT: Flag = Flag::new("output", Some('o'), Takes::Text);

@@ -53,7 +53,7 @@ fn output_is_spoilt_as_asked() {
         let expected = ToolOutput {
             code: 0,
             stdout: stdout.to_vec(),
-            stderr: Vec::new(),
+            ..ToolOutput::default()
         };
         assert_eq!(output, expected, "{effect:?}");
     }

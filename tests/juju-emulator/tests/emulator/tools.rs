@@ -234,8 +234,8 @@ fn refusals_have_their_exit_code_and_their_words() {
         for (unit, line, code, message) in REFUSED_EVERYWHERE.iter().chain(more) {
             let expected = ToolOutput {
                 code: *code,
-                stdout: Vec::new(),
                 stderr: format!("ERROR {message}\n").into_bytes(),
+                ..ToolOutput::default()
             };
             assert_eq!(
                 rig.ask(unit, line),

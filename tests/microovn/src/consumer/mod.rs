@@ -152,7 +152,7 @@ impl Crash {
     }
 
     /// Reads a relation tool's answer; a relation that is gone answers nothing.
-    fn unless_relation_is_gone<T: DeserializeOwned>(
+    pub fn unless_relation_is_gone<T: DeserializeOwned>(
         tool: &'static str,
         output: CommandOutput,
     ) -> Result<Option<T>, Crash> {
