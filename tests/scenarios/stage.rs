@@ -52,6 +52,8 @@ impl Stage {
             .deploy(APP, &distributor, distributor_units, &[])
             .expect("deployed");
         world.set_leader(LEADER).expect("it is there");
+        // A hook that never ends well must not be tried for ever.
+        world.set_automatic_retry(false);
         Stage {
             world,
             relations: BTreeMap::new(),
@@ -181,9 +183,21 @@ impl Stage {
         bags.map(|bag| (*bag).clone()).collect()
     }
 
+    /// Lets everything run that is due, and all of it must end well.
+    #[track_caller]
     pub(crate) fn settle(&mut self) {
-        self.world.settle(100_000).expect("at rest");
+        self.world.settle(10_000).expect("at rest");
         self.keeps_its_secrets();
+        for status in self.world.status() {
+            assert_ne!(status.agent, "error", "{status:?}");
+        }
+    }
+
+    /// Runs the leader's failed hook again, and then everything else.
+    #[track_caller]
+    pub(crate) fn retry(&mut self) {
+        self.world.resolved(LEADER, true).expect("it is there");
+        self.settle();
     }
 
     /// Runs one hook that is about no relation.
