@@ -34,7 +34,9 @@ pub fn nudge<'a>(
         .filter_map(Nudge::parse)
         .max_by_key(|last| last.serial);
     let who = fingerprint(waiting);
-    let serial = last.as_ref().map_or(1, |last| last.serial.saturating_add(1));
+    let serial = last
+        .as_ref()
+        .map_or(1, |last| last.serial.saturating_add(1));
     let attempt = match &last {
         Some(last) if last.who == who && !at_once => {
             // A clock that went back (another machine's, say) must not silence us.
