@@ -49,7 +49,8 @@ pub fn long() -> Vec<Bound> {
         failures: 1,
         ..CALM
     };
-    let moves = Faults {
+    let moves = Faults { moves: 1, ..CALM };
+    let both = Faults {
         moves: 1,
         ..failure
     };
@@ -72,15 +73,6 @@ pub fn long() -> Vec<Bound> {
                 1,
                 failure,
             ),
-            bound("2 hosts, 2 units", release, &[0, 0], 2, CALM),
-            bound(
-                "2 hosts, 2 units, 1 move, 1 failure",
-                release,
-                &[0, 0],
-                2,
-                moves,
-            ),
-            bound("2 hosts, 1 unit replaced", release, &[0, 0], 1, replaced),
             bound(
                 "3 hosts, 1 unit, 1 machine lost",
                 release,
@@ -88,9 +80,11 @@ pub fn long() -> Vec<Bound> {
                 1,
                 killed,
             ),
+            bound("1 host, 2 units, 1 move, 1 failure", release, &[0], 2, both),
+            bound("2 hosts, 1 unit replaced", release, &[0, 0], 1, replaced),
         ]);
     }
-    let newest = Release::Newest;
+    let (released, newest) = (Release::Released, Release::Newest);
     let mut later = bound(
         "2 and 1 host, related later, 1 unit",
         newest,
@@ -100,15 +94,10 @@ pub fn long() -> Vec<Bound> {
     );
     later.setup.related_later = true;
     bounds.extend([
-        bound(
-            "2 and 1 host, 1 unit, 1 failure",
-            newest,
-            &[0, 0, 1],
-            1,
-            failure,
-        ),
+        bound("2 hosts, 2 units, 1 move", released, &[0, 0], 2, moves),
+        bound("2 hosts, 2 units", newest, &[0, 0], 2, CALM),
+        bound("1 and 1 host, 2 units", newest, &[0, 1], 2, CALM),
         later,
-        bound("1 and 1 host, 2 units, 1 move", newest, &[0, 1], 2, moves),
     ]);
     bounds
 }
