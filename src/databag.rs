@@ -129,6 +129,10 @@ pub fn apply(bag: &mut Databag, changes: &Changes) {
 /// Text from outside as a person may see it: control characters escaped, never longer than a line.
 pub fn printable(text: &str) -> String {
     const LONGEST: usize = 80;
+    let is_plain = |byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\'' | b'\\');
+    if text.len() <= LONGEST && text.bytes().all(is_plain) {
+        return text.to_owned();
+    }
     let mut shown: String = text.escape_debug().take(LONGEST).collect();
     if text.escape_debug().count() > LONGEST {
         shown.push('…');

@@ -7,11 +7,16 @@
 //! On the wire: key [`databag::HOSTS`], a JSON object of host name to unit name; several units in
 //! the order of their coming, separated by spaces, where more than one announced the name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::databag::{self, HOSTNAME, HOSTS};
 use crate::mirror::Mirror;
 use crate::snapshot::{Scope, Snapshot, UnitName};
+
+/// A host name and the unit that announces it now.
+pub type Announced<'a> = (&'a str, &'a UnitName);
 
 /// Host names with the units that announced them, first comer first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,17 +40,17 @@ impl Hosts {
         };
         for (name, units) in remembered {
             for unit in units.split(' ').filter_map(|unit| unit.parse().ok()) {
-                self.claim(&name, unit);
+                self.claim(Cow::Borrowed(&name), &unit);
             }
         }
     }
 
-    fn claim(&mut self, name: &str, unit: UnitName) {
-        match self.claims.get_mut(name) {
-            Some(units) if units.contains(&unit) => {}
-            Some(units) => units.push(unit),
+    fn claim(&mut self, name: Cow<'_, str>, unit: &UnitName) {
+        match self.claims.get_mut(&*name) {
+            Some(units) if units.contains(unit) => {}
+            Some(units) => units.push(unit.clone()),
             None => {
-                self.claims.insert(name.to_owned(), vec![unit]);
+                self.claims.insert(name.into_owned(), vec![unit.clone()]);
             }
         }
     }
@@ -55,28 +60,51 @@ impl Hosts {
     ///
     /// The first unit of a name whose token is known stays in the memory when it leaves, because
     /// it may have spent that token.
-    pub fn update(&mut self, facts: &Snapshot, mirror: &Mirror<'_>) -> BTreeSet<String> {
-        let announced: BTreeMap<&str, &str> = announced(facts)
-            .map(|(hostname, unit)| (unit.as_str(), hostname))
-            .collect();
+    pub fn update(
+        &mut self,
+        facts: &Snapshot,
+        announced: &[Announced<'_>],
+        mirror: &Mirror<'_>,
+    ) -> BTreeSet<String> {
+        let names: OnceCell<HashMap<&UnitName, &str>> = OnceCell::new();
+        let collected = || {
+            announced
+                .iter()
+                .map(|(name, unit)| (*unit, *name))
+                .collect()
+        };
+        let name_of = |unit: &UnitName| names.get_or_init(collected).get(unit).copied();
         let gone = gone(facts);
 
+        // Claims, announcements and the mirror are in the order of names, so they are walked
+        // together: a hundred thousand look-ups would cost more than all the rest.
+        let mut spent = mirror.real_names().peekable();
+        let mut rest = announced;
+        let mut news: Vec<Announced<'_>> = Vec::new();
         let mut dropped = BTreeSet::new();
         self.claims.retain(|name, units| {
-            let spent = mirror.has_real(&databag::mirror_key(name));
+            let (earlier, later) = split(rest, |now| now < name.as_str());
+            let (here, later) = split(later, |now| now == name);
+            rest = later;
+            while spent.next_if(|spent| *spent < name.as_str()).is_some() {}
+            let spent = spent.peek() == Some(&name.as_str());
+
             let mut is_first = true;
             units.retain(|unit| {
-                let renamed = announced
-                    .get(unit.as_str())
-                    .is_some_and(|now| memo(now) != *name);
                 let first = std::mem::replace(&mut is_first, false);
-                (spent && first) || !(renamed || gone(unit))
+                let announces_it =
+                    memo(name) == *name && here.iter().any(|(_, here)| *here == unit);
+                let renamed = || name_of(unit).is_some_and(|now| memo(now) != *name);
+                (spent && first) || !(gone(unit) || !announces_it && renamed())
             });
+            news.extend(earlier);
+            news.extend(here.iter().filter(|(_, unit)| !units.contains(unit)));
             if units.is_empty() {
                 dropped.insert(name.clone());
             }
             !units.is_empty()
         });
+        news.extend(rest);
         // A bag from before this memory existed knows the host only by its placeholder.
         let departed = facts.departed.as_ref();
         dropped.extend(
@@ -85,8 +113,8 @@ impl Hosts {
                 .cloned(),
         );
 
-        for (hostname, unit) in self::announced(facts) {
-            self.claim(&memo(hostname), unit.clone());
+        for (hostname, unit) in news {
+            self.claim(memo(hostname), unit);
         }
         dropped.retain(|name| !self.claims.contains_key(name));
         dropped
@@ -130,28 +158,54 @@ impl Hosts {
     }
 }
 
-/// Host names that units announce now and that can have a token, with their mirror keys.
-pub fn placeholders(facts: &Snapshot) -> impl Iterator<Item = (String, &UnitName)> {
-    announced(facts)
+/// Of what units announce now, the mirror keys of names that can have a token and are not in the
+/// mirror.
+pub fn placeholders<'a>(
+    announced: &[Announced<'a>],
+    mirror: &Mirror<'_>,
+) -> Vec<(String, &'a UnitName)> {
+    let mut known = mirror.names().peekable();
+    let mut is_known = |name: &str| {
+        while known.next_if(|known| *known < name).is_some() {}
+        known.peek() == Some(&name)
+    };
+    let names = announced.iter();
+    names
+        .filter(|(hostname, _)| !is_known(hostname))
         .filter(|(hostname, _)| databag::is_hostname(hostname))
-        .map(|(hostname, unit)| (databag::mirror_key(hostname), unit))
+        .map(|(hostname, unit)| (databag::mirror_key(hostname), *unit))
+        .collect()
 }
 
-fn announced(facts: &Snapshot) -> impl Iterator<Item = (&str, &UnitName)> {
-    facts
+/// The host names that units announce now, in order; units of one name are in theirs.
+pub fn announced(facts: &Snapshot) -> Vec<Announced<'_>> {
+    let units = facts
         .relations
         .values()
-        .flat_map(|relation| &relation.units)
+        .flat_map(|relation| &relation.units);
+    let mut announced: Vec<_> = units
         .filter_map(|(unit, bag)| Some((bag.get(HOSTNAME)?.as_str(), unit)))
         .filter(|(hostname, _)| !hostname.is_empty())
+        .collect();
+    announced.sort_by_key(|(hostname, _)| *hostname);
+    announced
+}
+
+/// What `holds` at the beginning, and what comes after it.
+fn split<'a, 'b>(
+    announced: &'b [Announced<'a>],
+    holds: impl Fn(&str) -> bool,
+) -> (&'b [Announced<'a>], &'b [Announced<'a>]) {
+    let end = announced.iter().position(|(name, _)| !holds(name));
+    announced.split_at(end.unwrap_or(announced.len()))
 }
 
 /// A name as it is remembered: no unit can fill our bag with one that no host has.
-fn memo(hostname: &str) -> String {
+fn memo(hostname: &str) -> Cow<'_, str> {
     if hostname.len() <= 255 {
-        hostname.to_owned()
+        hostname.into()
     } else {
-        databag::printable(hostname)
+        databag::printable(hostname).into()
     }
 }
 

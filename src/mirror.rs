@@ -60,16 +60,16 @@ impl<'a> Mirror<'a> {
     pub fn add_placeholders(
         &mut self,
         facts: &'a Snapshot,
-        hosts: impl Iterator<Item = (String, &'a UnitName)>,
+        hosts: Vec<(String, &'a UnitName)>,
         dropped: impl Fn(&str) -> bool,
     ) {
         for (source, bag) in own_bags(facts) {
-            for (key, _) in databag::mirror_of(bag).filter(|(key, _)| !dropped(key)) {
+            for key in valueless(bag).filter(|key| !dropped(key)) {
                 self.offer(key.into(), PLACEHOLDER, source);
             }
         }
         for (source, bag) in copied_bags(facts) {
-            for (key, _) in databag::mirror_of(bag) {
+            for key in valueless(bag) {
                 self.offer(key.into(), PLACEHOLDER, source);
             }
         }
@@ -87,6 +87,17 @@ impl<'a> Mirror<'a> {
     pub fn has_real(&self, key: &str) -> bool {
         self.get(key)
             .is_some_and(|mirrored| is_real(mirrored.value))
+    }
+
+    /// The names that have a key, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.iter().filter_map(|(key, _)| databag::mirrored(key))
+    }
+
+    /// The names that have a key with a real value, in order.
+    pub fn real_names(&self) -> impl Iterator<Item = &str> {
+        let real = self.iter().filter(|(_, mirrored)| is_real(mirrored.value));
+        real.filter_map(|(key, _)| databag::mirrored(key))
     }
 
     /// Whether any key has a real value: some communicator has minted, so a cluster exists.
@@ -121,6 +132,12 @@ impl<'a> Mirror<'a> {
             Entry::Occupied(kept) => Some(*kept.get()),
         }
     }
+}
+
+fn valueless(bag: &Databag) -> impl Iterator<Item = &str> {
+    databag::mirror_of(bag)
+        .filter(|(_, value)| !is_real(value))
+        .map(|(key, _)| key)
 }
 
 fn own_bags(facts: &Snapshot) -> impl Iterator<Item = (Source<'_>, &Databag)> {

@@ -3,7 +3,7 @@
 //! It cannot fail, and it knows no process, no environment, no clock and no log: what is worth
 //! saying is a note in the plan. The same facts give the same plan.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::bootstrap::{bootstrap_app, must_not_bootstrap};
 use crate::databag::{
@@ -114,16 +114,17 @@ pub fn reconcile(facts: &Snapshot) -> Plan {
     let mut plan = Plan::default();
 
     let mut hosts = Hosts::remembered(facts);
-    let hosts_before = hosts.clone();
+    let nobody_known = hosts.iter().next().is_none();
+    let problems_before: Vec<Problem> = host_problems(&hosts).collect();
     let mut mirror = Mirror::of_real_values(facts, &mut plan.notes);
+    let announced = hosts::announced(facts);
     let dropped: BTreeSet<String> = hosts
-        .update(facts, &mirror)
+        .update(facts, &announced, &mirror)
         .iter()
         .map(|name| databag::mirror_key(name))
         .collect();
-    mirror.add_placeholders(facts, hosts::placeholders(facts), |key| {
-        dropped.contains(key)
-    });
+    let waiting = hosts::placeholders(&announced, &mirror);
+    mirror.add_placeholders(facts, waiting, |key| dropped.contains(key));
 
     let bootstrap = bootstrap_app(facts, &mirror);
     let desired = Desired {
@@ -142,7 +143,7 @@ pub fn reconcile(facts: &Snapshot) -> Plan {
         }
     }
     let standing = standing_problems(facts, &mirror, bootstrap);
-    plan.overview_before = overview_before(facts, &hosts_before, &standing);
+    plan.overview_before = overview_before(facts, problems_before, &standing);
     plan.overview = overview(facts, &mirror, &hosts, &left_out, standing);
     // Memory alone is not worth waking every consumer: it is written together with news, or once
     // where it holds a problem that every hook would otherwise find again.
@@ -155,7 +156,7 @@ pub fn reconcile(facts: &Snapshot) -> Plan {
     plan.needs_whole = match facts.scope {
         Scope::Whole => false,
         Scope::Relations => chooses_anew(facts, bootstrap),
-        Scope::Part => sees_too_little(facts, &mirror, &hosts_before, &plan),
+        Scope::Part => sees_too_little(facts, &mirror, nobody_known, &plan),
     };
     plan.notes.extend(news(&plan.writes, &mirror));
     plan.notes.extend(
@@ -188,19 +189,14 @@ fn chooses_anew(facts: &Snapshot, bootstrap: Option<&str>) -> bool {
 
 /// A part of the world is not enough to choose the bootstrap application, nor to take a departed
 /// host's placeholder away: a namesake may still be waiting for it.
-fn sees_too_little(
-    facts: &Snapshot,
-    mirror: &Mirror<'_>,
-    hosts_before: &Hosts,
-    plan: &Plan,
-) -> bool {
+fn sees_too_little(facts: &Snapshot, mirror: &Mirror<'_>, nobody_known: bool, plan: &Plan) -> bool {
     let mut relations = facts.relations.values();
     let held = relations.find_map(|relation| relation.own_app.get(BOOTSTRAP_APP));
     let Some(held) = held else {
         return !facts.relations.is_empty();
     };
     // When the last host left, the application of the first one to come had not been chosen.
-    let nobody_known = hosts_before.iter().next().is_none() && !mirror.has_any_real();
+    let nobody_known = nobody_known && !mirror.has_any_real();
     let first_to_come = facts
         .relations
         .values()
@@ -296,12 +292,15 @@ impl Desired<'_> {
     ) {
         let mut missing: Vec<(usize, &str, &str)> = Vec::new();
         let mut growth = (0, 0);
+        let (mut in_app, mut in_unit) = (app.values_in_order(), unit.values_in_order());
         for (key, mirrored) in self.mirror.iter() {
+            let held = [in_app.value(key), in_unit.value(key)];
             // What this relation's bags hold is theirs; another relation's value never replaces it.
-            let value = app
-                .real_value(key)
-                .or_else(|| unit.real_value(key))
-                .unwrap_or(mirrored.value);
+            let mut real = held.into_iter().flatten().filter(|value| is_real(value));
+            let value = real.next().unwrap_or(mirrored.value);
+            if held == [Some(value); 2] {
+                continue;
+            }
             if app.lacks(key, value) || unit.lacks(key, value) {
                 growth.0 += app.growth(key, value);
                 growth.1 += unit.growth(key, value);
@@ -344,6 +343,14 @@ impl<'a> Draft<'a> {
 
     fn value(&self, key: &str) -> Option<&'a str> {
         self.held?.get(key).map(String::as_str)
+    }
+
+    fn values_in_order(
+        &self,
+    ) -> ValuesInOrder<'a, impl Iterator<Item = (&'a str, &'a str)> + use<'a>> {
+        ValuesInOrder {
+            mirror: self.held.map(|held| databag::mirror_of(held).peekable()),
+        }
     }
 
     fn holds(&self, key: &str, value: &str) -> bool {
@@ -392,6 +399,22 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// The mirror values of a bag, for who asks for keys in their order: a hundred thousand look-ups in
+/// a map cost more than all the rest.
+struct ValuesInOrder<'a, I: Iterator<Item = (&'a str, &'a str)>> {
+    mirror: Option<std::iter::Peekable<I>>,
+}
+
+impl<'a, I: Iterator<Item = (&'a str, &'a str)>> ValuesInOrder<'a, I> {
+    fn value(&mut self, key: &str) -> Option<&'a str> {
+        let mirror = self.mirror.as_mut()?;
+        while mirror.next_if(|(earlier, _)| *earlier < key).is_some() {}
+        mirror
+            .next_if(|(next, _)| *next == key)
+            .map(|(_, value)| value)
+    }
+}
+
 /// The notes for the real changes among `writes`, one per key whatever the number of relations.
 /// What is merely shown again, in a new relation or by a new leader, is one note per relation.
 fn news(writes: &BTreeMap<RelationId, Writes>, mirror: &Mirror<'_>) -> Vec<Note> {
@@ -400,6 +423,9 @@ fn news(writes: &BTreeMap<RelationId, Writes>, mirror: &Mirror<'_>) -> Vec<Note>
     for (id, writes) in writes {
         let mut again = BTreeSet::new();
         for (key, change) in writes.app.iter().chain(&writes.unit) {
+            if notes.contains_key(key) {
+                continue;
+            }
             let line = match (change, databag::mirrored(key), mirror.get(key)) {
                 (Change::Remove, Some(_), _) => "placeholder removed, its host is gone".to_owned(),
                 (Change::Set(value), None, _) if key == BOOTSTRAP_APP => printable(value),
@@ -512,13 +538,17 @@ fn overview(
 }
 
 /// The overview as the application bags alone tell it.
-fn overview_before(facts: &Snapshot, hosts: &Hosts, standing: &[Problem]) -> Overview {
+fn overview_before(
+    facts: &Snapshot,
+    host_problems: Vec<Problem>,
+    standing: &[Problem],
+) -> Overview {
     let mut overview = Overview {
         related: !facts.relations.is_empty(),
         problems: standing.to_vec(),
         ..Overview::default()
     };
-    let mut has_value: BTreeMap<&str, bool> = BTreeMap::new();
+    let mut has_value: HashMap<&str, bool> = HashMap::new();
     for relation in facts.relations.values() {
         for (key, value) in databag::mirror_of(&relation.own_app) {
             if databag::mirrored(key).is_some_and(databag::is_hostname) {
@@ -528,6 +558,6 @@ fn overview_before(facts: &Snapshot, hosts: &Hosts, standing: &[Problem]) -> Ove
     }
     overview.hosts = has_value.len();
     overview.waiting = has_value.values().filter(|has_value| !**has_value).count();
-    overview.problems.extend(host_problems(hosts));
+    overview.problems.extend(host_problems);
     overview
 }
