@@ -80,17 +80,16 @@ pub fn size(bag: &Databag) -> usize {
 /// dot-separated labels of 1 to 63 characters `[-a-zA-Z0-9]`, none with `-` at an end, none of
 /// digits only.
 pub fn is_hostname(name: &str) -> bool {
-    (1..=255).contains(&name.len()) && name.split('.').all(is_label)
+    (1..=255).contains(&name.len()) && name.as_bytes().split(|byte| *byte == b'.').all(is_label)
 }
 
-fn is_label(label: &str) -> bool {
+fn is_label(label: &[u8]) -> bool {
+    let is_allowed = |byte: &u8| *byte == b'-' || byte.is_ascii_alphanumeric();
     (1..=63).contains(&label.len())
-        && label
-            .bytes()
-            .all(|byte| byte == b'-' || byte.is_ascii_alphanumeric())
-        && !label.starts_with('-')
-        && !label.ends_with('-')
-        && !label.bytes().all(|byte| byte.is_ascii_digit())
+        && label.iter().all(is_allowed)
+        && !label.starts_with(b"-")
+        && !label.ends_with(b"-")
+        && !label.iter().all(u8::is_ascii_digit)
 }
 
 /// One difference between a databag and what it should hold.

@@ -8,8 +8,11 @@
 //! the order of their coming, separated by spaces, where more than one announced the name.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt;
+
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::databag::{self, HOSTNAME, HOSTS};
 use crate::mirror::Mirror;
@@ -21,38 +24,52 @@ pub type Announced<'a> = (&'a str, &'a UnitName);
 /// Host names with the units that announced them, first comer first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hosts {
-    claims: BTreeMap<String, Vec<UnitName>>,
+    /// In the order of names.
+    claims: Vec<Claim>,
 }
+
+type Claim = (String, Vec<UnitName>);
 
 impl Hosts {
     /// What the own application bags remember. A text that is not ours counts as no memory.
     pub fn remembered(facts: &Snapshot) -> Self {
+        let bags = facts.relations.values().map(|relation| &relation.own_app);
+        let mut texts: Vec<&str> = bags
+            .filter_map(|bag| Some(bag.get(HOSTS)?.as_str()))
+            .collect();
+        // Relations end equal.
+        texts.dedup();
+        Hosts::from_texts(&texts)
+    }
+
+    fn from_texts(texts: &[&str]) -> Self {
         let mut hosts = Hosts::default();
-        for relation in facts.relations.values() {
-            hosts.merge(relation.own_app.get(HOSTS).map_or("", String::as_str));
+        for text in texts {
+            if let Ok(Memory(claims)) = serde_json::from_str(text) {
+                hosts.claims.extend(claims);
+            }
         }
+        hosts.settle();
         hosts
     }
 
-    fn merge(&mut self, text: &str) {
-        let Ok(remembered) = serde_json::from_str::<BTreeMap<String, String>>(text) else {
-            return;
-        };
-        for (name, units) in remembered {
-            for unit in units.split(' ').filter_map(|unit| unit.parse().ok()) {
-                self.claim(Cow::Borrowed(&name), &unit);
+    /// Makes one claim of all claims to a name, earlier ones first.
+    fn settle(&mut self) {
+        self.claims.sort_by(|(one, _), (other, _)| one.cmp(other));
+        self.claims.dedup_by(|(later, units), (name, first)| {
+            let same = later == name;
+            if same {
+                first.append(units);
+            }
+            same
+        });
+        for (_, units) in &mut self.claims {
+            if units.len() > 1 {
+                let mut seen = HashSet::new();
+                units.retain(|unit| seen.insert(unit.clone()));
             }
         }
-    }
-
-    fn claim(&mut self, name: Cow<'_, str>, unit: &UnitName) {
-        match self.claims.get_mut(&*name) {
-            Some(units) if units.contains(unit) => {}
-            Some(units) => units.push(unit.clone()),
-            None => {
-                self.claims.insert(name.into_owned(), vec![unit.clone()]);
-            }
-        }
+        self.claims.retain(|(_, units)| !units.is_empty());
     }
 
     /// Brings the memory up to date. Returns the host names that nobody announces any more and
@@ -66,45 +83,31 @@ impl Hosts {
         announced: &[Announced<'_>],
         mirror: &Mirror<'_>,
     ) -> BTreeSet<String> {
-        let names: OnceCell<HashMap<&UnitName, &str>> = OnceCell::new();
-        let collected = || {
-            announced
-                .iter()
-                .map(|(name, unit)| (*unit, *name))
-                .collect()
-        };
-        let name_of = |unit: &UnitName| names.get_or_init(collected).get(unit).copied();
+        let name_of: HashMap<&UnitName, &str> = announced
+            .iter()
+            .map(|(name, unit)| (*unit, *name))
+            .collect();
         let gone = gone(facts);
 
-        // Claims, announcements and the mirror are in the order of names, so they are walked
-        // together: a hundred thousand look-ups would cost more than all the rest.
-        let mut spent = mirror.real_names().peekable();
-        let mut rest = announced;
-        let mut news: Vec<Announced<'_>> = Vec::new();
+        let mut remembered: HashSet<&UnitName> = HashSet::new();
         let mut dropped = BTreeSet::new();
-        self.claims.retain(|name, units| {
-            let (earlier, later) = split(rest, |now| now < name.as_str());
-            let (here, later) = split(later, |now| now == name);
-            rest = later;
-            while spent.next_if(|spent| *spent < name.as_str()).is_some() {}
-            let spent = spent.peek() == Some(&name.as_str());
-
+        self.claims.retain_mut(|(name, units)| {
+            let spent = || mirror.has_real(&databag::mirror_key(name));
             let mut is_first = true;
             units.retain(|unit| {
                 let first = std::mem::replace(&mut is_first, false);
-                let announces_it =
-                    memo(name) == *name && here.iter().any(|(_, here)| *here == unit);
-                let renamed = || name_of(unit).is_some_and(|now| memo(now) != *name);
-                (spent && first) || !(gone(unit) || !announces_it && renamed())
+                let stays = match name_of.get_key_value(unit) {
+                    Some((unit, now)) if memo(now) == *name => remembered.insert(unit),
+                    Some(_) => false,
+                    None => !gone(unit),
+                };
+                stays || (first && spent())
             });
-            news.extend(earlier);
-            news.extend(here.iter().filter(|(_, unit)| !units.contains(unit)));
             if units.is_empty() {
                 dropped.insert(name.clone());
             }
             !units.is_empty()
         });
-        news.extend(rest);
         // A bag from before this memory existed knows the host only by its placeholder.
         let departed = facts.departed.as_ref();
         dropped.extend(
@@ -113,16 +116,26 @@ impl Hosts {
                 .cloned(),
         );
 
-        for (hostname, unit) in news {
-            self.claim(memo(hostname), unit);
-        }
-        dropped.retain(|name| !self.claims.contains_key(name));
+        let is_known =
+            |(name, unit): &&Announced<'_>| remembered.contains(unit) && name_of[unit] == *name;
+        let news = announced.iter().filter(|announced| !is_known(announced));
+        let news = news.map(|(name, unit)| (memo(name).into_owned(), vec![(*unit).clone()]));
+        self.claims.extend(news);
+        self.settle();
+        dropped.retain(|name| self.place(name).is_err());
         dropped
+    }
+
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        let claims = &self.claims;
+        claims.binary_search_by(|(claimed, _)| claimed.as_str().cmp(name))
     }
 
     /// Drops all memory of a host.
     pub fn forget(&mut self, name: &str) {
-        self.claims.remove(name);
+        if let Ok(place) = self.place(name) {
+            self.claims.remove(place);
+        }
     }
 
     /// The text for the databag, or `None` where there is nothing to remember.
@@ -136,7 +149,7 @@ impl Hosts {
                 text.push(',');
             }
             // A string always has a JSON form.
-            text.push_str(&serde_json::Value::from(name.as_str()).to_string());
+            text.extend(serde_json::to_string(name));
             text.push_str(":\"");
             for (place, unit) in units.iter().enumerate() {
                 if place > 0 {
@@ -158,46 +171,58 @@ impl Hosts {
     }
 }
 
+/// The host names that units announce now, in (relation, unit) order.
+pub fn announced(facts: &Snapshot) -> Vec<Announced<'_>> {
+    facts
+        .relations
+        .values()
+        .flat_map(|relation| &relation.units)
+        .filter_map(|(unit, bag)| Some((bag.get(HOSTNAME)?.as_str(), unit)))
+        .filter(|(hostname, _)| !hostname.is_empty())
+        .collect()
+}
+
 /// Of what units announce now, the mirror keys of names that can have a token and are not in the
 /// mirror.
 pub fn placeholders<'a>(
     announced: &[Announced<'a>],
     mirror: &Mirror<'_>,
 ) -> Vec<(String, &'a UnitName)> {
-    let mut known = mirror.names().peekable();
-    let mut is_known = |name: &str| {
-        while known.next_if(|known| *known < name).is_some() {}
-        known.peek() == Some(&name)
-    };
+    let known: HashSet<&str> = mirror.names().collect();
     let names = announced.iter();
     names
-        .filter(|(hostname, _)| !is_known(hostname))
-        .filter(|(hostname, _)| databag::is_hostname(hostname))
-        .map(|(hostname, unit)| (databag::mirror_key(hostname), *unit))
+        .filter(|(name, _)| !known.contains(name) && databag::is_hostname(name))
+        .map(|(name, unit)| (databag::mirror_key(name), *unit))
         .collect()
 }
 
-/// The host names that units announce now, in order; units of one name are in theirs.
-pub fn announced(facts: &Snapshot) -> Vec<Announced<'_>> {
-    let units = facts
-        .relations
-        .values()
-        .flat_map(|relation| &relation.units);
-    let mut announced: Vec<_> = units
-        .filter_map(|(unit, bag)| Some((bag.get(HOSTNAME)?.as_str(), unit)))
-        .filter(|(hostname, _)| !hostname.is_empty())
-        .collect();
-    announced.sort_by_key(|(hostname, _)| *hostname);
-    announced
+/// What one application bag remembers, in the order of its text: a map would look up each name only
+/// to find that it comes last.
+struct Memory(Vec<Claim>);
+
+impl<'de> Deserialize<'de> for Memory {
+    fn deserialize<D: Deserializer<'de>>(text: D) -> Result<Self, D::Error> {
+        text.deserialize_map(ReadMemory)
+    }
 }
 
-/// What `holds` at the beginning, and what comes after it.
-fn split<'a, 'b>(
-    announced: &'b [Announced<'a>],
-    holds: impl Fn(&str) -> bool,
-) -> (&'b [Announced<'a>], &'b [Announced<'a>]) {
-    let end = announced.iter().position(|(name, _)| !holds(name));
-    announced.split_at(end.unwrap_or(announced.len()))
+struct ReadMemory;
+
+impl<'de> Visitor<'de> for ReadMemory {
+    type Value = Memory;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("host names with their units")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Memory, A::Error> {
+        let mut claims = Vec::new();
+        while let Some((name, units)) = map.next_entry::<String, String>()? {
+            let units = units.split(' ').filter_map(|unit| unit.parse().ok());
+            claims.push((name, units.collect()));
+        }
+        Ok(Memory(claims))
+    }
 }
 
 /// A name as it is remembered: no unit can fill our bag with one that no host has.
@@ -240,8 +265,7 @@ mod tests {
 
     #[test]
     fn a_host_is_forgotten_alone() {
-        let mut hosts = Hosts::default();
-        hosts.merge(r#"{"h0":"a/0","h1":"a/1 b/1"}"#);
+        let mut hosts = Hosts::from_texts(&[r#"{"h0":"a/0","h1":"a/1 b/1"}"#]);
         hosts.forget("h0");
         assert_eq!(hosts.to_text().as_deref(), Some(r#"{"h1":"a/1 b/1"}"#));
         hosts.forget("h1");

@@ -6,8 +6,6 @@
 //! truth: they outlive every unit.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use crate::databag::{self, Databag, PLACEHOLDER, is_real};
 use crate::reconcile::Note;
@@ -35,10 +33,11 @@ pub enum Source<'a> {
     Announced(&'a UnitName),
 }
 
-/// Every mirror key with its value.
+/// Every mirror key with its value, in the order of keys.
 #[derive(Debug, Default)]
 pub struct Mirror<'a> {
-    keys: BTreeMap<Cow<'a, str>, Mirrored<'a>>,
+    keys: Vec<(Cow<'a, str>, Mirrored<'a>)>,
+    offers: usize,
 }
 
 impl<'a> Mirror<'a> {
@@ -47,11 +46,10 @@ impl<'a> Mirror<'a> {
         let mut mirror = Mirror::default();
         for (source, bag) in own_bags(facts).chain(copied_bags(facts)) {
             for (key, value) in databag::mirror_of(bag).filter(|(_, value)| is_real(value)) {
-                if let Some(kept) = mirror.offer(key.into(), value, source) {
-                    notes.extend(disagreement(key, kept, value, source));
-                }
+                mirror.offer(key, value, source);
             }
         }
+        mirror.settle(|key, kept, other| notes.extend(disagreement(key, kept, other)));
         mirror
     }
 
@@ -65,22 +63,25 @@ impl<'a> Mirror<'a> {
     ) {
         for (source, bag) in own_bags(facts) {
             for key in valueless(bag).filter(|key| !dropped(key)) {
-                self.offer(key.into(), PLACEHOLDER, source);
+                self.offer(key, PLACEHOLDER, source);
             }
         }
         for (source, bag) in copied_bags(facts) {
             for key in valueless(bag) {
-                self.offer(key.into(), PLACEHOLDER, source);
+                self.offer(key, PLACEHOLDER, source);
             }
         }
         for (key, unit) in hosts {
-            self.offer(key.into(), PLACEHOLDER, Source::Announced(unit));
+            self.offer(key, PLACEHOLDER, Source::Announced(unit));
         }
+        self.settle(|_, _, _| {});
     }
 
     /// The entry for `key`.
     pub fn get(&self, key: &str) -> Option<&Mirrored<'a>> {
-        self.keys.get(key)
+        let place = self.keys.binary_search_by(|(held, _)| (**held).cmp(key));
+        let (_, mirrored) = self.keys.get(place.ok()?)?;
+        Some(mirrored)
     }
 
     /// Whether `key` has a value that is more than a placeholder.
@@ -94,15 +95,9 @@ impl<'a> Mirror<'a> {
         self.iter().filter_map(|(key, _)| databag::mirrored(key))
     }
 
-    /// The names that have a key with a real value, in order.
-    pub fn real_names(&self) -> impl Iterator<Item = &str> {
-        let real = self.iter().filter(|(_, mirrored)| is_real(mirrored.value));
-        real.filter_map(|(key, _)| databag::mirrored(key))
-    }
-
     /// Whether any key has a real value: some communicator has minted, so a cluster exists.
     pub fn has_any_real(&self) -> bool {
-        self.keys.values().any(|mirrored| is_real(mirrored.value))
+        self.iter().any(|(_, mirrored)| is_real(mirrored.value))
     }
 
     /// All keys in order.
@@ -112,25 +107,29 @@ impl<'a> Mirror<'a> {
             .map(|(key, mirrored)| (key.as_ref(), mirrored))
     }
 
-    /// Takes a value for a key that has none; otherwise returns what is kept.
-    fn offer(
-        &mut self,
-        key: Cow<'a, str>,
-        value: &'a str,
-        source: Source<'a>,
-    ) -> Option<Mirrored<'a>> {
-        let rank = self.keys.len();
-        match self.keys.entry(key) {
-            Entry::Vacant(free) => {
-                free.insert(Mirrored {
-                    value,
-                    source,
-                    rank,
-                });
-                None
+    /// Offers a value, to be taken if no earlier one names the key.
+    fn offer(&mut self, key: impl Into<Cow<'a, str>>, value: &'a str, source: Source<'a>) {
+        let offered = Mirrored {
+            value,
+            source,
+            rank: self.offers,
+        };
+        self.offers += 1;
+        self.keys.push((key.into(), offered));
+    }
+
+    /// Keeps the first offer for each key; `passed_over` hears of every other one.
+    fn settle(&mut self, mut passed_over: impl FnMut(&str, &Mirrored<'a>, &Mirrored<'a>)) {
+        // Every bag is in order already, and the sort makes use of that: a map would look up each
+        // of a hundred thousand keys three times over.
+        self.keys.sort_by(|(one, _), (other, _)| one.cmp(other));
+        self.keys.dedup_by(|(key, later), (kept_key, kept)| {
+            let is_known = key == kept_key;
+            if is_known {
+                passed_over(key, kept, later);
             }
-            Entry::Occupied(kept) => Some(*kept.get()),
-        }
+            is_known
+        });
     }
 }
 
@@ -163,12 +162,12 @@ fn copied_bags(facts: &Snapshot) -> impl Iterator<Item = (Source<'_>, &Databag)>
 
 /// The note for a value that is passed over, if a person should know of it. A communicator that
 /// still shows the token it minted before ours was kept is daily life and gets none.
-fn disagreement(key: &str, kept: Mirrored<'_>, value: &str, source: Source<'_>) -> Option<Note> {
-    if kept.value == value {
+fn disagreement(key: &str, kept: &Mirrored<'_>, other: &Mirrored<'_>) -> Option<Note> {
+    if kept.value == other.value {
         return None;
     }
     let key = databag::printable(key);
-    match (kept.source, source) {
+    match (kept.source, other.source) {
         (Source::Own(first), Source::Own(second)) => Some(Note::warning(format!(
             "{key}: relations {first} and {second} hold different values; each keeps its own"
         ))),

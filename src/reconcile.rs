@@ -3,7 +3,7 @@
 //! It cannot fail, and it knows no process, no environment, no clock and no log: what is worth
 //! saying is a note in the plan. The same facts give the same plan.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::bootstrap::{bootstrap_app, must_not_bootstrap};
 use crate::databag::{
@@ -256,8 +256,8 @@ impl Desired<'_> {
         }
         self.mirror_into(&mut app, &mut unit, left_out);
         Writes {
-            app: app.changes,
-            unit: unit.changes,
+            app: app.changes.into_iter().collect(),
+            unit: unit.changes.into_iter().collect(),
         }
     }
 
@@ -290,7 +290,7 @@ impl Desired<'_> {
         unit: &mut Draft<'_>,
         left_out: &mut BTreeSet<String>,
     ) {
-        let mut missing: Vec<(usize, &str, &str)> = Vec::new();
+        let mut missing: Vec<Missing<'_>> = Vec::new();
         let mut growth = (0, 0);
         let (mut in_app, mut in_unit) = (app.values_in_order(), unit.values_in_order());
         for (key, mirrored) in self.mirror.iter() {
@@ -298,13 +298,17 @@ impl Desired<'_> {
             // What this relation's bags hold is theirs; another relation's value never replaces it.
             let mut real = held.into_iter().flatten().filter(|value| is_real(value));
             let value = real.next().unwrap_or(mirrored.value);
-            if held == [Some(value); 2] {
-                continue;
-            }
-            if app.lacks(key, value) || unit.lacks(key, value) {
-                growth.0 += app.growth(key, value);
-                growth.1 += unit.growth(key, value);
-                missing.push((mirrored.rank, key, value));
+            let entry = Missing {
+                rank: mirrored.rank,
+                key,
+                value,
+                app: app.lacks(held[0], value).then_some(held[0]),
+                unit: unit.lacks(held[1], value).then_some(held[1]),
+            };
+            if entry.app.is_some() || entry.unit.is_some() {
+                growth.0 += entry.growth(entry.app);
+                growth.1 += entry.growth(entry.unit);
+                missing.push(entry);
             }
         }
         let roomy = app.size + growth.0 < CAPACITY && unit.size + growth.1 < CAPACITY;
@@ -312,15 +316,38 @@ impl Desired<'_> {
             // Last in precedence stays outside. A value too big for anybody keeps nobody else out.
             missing.sort_unstable();
         }
-        for (_, key, value) in missing {
-            let fits = app.size + app.growth(key, value) < CAPACITY
-                && unit.size + unit.growth(key, value) < CAPACITY;
+        for entry in missing {
+            let fits = app.size + entry.growth(entry.app) < CAPACITY
+                && unit.size + entry.growth(entry.unit) < CAPACITY;
             if fits {
-                app.mirror(key, value);
-                unit.mirror(key, value);
+                app.mirror(&entry, entry.app);
+                unit.mirror(&entry, entry.unit);
             } else {
-                left_out.insert(key.to_owned());
+                left_out.insert(entry.key.to_owned());
             }
+        }
+    }
+}
+
+/// A mirror key whose value at least one of a relation's bags does not hold.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Missing<'a> {
+    rank: usize,
+    key: &'a str,
+    value: &'a str,
+    /// What the application bag holds instead, if that is to change.
+    app: Option<Option<&'a str>>,
+    /// The same of the unit bag.
+    unit: Option<Option<&'a str>>,
+}
+
+impl Missing<'_> {
+    /// Bytes that a bag gains.
+    fn growth(&self, replaces: Option<Option<&str>>) -> usize {
+        match replaces {
+            None => 0,
+            Some(None) => self.key.len() + self.value.len(),
+            Some(Some(held)) => self.value.len().saturating_sub(held.len()),
         }
     }
 }
@@ -328,7 +355,7 @@ impl Desired<'_> {
 /// A databag with the changes that are planned for it. One that was not read takes none.
 struct Draft<'a> {
     held: Option<&'a Databag>,
-    changes: Changes,
+    changes: Vec<(String, Change)>,
     size: usize,
 }
 
@@ -336,7 +363,7 @@ impl<'a> Draft<'a> {
     fn new(held: Option<&'a Databag>) -> Self {
         Draft {
             held,
-            changes: Changes::new(),
+            changes: Vec::new(),
             size: held.map_or(0, databag::size),
         }
     }
@@ -357,44 +384,35 @@ impl<'a> Draft<'a> {
         self.value(key) == Some(value)
     }
 
-    fn real_value(&self, key: &str) -> Option<&'a str> {
-        self.value(key).filter(|value| is_real(value))
+    /// Whether writing `value` in place of what is `held` would make a difference, and may.
+    fn lacks(&self, held: Option<&str>, value: &str) -> bool {
+        self.held.is_some() && held != Some(value) && !held.is_some_and(is_real)
     }
 
-    /// Whether writing would make a difference, and may.
-    fn lacks(&self, key: &str, value: &str) -> bool {
-        self.held.is_some() && self.real_value(key).is_none() && !self.holds(key, value)
-    }
-
-    fn growth(&self, key: &str, value: &str) -> usize {
-        if !self.lacks(key, value) {
-            return 0;
-        }
-        match self.value(key) {
-            Some(held) => value.len().saturating_sub(held.len()),
-            None => key.len() + value.len(),
-        }
-    }
-
-    fn mirror(&mut self, key: &str, value: &str) {
-        if self.lacks(key, value) {
-            self.set(key, value);
+    fn mirror(&mut self, missing: &Missing<'_>, replaces: Option<Option<&str>>) {
+        if let Some(held) = replaces {
+            self.change(missing.key, held, missing.value);
         }
     }
 
     fn set(&mut self, key: &str, value: &str) {
-        if self.held.is_some() && !self.holds(key, value) {
-            let before = self.value(key).map_or(0, |held| key.len() + held.len());
-            self.size = self.size + key.len() + value.len() - before;
-            self.changes
-                .insert(key.to_owned(), Change::Set(value.to_owned()));
+        let held = self.value(key);
+        if self.held.is_some() && held != Some(value) {
+            self.change(key, held, value);
         }
+    }
+
+    fn change(&mut self, key: &str, held: Option<&str>, value: &str) {
+        let before = held.map_or(0, |held| key.len() + held.len());
+        self.size = self.size + key.len() + value.len() - before;
+        let change = Change::Set(value.to_owned());
+        self.changes.push((key.to_owned(), change));
     }
 
     fn remove(&mut self, key: &str) {
         if let Some(held) = self.value(key) {
             self.size -= key.len() + held.len();
-            self.changes.insert(key.to_owned(), Change::Remove);
+            self.changes.push((key.to_owned(), Change::Remove));
         }
     }
 }
@@ -418,12 +436,13 @@ impl<'a, I: Iterator<Item = (&'a str, &'a str)>> ValuesInOrder<'a, I> {
 /// The notes for the real changes among `writes`, one per key whatever the number of relations.
 /// What is merely shown again, in a new relation or by a new leader, is one note per relation.
 fn news(writes: &BTreeMap<RelationId, Writes>, mirror: &Mirror<'_>) -> Vec<Note> {
-    let mut notes = BTreeMap::new();
+    let mut notes = Vec::new();
+    let mut noted = HashSet::new();
     let mut shown_again = Vec::new();
     for (id, writes) in writes {
         let mut again = BTreeSet::new();
         for (key, change) in writes.app.iter().chain(&writes.unit) {
-            if notes.contains_key(key) {
+            if noted.contains(key) {
                 continue;
             }
             let line = match (change, databag::mirrored(key), mirror.get(key)) {
@@ -442,7 +461,8 @@ fn news(writes: &BTreeMap<RelationId, Writes>, mirror: &Mirror<'_>) -> Vec<Note>
                 },
                 _ => continue,
             };
-            notes.insert(key, Note::info(format!("{}: {line}", printable(key))));
+            noted.insert(key);
+            notes.push((key, Note::info(format!("{}: {line}", printable(key)))));
         }
         if !again.is_empty() {
             let keys = if again.len() == 1 { "key" } else { "keys" };
@@ -452,7 +472,9 @@ fn news(writes: &BTreeMap<RelationId, Writes>, mirror: &Mirror<'_>) -> Vec<Note>
             )));
         }
     }
-    notes.into_values().chain(shown_again).collect()
+    notes.sort_by_key(|(key, _)| *key);
+    let notes = notes.into_iter().map(|(_, note)| note);
+    notes.chain(shown_again).collect()
 }
 
 fn origin(mirrored: &Mirrored<'_>) -> Option<String> {
@@ -548,16 +570,17 @@ fn overview_before(
         problems: standing.to_vec(),
         ..Overview::default()
     };
-    let mut has_value: HashMap<&str, bool> = HashMap::new();
-    for relation in facts.relations.values() {
-        for (key, value) in databag::mirror_of(&relation.own_app) {
-            if databag::mirrored(key).is_some_and(databag::is_hostname) {
-                *has_value.entry(key).or_default() |= is_real(value);
-            }
-        }
-    }
-    overview.hosts = has_value.len();
-    overview.waiting = has_value.values().filter(|has_value| !**has_value).count();
+    let bags = facts.relations.values().map(|relation| &relation.own_app);
+    let mut hosts: Vec<(&str, bool)> = bags
+        .flat_map(databag::mirror_of)
+        .filter(|(key, _)| databag::mirrored(key).is_some_and(databag::is_hostname))
+        .map(|(key, value)| (key, !is_real(value)))
+        .collect();
+    // Where one relation has a value the host does not wait.
+    hosts.sort();
+    hosts.dedup_by_key(|(key, _)| *key);
+    overview.hosts = hosts.len();
+    overview.waiting = hosts.iter().filter(|(_, waits)| *waits).count();
     overview.problems.extend(host_problems);
     overview
 }

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use crate::databag::Databag;
@@ -18,10 +19,17 @@ impl fmt::Display for RelationId {
 }
 
 /// A unit's name such as `microovn/3`, ordered by number, then by application.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnitName {
     name: String,
     number: u64,
+}
+
+impl Hash for UnitName {
+    /// Few applications share a number, and a number costs less than a name.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.number.hash(state);
+    }
 }
 
 impl UnitName {
