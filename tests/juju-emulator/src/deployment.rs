@@ -215,23 +215,23 @@ impl Provider {
     /// # Errors
     /// When it cannot be built or unpacked.
     pub fn charm(&self, folder: &std::path::Path, clock: &Clock) -> Result<Charm, DeploymentError> {
-        let metadata = || {
+        let metadata = |actions| {
             Metadata::parse(
                 include_str!("../../../metadata.yaml"),
                 include_str!("../../../config.yaml"),
-                "",
+                actions,
             )
         };
         match self {
             Provider::Python(rules) => {
                 let rules = *rules;
-                Ok(Charm::in_process(metadata()?, move |unit| Python {
+                Ok(Charm::in_process(metadata("")?, move |unit| Python {
                     rules,
                     rng: Rng::with_seed(u64::from(unit.number())),
                 }))
             }
             Provider::Library => {
-                let metadata = metadata()?;
+                let metadata = metadata(include_str!("../../../actions.yaml"))?;
                 let clock = clock.clone();
                 Ok(Charm::in_process(metadata, move |_| Distributor {
                     clock: clock.clone(),

@@ -267,6 +267,7 @@ pub(super) fn goal_state(call: &mut Call<'_>, arguments: Arguments) -> Result<Re
     let model = &call.model;
     let app = call.agent.unit.application();
     let since = timestamp(model.now);
+    let three = model.generation == JujuGeneration::Three;
     let entry = |status: &str| json!({"status": status, "since": since});
     let units_of = |app: &str| -> Vec<(String, Value)> {
         model
@@ -275,8 +276,10 @@ pub(super) fn goal_state(call: &mut Call<'_>, arguments: Arguments) -> Result<Re
             .filter(|(name, _)| name.application() == app)
             .map(|(name, unit)| {
                 let status = match unit.life {
-                    Life::Alive => unit.workload.status.as_str(),
                     Life::Dying => "dying",
+                    // Juju 4 leaves out what an agent says.
+                    Life::Alive if three && unit.error.is_some() => "error",
+                    Life::Alive => unit.workload.status.as_str(),
                 };
                 (name.to_string(), entry(status))
             })

@@ -532,6 +532,31 @@ fn goal_state_lists_units_that_have_not_joined() {
     assert!(stdout(&rig.ask("p/0", "goal-state")).starts_with("relations:\n"));
 }
 
+/// Seen in the facade that the agents ask: Juju 3 reads a unit's status as `juju status` shows it,
+/// Juju 4 that of the workload alone, though its documents name an error among the statuses.
+#[test]
+fn goal_state_tells_of_a_failed_hook_in_juju_3_only() {
+    for (generation, status) in [(Three, "error"), (Four, "active")] {
+        let mut rig = Rig::settled(generation, 2, 1);
+        for unit in ["p/1", "r/0"] {
+            rig.during(unit, Hook::UpdateStatus, |tools| {
+                tools.text("status-set active");
+            });
+        }
+        rig.charms(|unit, _, _| i32::from(unit.as_str() != "p/0"));
+        for unit in ["p/1", "r/0"] {
+            rig.world.run_hook(unit, Hook::UpdateStatus).unwrap();
+        }
+        let text = stdout(&rig.ask("p/0", "goal-state --format=json"));
+        let goal: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(goal["units"]["p/1"]["status"], status, "{generation:?}");
+        assert_eq!(
+            goal["relations"]["db"]["r/0"]["status"], status,
+            "{generation:?}"
+        );
+    }
+}
+
 #[test]
 fn state_is_kept_by_the_controller() {
     let mut rig = Rig::settled(Four, 1, 1);
