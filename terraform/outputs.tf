@@ -8,6 +8,11 @@ output "application" {
   value       = juju_application.token_distributor
 }
 
+output "offers" {
+  description = "Offers that the module makes: none."
+  value       = {}
+}
+
 output "provides" {
   description = "Endpoints that other applications relate to."
   value = {
