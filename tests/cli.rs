@@ -128,6 +128,14 @@ fn several_files_and_standard_input_are_taken_together() {
     let file = file.to_str().expect("text");
     assert_eq!(shown(&["plan", file, "-"], consumer), expected);
     assert_eq!(shown(&["plan"], &whole), expected);
+    // As an editor on another system leaves it.
+    let edited = format!("\u{feff}{}", whole.replace('\n', "\r\n"));
+    assert_eq!(shown(&["plan"], &edited), expected);
+    let edited = format!("\u{feff}{}", situation("split-values.json"));
+    assert_eq!(
+        shown(&["plan"], &edited),
+        shown(&["plan", "split-values.json"], "")
+    );
 }
 
 /// Juju 3 shows application data of the other side, Juju 4 of the own; the plan is the same.
@@ -156,7 +164,9 @@ fn bad_input_is_refused_by_its_place_and_never_quoted() {
         )
     };
     for (case, input, complaint) in [
-        ("nothing", String::new(), "the whole is no map"),
+        ("nothing", String::new(), "standard input is empty"),
+        ("blanks", " \n".to_owned(), "standard input is empty"),
+        ("null", "# SECRET\n".to_owned(), "the whole is no map"),
         ("a list", "- SECRET".to_owned(), "the whole is no map"),
         ("no YAML", "mtd/0: [SECRET".to_owned(), "not YAML (line "),
         (
@@ -251,7 +261,9 @@ fn completions_name_every_command_and_option() {
             "explain",
             "completions",
             "--format",
+            "json",
             "--bootstrap-app",
+            "fish",
         ] {
             assert!(script.contains(word), "{shell} {word}");
         }

@@ -135,7 +135,7 @@ fn push_nested(text: &mut String, value: &Value, indent: usize) {
     push_yaml(text, value, indent);
 }
 
-/// A completion script. It completes the names of commands, options and files; the library that
+/// A completion script. It completes commands, options, their values and files; the library that
 /// does more is larger than this whole module.
 pub(super) fn completions(command: &Command, shell: Shell) -> String {
     let name = command.get_name();
@@ -143,10 +143,11 @@ pub(super) fn completions(command: &Command, shell: Shell) -> String {
     let mut words: Vec<String> = Vec::new();
     for subcommand in command.get_subcommands() {
         words.push(subcommand.get_name().to_owned());
-        let options = subcommand
-            .get_arguments()
-            .filter_map(|argument| argument.get_long());
-        words.extend(options.map(|option| format!("--{option}")));
+        for argument in subcommand.get_arguments() {
+            words.extend(argument.get_long().map(|option| format!("--{option}")));
+            let values = argument.get_possible_values();
+            words.extend(values.iter().map(|value| value.get_name().to_owned()));
+        }
     }
     words.extend(["--help", "--version"].map(str::to_owned));
     words.sort();

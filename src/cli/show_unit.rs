@@ -36,6 +36,12 @@ pub enum InputError {
         /// Counted from 1.
         at: usize,
     },
+    /// Nothing is in it.
+    #[error("{file} is empty: it should hold what `juju show-unit` prints")]
+    Empty {
+        /// Which file.
+        file: String,
+    },
     /// It is neither YAML nor JSON.
     #[error("{file}: not {format} (line {line}, column {column})")]
     Syntax {
@@ -87,14 +93,19 @@ impl Document {
                 return Err(InputError::NotText { file, at });
             }
         };
-        let (format, parsed) = if text.trim_start().starts_with('{') {
-            let parsed = serde_json::from_str(&text);
+        // A mark that some editors put before everything.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text).trim_start();
+        if text.is_empty() {
+            return Err(InputError::Empty { file });
+        }
+        let (format, parsed) = if text.starts_with('{') {
+            let parsed = serde_json::from_str(text);
             (
                 "JSON",
                 parsed.map_err(|error| (error.line(), error.column())),
             )
         } else {
-            let parsed = serde_yaml::from_str(&text);
+            let parsed = serde_yaml::from_str(text);
             let place = |error: serde_yaml::Error| {
                 let location = error.location();
                 location.map_or((1, 1), |location| (location.line(), location.column()))
