@@ -249,6 +249,7 @@ fn show_all(view: &View, report: &Report, results: &mut Results) {
     results.set("hosts.token", counts.token);
     results.set("hosts.member", counts.member);
     results.set("hosts.retired", counts.retired);
+    results.set("hosts.refused", counts.refused);
     if let Some(app) = &report.bootstrap_app {
         results.set("bootstrap-app", app);
     }
@@ -289,17 +290,20 @@ struct Counts {
     token: usize,
     member: usize,
     retired: usize,
+    refused: usize,
     other_keys: usize,
 }
 
 impl Counts {
     fn of(report: &Report) -> Self {
+        let refused = report.count(State::Refused);
         Counts {
-            total: report.hosts.len(),
+            total: report.hosts.len() - refused,
             waiting: report.count(State::Waiting),
             token: report.count(State::Token),
             member: report.count(State::Member),
             retired: report.count(State::Retired),
+            refused,
             other_keys: report.other_keys.len(),
         }
     }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::databag::{self, BOOTSTRAP_APP, Databag, GUARD, is_real};
 use crate::reconcile::{CAPACITY, Plan};
-use crate::report::{Report, State, View, numbers};
+use crate::report::{Host, Report, State, View, numbers};
 use crate::snapshot::{Relation, RelationId, is_cross_model};
 use crate::status::Problem;
 
@@ -25,6 +25,19 @@ pub fn findings(view: &View, plan: &Plan, report: &Report) -> Vec<Finding> {
 
     for problem in &plan.overview.problems {
         find(kind(problem), problem.to_string());
+    }
+    for unit in &view.failing {
+        let remedy = match unit.app() == view.unit.app() {
+            true => "the last line at ERROR of its log tells why".to_owned(),
+            false => format!(
+                "if it is relation-changed of its relation with this charm, and five minutes later \
+                 the unit is still in error: juju resolved --no-retry {unit}"
+            ),
+        };
+        find(
+            "hook-fails",
+            format!("{unit}: a hook fails, and Juju tries it again; {remedy}"),
+        );
     }
     for host in report.hosts.iter().filter(|host| host.values.len() > 1) {
         let name = &host.host;
@@ -114,12 +127,10 @@ fn kind(problem: &Problem) -> &'static str {
 }
 
 fn waiting(report: &Report, find: &mut impl FnMut(&'static str, String)) {
-    let waiting = report.count(State::Waiting);
-    let Some(first) = report
-        .hosts
-        .iter()
-        .find(|host| host.state == State::Waiting)
-    else {
+    let mut hosts: Vec<&Host> = report.hosts.iter().filter(|host| host.waits()).collect();
+    hosts.sort_by_key(|host| host.state == State::Member);
+    let waiting = hosts.len();
+    let Some(first) = hosts.first() else {
         return;
     };
     let kind = match report.communicators.is_empty() {

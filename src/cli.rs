@@ -227,7 +227,7 @@ fn explain(shown: &Shown, host: &str, format: Format) -> Result<String, CliError
     let Some(story) = report.host(host) else {
         return Err(CliError::NoHost(printable(host)));
     };
-    let key = mirror_key(host);
+    let key = printable(&mirror_key(host));
     let mut changes = planned_changes(&view.facts, &plan, &report);
     changes.retain(|change| change.key == key);
     let answer = output::Explained {

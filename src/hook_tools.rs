@@ -219,6 +219,17 @@ impl GoalState {
         goals.get(app)?;
         Some(staying(goals).filter(move |unit| unit.app() == app))
     }
+
+    /// The units, ours and those on our endpoint, of which a hook fails. Juju 3 tells; Juju 4 goes
+    /// on showing what the charm said of its workload.
+    pub fn failing(&self) -> impl Iterator<Item = UnitName> {
+        let remote = self.relations.get(ENDPOINT).into_iter().flatten();
+        let failing = self.units.iter().chain(remote);
+        failing
+            .filter(|(_, goal)| goal.status == "error")
+            // An application that is related has a status as well.
+            .filter_map(|(name, _)| name.parse().ok())
+    }
 }
 
 fn staying(goals: &BTreeMap<String, Goal>) -> impl Iterator<Item = UnitName> {

@@ -193,7 +193,8 @@ pub fn whole(tools: &HookTools<'_>, leaving: Leaving) -> Result<Snapshot, ToolEr
 /// When a hook tool fails for another reason than that a relation has vanished.
 pub fn view(tools: &HookTools<'_>, is_leader: bool) -> Result<View, ToolError> {
     let facts = whole_as(tools, Leaving::default(), is_leader)?;
-    let siblings = siblings(tools, &tools.goal_state()?);
+    let goal = tools.goal_state()?;
+    let siblings = siblings(tools, &goal);
     let mut bags: BTreeMap<RelationId, BTreeMap<UnitName, Databag>> = BTreeMap::new();
     for id in facts.relations.keys() {
         let reads: Vec<_> = siblings.iter().map(|unit| (*id, unit.clone())).collect();
@@ -208,6 +209,7 @@ pub fn view(tools: &HookTools<'_>, is_leader: bool) -> Result<View, ToolError> {
         is_leader,
         facts,
         siblings: bags,
+        failing: goal.failing().collect(),
     };
     Ok(match is_leader {
         true => view,

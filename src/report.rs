@@ -2,7 +2,7 @@
 //!
 //! It tells what is, not what should be, and it holds no value of the mirror, only fingerprints.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -27,6 +27,8 @@ pub struct View {
     pub facts: Snapshot,
     /// The unit bags of the other distributor units.
     pub siblings: BTreeMap<RelationId, BTreeMap<UnitName, Databag>>,
+    /// The units, of either side, of which Juju says that a hook fails.
+    pub failing: BTreeSet<UnitName>,
 }
 
 impl View {
@@ -65,6 +67,8 @@ pub enum State {
     Member,
     /// An operator retired its token.
     Retired,
+    /// It never gets one: microcluster refuses its name.
+    Refused,
 }
 
 impl State {
@@ -75,6 +79,7 @@ impl State {
             State::Token => "token",
             State::Member => "member",
             State::Retired => "retired",
+            State::Refused => "refused",
         }
     }
 }
@@ -101,7 +106,7 @@ pub struct Held {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Host {
-    /// Its name.
+    /// Its name, as a person may see it.
     pub host: String,
     /// How far it has come.
     pub state: State,
@@ -114,9 +119,14 @@ pub struct Host {
 }
 
 impl Host {
+    /// Whether the status counts it among those that wait.
+    pub fn waits(&self) -> bool {
+        self.values.is_empty() && self.state != State::Refused
+    }
+
     /// Whether nobody needs to look at it.
     pub fn is_fine(&self) -> bool {
-        self.state != State::Waiting && self.values.len() == 1
+        !matches!(self.state, State::Waiting | State::Refused) && self.values.len() == 1
     }
 }
 
@@ -170,7 +180,7 @@ impl Report {
             }
         }
         for (name, known) in known {
-            if databag::is_hostname(name) {
+            if databag::is_hostname(name) || !known.announced_by.is_empty() {
                 report.hosts.push(known.host(name));
             } else if known.is_held {
                 report.other_keys.push(printable(&mirror_key(name)));
@@ -179,15 +189,23 @@ impl Report {
         report
     }
 
-    /// The story of one host.
+    /// The story of one host, by its name or as it is shown.
     pub fn host(&self, name: &str) -> Option<&Host> {
-        self.hosts.iter().find(|host| host.host == name)
+        let shown = printable(name);
+        let mut hosts = self.hosts.iter();
+        hosts.find(|host| host.host == name || host.host == shown)
     }
 
     /// How many hosts are in this state.
     pub fn count(&self, state: State) -> usize {
         let hosts = self.hosts.iter();
         hosts.filter(|host| host.state == state).count()
+    }
+
+    /// Whether some value or some unit tells that a cluster has been formed.
+    fn shows_a_cluster(&self) -> bool {
+        let mut hosts = self.hosts.iter();
+        hosts.any(|host| !host.values.is_empty() || host.state == State::Member)
     }
 
     /// What happens next to `host`, and who can make it happen.
@@ -199,9 +217,14 @@ impl Report {
                  failed"
             ),
             (State::Waiting, None) => match &self.bootstrap_app {
+                Some(_) if self.shows_a_cluster() => "no unit is communicator, so nobody mints: \
+                     repair the first voter of the cluster, and members that are PENDING or \
+                     unreachable"
+                    .to_owned(),
                 Some(app) => format!(
-                    "no unit is communicator, so nobody mints: look at the units of {app} and, if \
-                     there is a cluster, at its first voter"
+                    "no cluster yet, so nobody mints: the leader of {app} is to bootstrap; if it is \
+                     up and does not, as after a change of leader, add a unit to the token \
+                     distributor: {app} then tries again"
                 ),
                 None => "no application may bootstrap yet: add a unit to one, or set the option \
                          bootstrap-app"
@@ -217,9 +240,22 @@ impl Report {
             (State::Token, _) => {
                 format!("{name} joins with this token, once, and within three hours of its minting")
             }
+            (State::Member, _) if host.waits() => format!(
+                "{name} is in the cluster and needs no token; it counts as waiting until it has \
+                 one, and retire-host with force=true ends that"
+            ),
             (State::Member, _) => "nothing: it is in the cluster".to_owned(),
             (State::Retired, _) => {
                 format!("nothing: a unit that is to join needs another host name than {name}")
+            }
+            (State::Refused, _) => {
+                let announcers = host.announced_by.iter();
+                let units: Vec<&str> = announcers.map(|place| place.unit.as_str()).collect();
+                format!(
+                    "microcluster refuses this name, so nobody mints: remove {}, give the machine a \
+                     name of letters, digits and hyphens, not of digits only, and add a unit there",
+                    units.join(" and ")
+                )
             }
         }
     }
@@ -304,6 +340,7 @@ impl<'a> Known<'a> {
     fn host(self, name: &str) -> Host {
         let is_retired = |(value, _): &(&str, _)| *value == RETIRED;
         let state = match self.values.is_empty() {
+            _ if !databag::is_hostname(name) => State::Refused,
             false if self.values.iter().all(is_retired) => State::Retired,
             _ if self.is_member => State::Member,
             false => State::Token,
@@ -312,7 +349,7 @@ impl<'a> Known<'a> {
         let is_held = |offer: &str| self.values.iter().any(|(value, _)| *value == offer);
         let given_by = self.offers.iter().find(|(offer, _)| is_held(offer));
         Host {
-            host: name.to_owned(),
+            host: printable(name),
             state,
             given_by: given_by.map(|(_, place)| place.clone()),
             announced_by: self.announced_by,

@@ -3,11 +3,13 @@
 #[expect(dead_code, reason = "other tests use the rest")]
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use juju_emulator::clock::{Pace, Timeline};
 use juju_emulator::deployment::{DISTRIBUTOR, Deployment, Provider, Setup};
 use juju_emulator::record::ActionResult;
-use juju_emulator::{JujuGeneration, WorldError};
+use juju_emulator::{JujuGeneration, UnitName, WorldError};
 use microcluster_token_distributor::actions::{
     Action, LONGEST_RESULT, Refusal, Results, Subject, checked, show_mirror,
 };
@@ -33,6 +35,7 @@ fn leader(world: &World) -> View {
         is_leader: true,
         facts: world.0.clone(),
         siblings: BTreeMap::new(),
+        failing: BTreeSet::new(),
     }
 }
 
@@ -189,6 +192,69 @@ fn the_story_of_a_host_names_who_announced_it_and_who_gave_its_token() {
             .is_some_and(|host| host.announced_by.is_empty())
     );
     assert_eq!(report.communicators[0].unit, "a/0");
+}
+
+#[test]
+fn a_refused_name_has_its_story_and_its_remedy() {
+    let world = three_hosts().unit("a/3", [("hostname", "node_1\n")]);
+    let report = Report::of(&world.0);
+    for name in ["node_1\n", r"node_1\n"] {
+        let host = report.host(name).expect("a host");
+        assert_eq!(host.host, r"node_1\n");
+        assert_eq!(host.state, State::Refused);
+        let next = report.next(host);
+        assert!(next.contains("remove a/3, give the machine"), "{next}");
+    }
+
+    let results = show_mirror(&leader(&world), &Subject::All).expect("answers");
+    assert_presentable(&results);
+    // As many as the status counts.
+    assert_eq!(result(&results, "hosts.total"), "4");
+    assert_eq!(result(&results, "hosts.refused"), "1");
+    let status = reconcile(&world.0).overview.status();
+    assert!(status.message.starts_with("host name \"node_1"));
+
+    // A key that no unit announces is no host.
+    let world = three_hosts().own_app([("mirror-node_1", "empty")]);
+    let report = Report::of(&world.0);
+    assert_eq!(report.host("node_1"), None);
+    assert_eq!(report.other_keys, ["mirror-node_1"]);
+}
+
+#[test]
+fn who_can_help_a_host_that_waits_depends_on_what_there_is() {
+    let waiting = || world().relation(1, "a").unit("a/1", [("hostname", "h1")]);
+    let chosen = ("bootstrap-app", "a");
+    for (case, world, remedy) in [
+        ("nobody chosen", waiting(), "add a unit to one, or set"),
+        (
+            "no cluster yet",
+            waiting().own_app([chosen]),
+            "add a unit to the token distributor: a then tries again",
+        ),
+        (
+            "a cluster without communicator",
+            waiting().own_app([chosen, ("mirror-h0", SECRET)]),
+            "repair the first voter of the cluster",
+        ),
+        (
+            "a communicator",
+            waiting()
+                .own_app([chosen])
+                .unit("a/0", [("hostname", "h0"), ("mirror", "up")]),
+            "a/0 is to mint a token; if it does not, its log tells why `cluster add h1` failed",
+        ),
+    ] {
+        let view = leader(&world);
+        let report = Report::of(&view.facts);
+        let next = report.next(report.host("h1").expect("a host"));
+        assert!(next.contains(remedy), "{case}: {next}");
+        let found = findings(&view, &reconcile(&view.facts), &report);
+        assert!(
+            found.iter().any(|finding| finding.text.contains(&next)),
+            "{case}: {found:?}"
+        );
+    }
 }
 
 #[test]
@@ -494,6 +560,21 @@ fn check_finds_a_second_mirror_that_is_up() {
 }
 
 #[test]
+fn check_names_the_units_whose_hook_fails() {
+    let mut view = leader(&three_hosts());
+    view.failing = BTreeSet::from([unit("a/1"), unit("mtd/1")]);
+    let results = checked(&view);
+    let report = result(&results, "report");
+    assert!(report.contains("hook-fails: a/1: "), "{report}");
+    assert!(
+        report.contains("juju resolved --no-retry a/1\n"),
+        "{report}"
+    );
+    assert!(report.contains("hook-fails: mtd/1: "), "{report}");
+    assert!(!report.contains("--no-retry mtd/1"), "{report}");
+}
+
+#[test]
 fn a_standby_sees_through_the_mirror_that_is_up_or_else_was() {
     let token = |value| bag([("mirror-h0", value), ("bootstrap-app", "a")]);
     let with = |bag: &Databag, mirror: &str| {
@@ -705,19 +786,222 @@ fn a_retired_host_stays_retired_in_a_model() {
 }
 
 #[test]
-fn juju_refuses_what_the_actions_do_not_declare() {
+fn bad_parameters_are_refused_on_leader_and_standby() {
     let mut deployment = deployed(JujuGeneration::Four);
-    let (leader, _) = units(&deployment);
-    for (action, given) in [
-        ("show-mirror", json!({"hosts": "h0"})),
-        ("show-mirror", json!({"reveal": "yes"})),
-        ("resync", json!({"force": true})),
-        ("retire-host", json!({})),
-        ("restart", json!({})),
-    ] {
-        let ran = deployment
-            .world
-            .run_action(&leader, action, parameters(given));
-        assert!(matches!(ran, Err(WorldError::Action(_))), "{action}");
+    let (leader, standby) = units(&deployment);
+    for unit in [&leader, &standby] {
+        // By Juju, before the charm runs.
+        for (action, given) in [
+            ("show-mirror", json!({"hosts": "h0"})),
+            ("show-mirror", json!({"host": 7})),
+            ("show-mirror", json!({"reveal": "yes"})),
+            ("resync", json!({"force": true})),
+            ("retire-host", json!({})),
+            ("retire-host", json!({"force": true})),
+            ("retire-host", json!({"host": "h0", "force": "yes"})),
+            ("retire-host", json!({"host": "h0", "reveal": true})),
+            ("check", json!({"host": "h0"})),
+            ("restart", json!({})),
+        ] {
+            let ran = deployment
+                .world
+                .run_action(unit, action, parameters(given.clone()));
+            assert!(
+                matches!(ran, Err(WorldError::Action(_))),
+                "{unit} {action} {given}"
+            );
+        }
+        // By the charm, with one sentence and no result.
+        for (action, given, sentence) in [
+            (
+                "show-mirror",
+                json!({"host": ""}),
+                "parameter host must be a host name",
+            ),
+            (
+                "show-mirror",
+                json!({"reveal": true}),
+                "reveal=true needs host=NAME: it shows the value of one host",
+            ),
+            (
+                "show-mirror",
+                json!({"host": "h9"}),
+                "no host \"h9\" in the mirror: show-mirror lists the hosts",
+            ),
+            (
+                "retire-host",
+                json!({"host": ""}),
+                "parameter host must be a host name",
+            ),
+        ] {
+            let refused = run(&mut deployment, unit, action, given);
+            assert_eq!(refused.failure.as_deref(), Some(sentence), "{unit}");
+            assert!(!refused.results.contains_key("json"), "{unit} {action}");
+        }
     }
+}
+
+/// Whatever becomes of the distributor's units.
+#[test]
+fn a_retired_host_outlives_its_leader_and_all_units() {
+    let mut deployment = deployed(JujuGeneration::Three);
+    let (first, second) = units(&deployment);
+    let relation = deployment.relation("microovn").expect("related");
+    let bag_of = |unit: &UnitName| deployment.world.unit_bag(relation, unit.as_str());
+    let (minters, others): (Vec<_>, Vec<_>) =
+        deployment.consumer_units().into_iter().partition(|unit| {
+            bag_of(unit)
+                .get("mirror")
+                .is_some_and(|mirror| mirror == "up")
+        });
+    let (minter, living) = (minters[0].as_str().to_owned(), &others[0]);
+    let host = deployment.hostname(living.as_str());
+    let key = format!("mirror-{host}");
+    let token = bag_of(&minters[0])[&key].clone();
+
+    let refused = |deployment: &mut Deployment, leader: &str| {
+        let answer = run(deployment, leader, "retire-host", json!({"host": host}));
+        let sentence = answer.failure.expect("a living unit may need it");
+        assert!(
+            sentence.contains(&format!("is announced by {living}")),
+            "{sentence}"
+        );
+    };
+    refused(&mut deployment, &first);
+    let forced = json!({"host": host, "force": true});
+    let retired = run(&mut deployment, &first, "retire-host", forced.clone());
+    assert_eq!(retired.results["outcome"], "retired", "{retired:?}");
+
+    let stays_retired = |deployment: &mut Deployment, leader: &str| {
+        deployment.settle().expect("settled");
+        run(deployment, leader, "resync", json!({}));
+        let minted = &deployment.world.unit_bag(relation, &minter)[&key];
+        assert_eq!(*minted, token, "the communicator still shows it");
+        for bag in [
+            deployment.world.app_bag(relation, DISTRIBUTOR),
+            deployment.world.unit_bag(relation, leader),
+        ] {
+            assert_eq!(bag[&key], "retired", "{leader}");
+        }
+    };
+    stays_retired(&mut deployment, &first);
+    deployment.world.lose_unit(&first).expect("lost");
+    deployment.world.set_leader(&second).expect("elected");
+    stays_retired(&mut deployment, &second);
+    deployment.world.lose_unit(&second).expect("lost");
+    deployment.settle().expect("settled");
+    let third = deployment.add_unit(DISTRIBUTOR).expect("added");
+    let third = third.as_str();
+    deployment.world.set_leader(third).expect("elected");
+    stays_retired(&mut deployment, third);
+
+    // Another host that lives is as safe from the newcomer.
+    let other = deployment.hostname(&minter);
+    let answer = run(
+        &mut deployment,
+        third,
+        "retire-host",
+        json!({"host": other}),
+    );
+    let sentence = answer.failure.expect("a living unit may need it");
+    assert!(sentence.contains("force=true"), "{sentence}");
+    assert_eq!(
+        run(&mut deployment, third, "retire-host", forced).results["outcome"],
+        "unchanged"
+    );
+}
+
+/// The trap that docs/hazards.md describes, met by chance, found by `check`, left by its remedy.
+#[test]
+fn a_unit_that_is_caught_is_found_and_freed() {
+    let caught = |timeline: &Timeline| {
+        let units = timeline.deployment.world.status();
+        units.into_iter().find(|unit| unit.agent == "error")
+    };
+    let (mut timeline, unit) = (0..100)
+        .find_map(|seed| {
+            let setup = Setup {
+                juju: JujuGeneration::Three,
+                seed,
+                ..Setup::default()
+            };
+            let mut deployment = setup.deploy().expect("deployed");
+            deployment.relate_all().expect("related");
+            let mut timeline = Timeline::new(deployment, Pace::default());
+            timeline.start_within(Duration::from_secs(10));
+            let half_an_hour = Duration::from_secs(30 * 60);
+            let never = timeline.run_on(half_an_hour, |_, _, _| false);
+            never.expect("played");
+            let unit = caught(&timeline)?;
+            Some((timeline, unit))
+        })
+        .expect("one of a hundred deployments");
+    assert!(unit.message.contains("relation-changed"), "{unit:?}");
+
+    let unit = unit.unit;
+    let deployment = &mut timeline.deployment;
+    let leader = deployment.leader().expect("a leader").as_str().to_owned();
+    let found = run(deployment, &leader, "check", json!({}));
+    let remedy = format!("juju resolved --no-retry {unit}");
+    let report = found.results["report"].as_str().expect("findings");
+    assert!(report.contains(&remedy), "{report}");
+
+    deployment
+        .world
+        .resolved(unit.as_str(), false)
+        .expect("is there");
+    deployment.settle().expect("settled");
+    assert_eq!(caught(&timeline), None);
+    let found = run(&mut timeline.deployment, &leader, "check", json!({}));
+    assert_eq!(found.results["findings"], "0", "{:?}", found.results);
+}
+
+/// Hazard 5 of docs/hazards.md: a consumer asks for permission to bootstrap only while it leads and
+/// a distributor unit joins.
+#[test]
+fn an_application_whose_leader_was_lost_before_it_bootstrapped_is_told_the_way() {
+    let mut deployment = (0..100)
+        .find_map(|seed| {
+            let setup = Setup {
+                seed,
+                ..Setup::default()
+            };
+            let mut deployment = setup.deploy().expect("deployed");
+            deployment.relate_all().expect("related");
+            let units = deployment.consumer_units();
+            // The others have had their turn while somebody else led.
+            loop {
+                let world = &deployment.world;
+                let (leaders, others): (Vec<_>, Vec<_>) =
+                    units.iter().partition(|unit| world.model().is_leader(unit));
+                let has_joined = |unit: &&UnitName| {
+                    let hooks = world.hooks_of(unit.as_str());
+                    hooks.iter().any(|hook| hook.ends_with("relation-joined"))
+                };
+                if leaders.iter().any(has_joined) {
+                    return None;
+                }
+                if leaders.len() == 1 && others.iter().all(has_joined) {
+                    let leader = leaders[0].as_str().to_owned();
+                    deployment.lose(&leader).expect("lost");
+                    deployment.settle().expect("settled");
+                    return Some(deployment);
+                }
+                deployment.world.step().then_some(())?;
+            }
+        })
+        .expect("one of a hundred deployments");
+    assert_eq!(deployment.outcome().expect("readable").clusters, 0);
+
+    let leader = deployment.leader().expect("a leader").as_str().to_owned();
+    let found = run(&mut deployment, &leader, "check", json!({}));
+    let report = found.results["report"].as_str().expect("findings");
+    assert!(report.starts_with("nobody-mints: 2 hosts wait"), "{report}");
+    let remedy = "add a unit to the token distributor: microovn then tries again";
+    assert!(report.contains(remedy), "{report}");
+
+    deployment.add_unit(DISTRIBUTOR).expect("added");
+    deployment.settle().expect("settled");
+    let outcome = deployment.outcome().expect("readable");
+    assert!(outcome.is_one_cluster(), "{outcome}");
 }

@@ -75,6 +75,8 @@ fn the_story_of_a_host_in_each_state() {
         ("token", "juju-3f2a1c-2", "waiting.yaml"),
         ("member", "juju-3f2a1c-1", "waiting.yaml"),
         ("split", "arm-1", "split-values.json"),
+        ("refused", "42", "two-applications.yaml"),
+        ("member-waiting", "juju-3f2a1c-3", "total-loss.yaml"),
         ("unknown", "juju-3f2a1c-9", "waiting.yaml"),
     ] {
         assert_snapshot!(
@@ -275,5 +277,16 @@ fn completions_name_every_command_and_option() {
 fn nothing_is_coloured() {
     for arguments in [&["--help"][..], &["plan", "--x"], &["plan", "waiting.yaml"]] {
         assert!(!shown(arguments, "").contains('\u{1b}'), "{arguments:?}");
+    }
+}
+
+#[test]
+fn sentences_fit_a_terminal_of_80_columns() {
+    for file in SITUATIONS {
+        let printed = shown(&["plan", file], "");
+        let sentences = printed.split_once("\nFindings after that\n");
+        for line in sentences.map_or("", |(_, sentences)| sentences).lines() {
+            assert!(line.chars().count() <= 80, "{file}: {line}");
+        }
     }
 }

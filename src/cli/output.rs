@@ -48,11 +48,8 @@ impl Planned<'_> {
             ),
         }
         if !self.findings.is_empty() {
-            section(
-                &mut text,
-                "Findings after that",
-                &check::lines(self.findings),
-            );
+            let findings = check::lines(self.findings);
+            section(&mut text, "Findings after that", &folded(&findings));
         }
         lacks(&mut text, self.incomplete);
         text
@@ -66,7 +63,7 @@ impl Explained<'_> {
             let changes = report::change_table(self.changes);
             section(&mut text, "Would be written", &changes);
         }
-        section(&mut text, "Next", &self.next);
+        section(&mut text, "Next", &folded(&self.next));
         lacks(&mut text, self.incomplete);
         text
     }
@@ -74,8 +71,32 @@ impl Explained<'_> {
 
 fn lacks(text: &mut String, incomplete: &[String]) {
     if !incomplete.is_empty() {
-        section(text, "The input is incomplete", &incomplete.join("\n"));
+        let incomplete = folded(&incomplete.join("\n"));
+        section(text, "The input is incomplete", &incomplete);
     }
+}
+
+/// Sentences for a terminal of 80 columns: what goes on from the line above is indented.
+fn folded(text: &str) -> String {
+    const WIDTH: usize = 78;
+    let mut folded = String::new();
+    for line in text.lines() {
+        let mut length = 0;
+        for word in line.split(' ') {
+            let word_length = word.chars().count();
+            if length > 0 && length + 1 + word_length > WIDTH {
+                folded.push_str("\n  ");
+                length = 2;
+            } else if length > 0 {
+                folded.push(' ');
+                length += 1;
+            }
+            folded.push_str(word);
+            length += word_length;
+        }
+        folded.push('\n');
+    }
+    folded
 }
 
 fn section(text: &mut String, title: &str, body: &str) {

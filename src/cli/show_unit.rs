@@ -456,6 +456,7 @@ impl World {
                 ..Snapshot::default()
             },
             siblings: self.distributors,
+            failing: BTreeSet::new(),
         }
     }
 }
