@@ -155,7 +155,7 @@ pub fn reconcile(facts: &Snapshot) -> Plan {
     plan.look_around = facts.scope == Scope::Part && may_have_company(&mirror);
     plan.needs_whole = match facts.scope {
         Scope::Whole => false,
-        Scope::Relations => chooses_anew(facts, bootstrap),
+        Scope::Relations => chooses_anew(facts, bootstrap) || has_a_past(facts),
         Scope::Part => sees_too_little(facts, &mirror, nobody_known, &plan),
     };
     plan.notes.extend(news(&plan.writes, &mirror));
@@ -185,6 +185,16 @@ fn chooses_anew(facts: &Snapshot, bootstrap: Option<&str>) -> bool {
     let mut held = relations.filter_map(|relation| relation.own_app.get(BOOTSTRAP_APP));
     let held = held.next().map(String::as_str);
     facts.config.bootstrap_app.is_none() && held.is_some() && held != bootstrap
+}
+
+/// A mirror that our unit has not shown yet is of a relation that was suspended, or that is older
+/// than this unit: hosts may have come and gone unseen.
+fn has_a_past(facts: &Snapshot) -> bool {
+    facts.relations.values().any(|relation| {
+        let unit = relation.own_unit.as_ref();
+        databag::mirror_of(&relation.own_app).next().is_some()
+            && unit.is_some_and(|unit| !unit.contains_key(MIRROR))
+    })
 }
 
 /// A part of the world is not enough to choose the bootstrap application, nor to take a departed

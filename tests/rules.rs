@@ -160,6 +160,23 @@ fn a_new_relation_is_served_before_its_units_are_read() {
 }
 
 #[test]
+fn a_relation_that_comes_back_is_looked_at_with_its_units() {
+    let held = [("bootstrap-app", "a"), ("mirror-h0", "empty")];
+    let relation = || world().relation(1, "a").expects(["a/0"]).own_app(held);
+    // Hosts may have left while it was suspended, or before this unit came.
+    for (mut world, has_a_past) in [
+        (relation().own_unit([]), true),
+        (
+            relation().own_unit([("mirror", "up"), ("mirror-h0", "empty")]),
+            false,
+        ),
+    ] {
+        world.0.scope = Scope::Relations;
+        assert_eq!(reconcile(&world.0).needs_whole, has_a_past);
+    }
+}
+
+#[test]
 fn a_standby_guards_as_the_leader_will() {
     let relation = |app: &str, has_units, siblings: &[Databag]| StandbyRelation {
         remote_app: Some(app.to_owned()),

@@ -30,6 +30,9 @@ pub(crate) struct Args {
     /// Run the distributor's executable instead of its library: slower, and nothing is left out
     #[arg(long)]
     executable: bool,
+    /// Print every hook and deed, and the names of the keys that each wrote
+    #[arg(long)]
+    trace: bool,
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
@@ -61,7 +64,11 @@ pub(crate) fn run(args: &Args) -> ExitCode {
                     }
                     let seed = args.from + at / generations.len() as u64;
                     let juju = generations[at as usize % generations.len()];
-                    let played = chaos::play(seed, juju, &distributor, args.length);
+                    let played = chaos::play(seed, juju, &distributor, args.length, &mut |line| {
+                        if args.trace {
+                            println!("{line}");
+                        }
+                    });
                     if let Ok(mut totals) = totals.lock() {
                         match played {
                             Ok(history) => totals.0.add(&history),

@@ -71,6 +71,9 @@ pub enum ChaosError {
     Deployment(#[from] DeploymentError),
 }
 
+/// Hears every hook, deed and commit, one line each; keys, never values.
+pub type Listener<'a> = dyn FnMut(&str) + 'a;
+
 /// Plays the history of `seed`.
 ///
 /// # Errors
@@ -80,6 +83,7 @@ pub fn play(
     juju: JujuGeneration,
     distributor: &Provider,
     length: usize,
+    listener: &mut Listener<'_>,
 ) -> Result<History, ChaosError> {
     let mut rng = Rng::with_seed(seed);
     let setup = Setup {
@@ -103,6 +107,7 @@ pub fn play(
         operator_spoke: false,
         deployment,
         rng,
+        listener,
     };
     for _ in 0..length {
         if chaos.rng.u8(..) < 40 {
@@ -116,7 +121,8 @@ pub fn play(
     Ok(chaos.history)
 }
 
-struct Chaos {
+struct Chaos<'a> {
+    listener: &'a mut Listener<'a>,
     deployment: Deployment,
     rng: Rng,
     promises: Promises,
@@ -125,7 +131,7 @@ struct Chaos {
     operator_spoke: bool,
 }
 
-impl Chaos {
+impl Chaos<'_> {
     fn step(&mut self) -> Result<bool, Violation> {
         let clock = &self.deployment.clock;
         clock.set(clock.now() + 1);
@@ -144,9 +150,17 @@ impl Chaos {
             let distributor = run.unit.application() == DISTRIBUTOR;
             self.history.failed_hooks += usize::from(distributor && run.failure.is_some());
             self.history.crashed_consumers += usize::from(!distributor && run.failure.is_some());
+            let remote = run.remote_unit.as_deref().unwrap_or_default();
+            let failure = run.failure.as_deref().unwrap_or_default();
+            (self.listener)(&format!("{}: {} {remote} {failure}", run.unit, run.hook));
         }
         for commit in world.commits() {
             self.history.commits += 1;
+            (self.listener)(&format!(
+                "  {} wrote {:?}",
+                commit.unit,
+                keys(&commit.changes)
+            ));
             let violation = |promise: String| Violation {
                 promise,
                 unit: commit.unit.to_string(),
@@ -189,7 +203,11 @@ impl Chaos {
         let related = deployment.relation(&app);
         let world = &mut deployment.world;
         // A deed that the model refuses (no such unit any more, say) is no deed.
-        match (rng.u8(..20), distributor, consumer) {
+        let deed = rng.u8(..20);
+        (self.listener)(&format!(
+            "deed {deed}: {app}, {distributor:?}, {consumer:?}"
+        ));
+        match (deed, distributor, consumer) {
             (0..=1, ..) if related.is_none() => drop(deployment.relate(&app)),
             (2, Some(unit), _) => drop(world.set_leader(&unit)),
             (3, ..) => drop(world.lose_leadership(DISTRIBUTOR)),

@@ -9,7 +9,7 @@ fn promises_hold_in_random_histories() {
     let mut total = chaos::History::default();
     for seed in 0..15 {
         for juju in [JujuGeneration::Three, JujuGeneration::Four] {
-            match chaos::play(seed, juju, &Provider::Library, 200) {
+            match chaos::play(seed, juju, &Provider::Library, 200, &mut |_| {}) {
                 Ok(history) => total.add(&history),
                 Err(error) => panic!("seed {seed}, {juju:?}: {error}"),
             }
