@@ -8,7 +8,6 @@ use crate::bound::{Bound, bound};
 use crate::hooks::REFERENCE;
 use crate::results::Results;
 use crate::scale::{Come, Figure, Who};
-use crate::worlds::World;
 
 const SIZE: (u32, u32) = (960, 760);
 
@@ -47,6 +46,9 @@ const OTHER: Ink = Ink {
     dark: "#c994dc",
 };
 const INKS: [&Ink; 7] = [&PAGE, &TEXT, &GRID, &OURS, &PYTHON, &LEAST, &OTHER];
+
+/// What a decision about so many units may take, in milliseconds; less for fewer, in proportion.
+const GOAL: (f64, f64) = (100_000.0, 150.0);
 
 /// One line of a panel.
 struct Line {
@@ -121,7 +123,7 @@ fn panels(results: &Results) -> [Panel; 4] {
             ),
         },
         Panel {
-            title: "The decision alone: milliseconds",
+            title: "The pure core: milliseconds",
             across: "units",
             lines: core_lines(results),
         },
@@ -187,19 +189,36 @@ fn core_lines(results: &Results) -> Vec<Line> {
     let Some(core) = &results.core else {
         return Vec::new();
     };
-    let inks = [&OURS, &OTHER, &LEAST];
-    let lines = World::ALL.into_iter().zip(inks).map(|(world, ink)| {
-        let same = core.decisions.iter();
-        let same = same.filter(|one| one.memory.world == world);
-        Line {
-            name: world.title(),
-            ink,
-            points: same
-                .map(|one| (one.memory.units as f64, one.time.fastest))
-                .collect(),
+    let mut slowest: Vec<(f64, f64)> = Vec::new();
+    for one in &core.decisions {
+        let (units, time) = (one.memory.units as f64, one.time.fastest);
+        match slowest.iter_mut().find(|(known, _)| *known == units) {
+            Some((_, known)) => *known = time.max(*known),
+            None => slowest.push((units, time)),
         }
-    });
-    lines.collect()
+    }
+    let encodings = core.encodings.iter();
+    let encodings = encodings.map(|one| (one.units as f64, one.time.fastest));
+    let goal = slowest
+        .iter()
+        .map(|(units, _)| (*units, GOAL.1 * units / GOAL.0));
+    vec![
+        Line {
+            name: "goal",
+            ink: &LEAST,
+            points: goal.collect(),
+        },
+        Line {
+            name: "the slowest of three decisions",
+            ink: &OURS,
+            points: slowest,
+        },
+        Line {
+            name: "encoding what it writes",
+            ink: &OTHER,
+            points: encodings.collect(),
+        },
+    ]
 }
 
 impl Panel {
@@ -210,17 +229,17 @@ impl Panel {
         let up = range(points().map(|(_, y)| *y), 1.6, 6.0);
         let text = |size: u32| ("sans-serif", size).into_font().color(&TEXT.light);
         let mut chart = ChartBuilder::on(area)
-            .caption(self.title, text(16))
+            .caption(self.title, text(20))
             .margin(10)
-            .x_label_area_size(34)
-            .y_label_area_size(52)
+            .x_label_area_size(40)
+            .y_label_area_size(56)
             .build_cartesian_2d(across.log_scale(), up.log_scale())?;
         chart
             .configure_mesh()
             .bold_line_style(GRID.light)
             .light_line_style(TRANSPARENT)
             .axis_style(LEAST.light)
-            .label_style(text(13))
+            .label_style(text(16))
             .x_desc(self.across)
             .x_labels(6)
             .y_labels(6)
@@ -240,8 +259,8 @@ impl Panel {
         chart
             .configure_series_labels()
             .position(SeriesLabelPosition::UpperLeft)
-            .label_font(text(13))
-            .background_style(PAGE.light)
+            .label_font(text(16))
+            .background_style(TRANSPARENT)
             .border_style(TRANSPARENT)
             .draw()?;
         Ok(())

@@ -92,10 +92,10 @@ fn packed() -> Result<PathBuf, ExecutableError> {
         .envs(environment.into_iter().flatten())
         .output()?;
     let printed = String::from_utf8_lossy(&output.stdout);
-    let built = printed
+    let mut built = printed
         .lines()
         .filter_map(|line| serde_json::from_str::<Message>(line).ok()?.executable);
-    built.last().ok_or_else(|| {
+    built.next_back().ok_or_else(|| {
         ExecutableError::Build(BuildError::Failed {
             package: NAME.to_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),

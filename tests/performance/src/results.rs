@@ -19,8 +19,8 @@ pub struct Machine {
     pub processor: String,
     /// How many of its cores this process may use.
     pub cores: usize,
-    /// The kernel's version.
-    pub kernel: String,
+    /// How many processes wanted a core when measuring began, on average of a minute.
+    pub load: String,
     /// The compiler's version.
     pub rust: String,
 }
@@ -29,15 +29,12 @@ impl Machine {
     /// The one at hand.
     #[must_use]
     pub fn here() -> Self {
-        let first_line = |path: &str| {
-            let text = fs::read_to_string(path).unwrap_or_default();
-            text.lines().next().unwrap_or("unknown").to_owned()
-        };
         let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = cpus.lines().find_map(|line| {
             let (key, value) = line.split_once(':')?;
             (key.trim() == "model name").then(|| value.trim().to_owned())
         });
+        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let rust = Command::new("rustc").arg("--version").output();
         let rust = rust.map_or_else(
             |_| "unknown".to_owned(),
@@ -46,7 +43,7 @@ impl Machine {
         Machine {
             processor: model.unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
-            kernel: first_line("/proc/sys/kernel/osrelease"),
+            load: load.split(' ').next().unwrap_or_default().to_owned(),
             rust,
         }
     }

@@ -10,6 +10,9 @@ use crate::results::{Machine, Results};
 use crate::scale::{Come, Figure, Scale, Who};
 use crate::worlds::World;
 
+/// The hosts for which there are goals, and tables of calls.
+const GOALS_AT: usize = 300;
+
 /// A part of a document that is written by this program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
@@ -22,7 +25,7 @@ pub struct Table {
 /// Everything that can be said so far.
 #[must_use]
 pub fn tables(results: &Results) -> Vec<Table> {
-    let mut tables = vec![machine(&results.machine)];
+    let mut tables = vec![machine(&results.machine), goals(results)];
     if let Some(core) = &results.core {
         tables.push(decisions(core));
         tables.push(encodings(core));
@@ -116,10 +119,115 @@ fn machine(machine: &Machine) -> Table {
     Table {
         name: "machine",
         text: format!(
-            "{}, {cores}; Linux {}; {}.\n",
-            machine.processor, machine.kernel, machine.rust
+            "{}, {cores}; {}. When measuring began, {} processes wanted a core.\n",
+            machine.processor, machine.rust, machine.load
         ),
     }
+}
+
+/// What was asked of the charm, and what it does.
+fn goals(results: &Results) -> Table {
+    let mut rows = Vec::new();
+    let mut row = |goal: &str, is: String, met: bool| {
+        let met = if met { "yes" } else { "**no**" };
+        rows.push(vec![goal.to_owned(), is, met.to_owned()]);
+    };
+    if let Some(hooks) = &results.hooks {
+        let calls = hooks.sizes.iter().map(|size| size.nothing_new.calls);
+        let calls = calls.max().unwrap_or_default();
+        row(
+            "a hook without news calls at most 3 hook tools, at any size",
+            count(calls),
+            calls <= 3,
+        );
+        for (units, times) in [(3, 20.0), (1000, 100.0)] {
+            let size = hooks.sizes.iter().find(|size| size.units == units);
+            let reference = REFERENCE.iter().find(|(known, ..)| *known == units);
+            if let (Some(size), Some((_, time, _))) = (size, reference) {
+                let faster = (time / size.nothing_new.median).floor();
+                row(
+                    &format!(
+                        "and takes {times} times less than the Python charm's at {units} units"
+                    ),
+                    format!("{} times", whole(faster)),
+                    faster >= times,
+                );
+            }
+        }
+        for size in &hooks.sizes {
+            let at = format!("the executable alone, at {} units", count(size.units));
+            if let Some(nanoseconds) = size.alone.processor {
+                let time = nanoseconds as f64 / 1e6;
+                row(
+                    &format!("{at}: under 2 ms of a processor"),
+                    format!("{} ms", figure(time)),
+                    time < 2.0,
+                );
+            }
+            let memory = size.alone.memory as f64 / 1e6;
+            row(
+                &format!("{at}: under 4 MB of memory"),
+                format!("{memory:.2} MB"),
+                memory < 4.0,
+            );
+        }
+        row(
+            "its size is at most 2 MB",
+            format!("{:.2} MB", hooks.executable as f64 / 1e6),
+            hooks.executable <= 2_000_000,
+        );
+    }
+    if let Some(core) = &results.core {
+        let largest = core.decisions.iter().map(|one| one.memory.units).max();
+        let largest = || {
+            let all = core.decisions.iter();
+            all.filter(move |one| Some(one.memory.units) == largest)
+        };
+        let units = count(largest().next().map_or(0, |one| one.memory.units));
+        let time = largest().map(|one| one.time.fastest).fold(0.0, f64::max);
+        row(
+            &format!("the pure core decides about {units} units in at most 150 ms"),
+            format!("{} ms", figure(time)),
+            time <= 150.0,
+        );
+        let memory = core.decisions.iter().map(|one| one.memory.ratio());
+        let memory = memory.fold(0.0, f64::max);
+        row(
+            "and takes at most 4 times the memory of its input",
+            format!("{memory:.2} times"),
+            memory <= 4.0,
+        );
+    }
+    if let Some(scale) = &results.scale {
+        let find = |come, who, hosts| {
+            let mut figures = scale.figures.iter();
+            figures.find(|one| one.come == come && one.who == who && one.hosts == hosts)
+        };
+        let [ours, python] = [Who::Ours, Who::Pe].map(|who| find(Come::Burst, who, GOALS_AT));
+        if let Some(ours) = ours {
+            row(
+                &format!("{GOALS_AT} hosts at once: at most 5 writes until all have joined"),
+                whole(ours.writes),
+                ours.writes <= 5.0,
+            );
+        }
+        let seconds = |one: Option<&Figure>| one.and_then(|one| one.seconds);
+        if let (Some(ours), Some(python)) = (seconds(ours), seconds(python)) {
+            row(
+                "and at least 5 times sooner than by the Python charm's rules",
+                format!("{} times", figure(python / ours)),
+                python / ours >= 5.0,
+            );
+        }
+        if let Some(ours) = find(Come::Trickle, Who::Ours, GOALS_AT) {
+            row(
+                &format!("{GOALS_AT} hosts one by one: at most 12 hook tools per host"),
+                format!("{:.1}", ours.calls_per_host),
+                ours.calls_per_host <= 12.0,
+            );
+        }
+    }
+    markdown("goals", &["goal", "is", "met"], rows)
 }
 
 fn decisions(core: &Core) -> Table {
@@ -162,10 +270,10 @@ fn encodings(core: &Core) -> Table {
             count(one.units),
             bytes(one.bytes),
             format!("{} ms", figure(one.time.fastest)),
-            format!("{} MB/s", whole(per_second)),
+            format!("{} MB", whole(per_second)),
         ]
     });
-    let header = ["units", "document", "time", ""];
+    let header = ["units", "document", "time", "per second"];
     markdown("encoder", &header, rows.collect())
 }
 
@@ -175,6 +283,7 @@ fn nothing_new(hooks: &Hooks) -> Table {
         let mut row = vec![
             count(size.units),
             count(hook.calls),
+            format!("{} ms", figure(hook.fastest)),
             format!("{} ms", figure(hook.median)),
         ];
         let reference = REFERENCE.iter().find(|(units, ..)| *units == size.units);
@@ -191,10 +300,11 @@ fn nothing_new(hooks: &Hooks) -> Table {
     let header = [
         "units",
         "calls",
-        "time",
+        "fastest run",
+        "median",
         "Python charm: calls",
         "time",
-        "faster",
+        "median is less by",
     ];
     markdown("hook", &header, rows.collect())
 }
@@ -229,10 +339,11 @@ fn everything(hooks: &Hooks) -> Table {
             count(size.units),
             count(hook.calls),
             format!("{} ms", whole(tools)),
+            format!("{} ms", whole(hook.fastest)),
             format!("{} ms", whole(hook.median)),
         ]
     });
-    let header = ["units", "calls", "the agent's share", "time"];
+    let header = ["units", "calls", "the agent alone", "fastest run", "median"];
     markdown("everything", &header, rows.collect())
 }
 
@@ -302,14 +413,11 @@ fn played(one: &Figure) -> Vec<String> {
     ]
 }
 
-/// The hosts for which the table of calls is shown, or as many as there were.
-const CALLS_AT: usize = 300;
-
 fn by_hook(name: &'static str, scale: &Scale, come: Come) -> Table {
     let ours = scale
         .figures
         .iter()
-        .filter(|one| one.who == Who::Ours && one.come == come && one.hosts <= CALLS_AT);
+        .filter(|one| one.who == Who::Ours && one.come == come && one.hosts <= GOALS_AT);
     let Some(one) = ours.max_by_key(|one| one.hosts) else {
         return markdown(name, &[], Vec::new());
     };
