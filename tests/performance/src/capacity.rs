@@ -1,5 +1,7 @@
 //! How large databags grow, and when the charm says that they are full.
 
+use std::ops::Range;
+
 use microcluster_token_distributor::databag::{Change, Changes};
 use microcluster_token_distributor::reconcile::{CAPACITY, reconcile};
 use microcluster_token_distributor::status::Problem;
@@ -38,6 +40,11 @@ impl Minted {
             Minted::Anew => hosts,
         };
         TOKEN + MEMBER * members
+    }
+
+    /// Bytes of all tokens.
+    fn tokens(self, hosts: usize) -> usize {
+        (0..hosts).map(|number| self.token(number, hosts)).sum()
     }
 
     /// What the charm would write for so many hosts.
@@ -89,7 +96,7 @@ pub struct Capacity {
     pub ours: usize,
     /// By number of hosts.
     pub sizes: Vec<Size>,
-    /// From how many hosts on the status says that the databag is full, for [`Minted::ALL`].
+    /// From about how many hosts on the status says that the databag is full, for [`Minted::ALL`].
     pub full_from: Vec<usize>,
 }
 
@@ -109,29 +116,37 @@ pub fn measure(hosts: &[usize]) -> Capacity {
 }
 
 fn bags(minted: Minted, hosts: usize) -> Option<(usize, usize)> {
-    let tokens: usize = (0..hosts).map(|number| minted.token(number, hosts)).sum();
     // Nobody needs to see gigabytes refused.
-    if tokens > JUJU {
+    if minted.tokens(hosts) > JUJU {
         return None;
     }
     let written = minted.written(hosts);
     (!written.full).then_some((written.app, written.unit))
 }
 
-/// The smallest number of hosts that no longer fits.
+/// About the smallest number of hosts that no longer fits: at most half a percent more.
 fn full_from(minted: Minted) -> usize {
-    let fits = |hosts| bags(minted, hosts).is_some();
-    let (mut fitting, mut full) = (1, 2);
-    while fits(full) {
-        (fitting, full) = (full, full * 2);
-    }
-    while full - fitting > 1 {
-        let middle = fitting.midpoint(full);
-        if fits(middle) {
-            fitting = middle;
+    // Tokens alone fill a bag here, and are most of it.
+    let full = least(1..JUJU, 1, |hosts| minted.tokens(hosts) > CAPACITY);
+    let precision = full / 200;
+    least(full / 4 * 3..full, precision, |hosts| {
+        bags(minted, hosts).is_none()
+    })
+}
+
+/// Up to `precision` above the least number in `range` for which `holds`, as for all above it.
+fn least(range: Range<usize>, precision: usize, holds: impl Fn(usize) -> bool) -> usize {
+    let Range {
+        start: mut below,
+        end: mut above,
+    } = range;
+    while above - below > precision.max(1) {
+        let middle = below.midpoint(above);
+        if holds(middle) {
+            above = middle;
         } else {
-            full = middle;
+            below = middle;
         }
     }
-    full
+    above
 }

@@ -112,24 +112,18 @@ pub fn charm(executable: &Path, into: &Path) -> Result<Charm, ExecutableError> {
     Ok(Charm::directory(into)?)
 }
 
-/// The same with a dispatch that appends what each hook took to `report`, see [`read_report`].
+/// Lets an unpacked charm append what each of its hooks took to `report`, see [`read_report`].
 ///
 /// # Errors
-/// When a file cannot be copied, or the meter not be built.
-pub fn metered_charm(
-    charm_executable: &Path,
-    into: &Path,
-    report: &Path,
-) -> Result<Charm, ExecutableError> {
-    lay_out_charm(&workspace(), charm_executable, into)?;
+/// When its dispatch cannot be written, or the meter not be built.
+pub fn put_under_meter(charm: &Path, report: &Path) -> Result<(), ExecutableError> {
     let meter = executable("performance", "meter")?;
     let script = format!(
         "#!/bin/sh\nexec '{}' '{}' ./bin/{NAME}\n",
         meter.display(),
         report.display()
     );
-    fs::write(into.join("dispatch"), script)?;
-    Ok(Charm::directory(into)?)
+    Ok(fs::write(charm.join("dispatch"), script)?)
 }
 
 /// What the hooks took, in order.

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use juju_emulator::agent::Hook;
 use juju_emulator::charm::{CallTool, Charm, CharmError, Metadata};
-use juju_emulator::deployment::{Clock, DISTRIBUTOR, DeploymentError, Provider};
+use juju_emulator::deployment::DISTRIBUTOR;
 use juju_emulator::record::HookRun;
+use juju_emulator::world::Begun;
 use juju_emulator::{Detail, JujuGeneration, RelationId, World, WorldError};
 use microcluster_token_distributor::databag::{HOSTNAME, MIRROR, UP, mirror_key};
 use microovn::layout;
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 
-use crate::executable::{Build, ExecutableError, Taken, charm, metered_charm, read_report};
+use crate::executable::{Build, ExecutableError, Taken, charm, put_under_meter, read_report};
 use crate::worlds::hostname;
 
 const APP: &str = "microovn";
@@ -75,9 +76,6 @@ pub enum HooksError {
     /// The model refuses.
     #[error(transparent)]
     World(#[from] WorldError),
-    /// The library cannot be deployed.
-    #[error(transparent)]
-    Deployment(#[from] DeploymentError),
     /// The stand-in for consumers cannot be deployed.
     #[error(transparent)]
     Consumer(#[from] CharmError),
@@ -124,24 +122,21 @@ struct Bench {
     world: World,
     relation: RelationId,
     units: usize,
-    plain: Charm,
-    metered: Charm,
-    report: std::path::PathBuf,
+    report: PathBuf,
 }
 
 impl Bench {
     fn new(units: usize, executable: &Path, folder: &Path) -> Result<Self, HooksError> {
-        let plain = charm(executable, &folder.join("plain"))?;
-        let report = folder.join("report");
-        let metered = metered_charm(executable, &folder.join("metered"), &report)?;
-
         let mut world = World::new(JujuGeneration::Four, 0);
         world.set_detail(Detail::Counts);
         world.set_deadline(Duration::from_secs(600));
         world.deploy(APP, &announcers(units)?, units, &[])?;
-        // Getting there does not matter, so it is not done in processes.
-        let library = Provider::Library.charm(folder, &Clock::default())?;
-        world.deploy(DISTRIBUTOR, &library, 1, &[])?;
+        let real = charm(executable, &folder.join("charm"))?;
+        // How units join does not matter, so nobody looks on.
+        let blind = Charm::in_process((*real.metadata).clone(), |_| {
+            |_: &BTreeMap<String, String>, _: &mut CallTool<'_>| 0
+        });
+        world.deploy(DISTRIBUTOR, &blind, 1, &[])?;
         let [own, remote] = [
             format!("{DISTRIBUTOR}:microcluster-cluster"),
             format!("{APP}:cluster"),
@@ -151,29 +146,44 @@ impl Bench {
             world,
             relation,
             units,
-            plain,
-            metered,
-            report,
+            report: folder.join("report"),
         };
-        bench.settle()?;
-        Ok(bench)
+        bench.world.settle(1_000 + 100 * units)?;
+        bench.install(&real)?;
+        let first = bench.world.run_hook(&leader(), Hook::LeaderElected)?;
+        match first.wrote {
+            true => Ok(bench),
+            false => Err(bench.unexpected(&first.hook, "it writes nothing".to_owned())),
+        }
     }
 
-    fn settle(&mut self) -> Result<(), HooksError> {
-        self.world.settle(1_000 + 100 * self.units)?;
-        self.world.clear_history();
-        Ok(())
-    }
-
+    /// Puts the real charm in place, and runs none of the hooks that a refresh brings: each would
+    /// look at everything.
     fn install(&mut self, charm: &Charm) -> Result<(), HooksError> {
-        self.world.set_tool_cost(Duration::ZERO);
         self.world.refresh(DISTRIBUTOR, charm)?;
-        self.settle()
+        let (leader, _) = self
+            .world
+            .model()
+            .unit(&leader())
+            .map_err(WorldError::from)?;
+        match self.world.begin(&leader) {
+            Begun::Internal => Ok(()),
+            Begun::Nothing | Begun::Open(_) => {
+                let what = "the agent does not take the other charm first";
+                Err(self.unexpected("upgrade-charm", what.to_owned()))
+            }
+        }
+    }
+
+    fn unexpected(&self, hook: &str, what: String) -> HooksError {
+        HooksError::Unexpected {
+            hook: hook.to_owned(),
+            units: self.units,
+            what,
+        }
     }
 
     fn measure(&mut self, tool: Duration, runs: usize) -> Result<Size, HooksError> {
-        let (plain, metered) = (self.plain.clone(), self.metered.clone());
-        self.install(&plain)?;
         self.world.set_tool_cost(tool);
         let mut nothing_new = Vec::new();
         for run in 0..runs {
@@ -185,9 +195,10 @@ impl Bench {
             everything.push(self.silent(run)?);
         }
 
-        self.install(&metered)?;
-        // What was installed has been run already.
-        fs::write(&self.report, "")?;
+        if let Some(places) = self.world.places(&leader()) {
+            put_under_meter(&places.charm, &self.report)?;
+        }
+        self.world.set_tool_cost(Duration::ZERO);
         for run in 0..runs {
             self.nothing_new(run)?;
         }
@@ -224,11 +235,7 @@ impl Bench {
             None if run.wrote => "it writes".to_owned(),
             None => return Ok(run),
         };
-        Err(HooksError::Unexpected {
-            hook: run.hook,
-            units: self.units,
-            what,
-        })
+        Err(self.unexpected(&run.hook, what))
     }
 
     fn bag(&self) -> usize {

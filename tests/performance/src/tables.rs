@@ -458,7 +458,7 @@ fn capacity(capacity: &Capacity) -> Table {
             row
         })
         .collect();
-    let mut last = vec!["full from".to_owned()];
+    let mut last = vec!["full from about".to_owned()];
     last.extend(capacity.full_from.iter().map(|&hosts| count(hosts)));
     rows.push(last);
     let header = [
