@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use juju_emulator::agent::Hook;
 use juju_emulator::charm::{CallTool, Charm, CharmError, Metadata};
@@ -50,6 +51,9 @@ pub struct Size {
     pub bag: usize,
     /// relation-changed of a unit that brings nothing new.
     pub nothing_new: Figure,
+    /// As many processes that do nothing, and what the hook tools cost: milliseconds, a median of
+    /// runs in between.
+    pub least: f64,
     /// leader-elected: a look at everything.
     pub everything: Figure,
     /// The executable alone, nothing new. Processor time is the least and memory the most of many.
@@ -185,9 +189,11 @@ impl Bench {
 
     fn measure(&mut self, tool: Duration, runs: usize) -> Result<Size, HooksError> {
         self.world.set_tool_cost(tool);
-        let mut nothing_new = Vec::new();
+        let (mut nothing_new, mut least) = (Vec::new(), Vec::new());
         for run in 0..runs {
-            nothing_new.push(self.nothing_new(run)?);
+            let run = self.nothing_new(run)?;
+            least.push(least_time(run.tool_calls.len(), tool)?.as_secs_f64() * 1e3);
+            nothing_new.push(run);
         }
         let mut everything = Vec::new();
         for _ in 0..runs.div_ceil(10) {
@@ -207,6 +213,7 @@ impl Bench {
             units: self.units,
             bag: self.bag(),
             nothing_new: figure(&nothing_new),
+            least: spread(least).1,
             everything: figure(&everything),
             alone: Taken {
                 processor: taken.iter().filter_map(|taken| taken.processor).min(),
@@ -248,18 +255,32 @@ fn leader() -> String {
     format!("{DISTRIBUTOR}/0")
 }
 
+/// The shell that is `dispatch`, the executable and each hook tool, if none of them had to do
+/// anything.
+fn least_time(calls: usize, tool: Duration) -> std::io::Result<Duration> {
+    let began = Instant::now();
+    for _ in 0..2 + calls {
+        Command::new("true").status()?;
+    }
+    Ok(began.elapsed() + tool * u32::try_from(calls).unwrap_or(u32::MAX))
+}
+
 fn figure(runs: &[HookRun]) -> Figure {
-    let mut times: Vec<f64> = runs
-        .iter()
-        .map(|run| run.duration.as_secs_f64() * 1e3)
-        .collect();
-    times.sort_by(f64::total_cmp);
+    let times = runs.iter().map(|run| run.duration.as_secs_f64() * 1e3);
+    let (fastest, median) = spread(times.collect());
     let calls = runs.iter().map(|run| run.tool_calls.len());
     Figure {
         calls: calls.max().unwrap_or_default(),
-        fastest: times.first().copied().unwrap_or_default(),
-        median: times.get(times.len() / 2).copied().unwrap_or_default(),
+        fastest,
+        median,
     }
+}
+
+/// The least and the median.
+fn spread(mut figures: Vec<f64>) -> (f64, f64) {
+    figures.sort_by(f64::total_cmp);
+    let at = |at: usize| figures.get(at).copied().unwrap_or_default();
+    (at(0), at(figures.len() / 2))
 }
 
 /// Consumers that only announce themselves; the first has tokens for all.

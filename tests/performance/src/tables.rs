@@ -285,6 +285,7 @@ fn nothing_new(hooks: &Hooks) -> Table {
             count(hook.calls),
             format!("{} ms", figure(hook.fastest)),
             format!("{} ms", figure(hook.median)),
+            format!("{} ms", figure(size.least)),
         ];
         let reference = REFERENCE.iter().find(|(units, ..)| *units == size.units);
         row.extend(match reference {
@@ -302,6 +303,7 @@ fn nothing_new(hooks: &Hooks) -> Table {
         "calls",
         "fastest run",
         "median",
+        "the least",
         "Python charm: calls",
         "time",
         "median is less by",
