@@ -100,9 +100,9 @@ pub struct Capacity {
     pub full_from: Vec<usize>,
 }
 
-/// Fills databags.
+/// Fills databags. The number of hosts that fills one is found up to one part of `precision`.
 #[must_use]
-pub fn measure(hosts: &[usize]) -> Capacity {
+pub fn measure(hosts: &[usize], precision: usize) -> Capacity {
     let sizes = hosts.iter().map(|&hosts| Size {
         hosts,
         bags: Minted::ALL.map(|minted| bags(minted, hosts)).to_vec(),
@@ -111,7 +111,9 @@ pub fn measure(hosts: &[usize]) -> Capacity {
         juju: JUJU,
         ours: CAPACITY,
         sizes: sizes.collect(),
-        full_from: Minted::ALL.map(full_from).to_vec(),
+        full_from: Minted::ALL
+            .map(|minted| full_from(minted, precision))
+            .to_vec(),
     }
 }
 
@@ -124,12 +126,11 @@ fn bags(minted: Minted, hosts: usize) -> Option<(usize, usize)> {
     (!written.full).then_some((written.app, written.unit))
 }
 
-/// About the smallest number of hosts that no longer fits: at most half a percent more.
-fn full_from(minted: Minted) -> usize {
+/// About the smallest number of hosts that no longer fits.
+fn full_from(minted: Minted, precision: usize) -> usize {
     // Tokens alone fill a bag here, and are most of it.
     let full = least(1..JUJU, 1, |hosts| minted.tokens(hosts) > CAPACITY);
-    let precision = full / 200;
-    least(full / 4 * 3..full, precision, |hosts| {
+    least(full / 4 * 3..full, full / precision, |hosts| {
         bags(minted, hosts).is_none()
     })
 }

@@ -85,21 +85,21 @@ pub enum CoreError {
     Reads(#[from] serde_json::Error),
 }
 
-/// Measures it for so many units each.
+/// Measures it for so many units each, and each thing for so long.
 ///
 /// # Errors
 /// When memory cannot be counted.
-pub fn measure(units: &[usize]) -> Result<Core, CoreError> {
+pub fn measure(units: &[usize], each: Duration) -> Result<Core, CoreError> {
     let decisions = footprints(units)?.into_iter().map(|memory| {
         let facts = memory.world.facts(memory.units);
-        let time = time(|| reconcile(black_box(&facts)));
+        let time = time(each, || reconcile(black_box(&facts)));
         Decision { time, memory }
     });
     let encodings = units.iter().map(|&units| {
         let changes = document(units);
         Encoding {
             units,
-            time: time(|| encode(black_box(&changes))),
+            time: time(each, || encode(black_box(&changes))),
             bytes: encode(&changes).len(),
         }
     });
@@ -118,13 +118,12 @@ fn footprints(units: &[usize]) -> Result<Vec<Footprint>, CoreError> {
 }
 
 /// What is made is dropped when the clock has stopped: the charm's process just ends.
-fn time<T>(make: impl Fn() -> T) -> Time {
-    const ENOUGH: Duration = Duration::from_millis(500);
+fn time<T>(enough: Duration, make: impl Fn() -> T) -> Time {
     const RUNS: std::ops::Range<usize> = 5..1000;
 
     let mut runs = Vec::new();
     let began = Instant::now();
-    while runs.len() < RUNS.start || (began.elapsed() < ENOUGH && runs.len() < RUNS.end) {
+    while runs.len() < RUNS.start || (began.elapsed() < enough && runs.len() < RUNS.end) {
         let started = Instant::now();
         let made = make();
         runs.push(started.elapsed());

@@ -108,11 +108,11 @@ fn rewrite(path: &Path, change: impl Fn(&str) -> String) -> io::Result<()> {
 fn measure(args: &Args, results: &mut Results) -> Result<(), Failure> {
     let wanted = |section| args.sections.is_empty() || args.sections.contains(&section);
     if wanted(Section::Core) {
-        let units: &[usize] = match args.quick {
-            true => &[3, 100, 1000],
-            false => &[3, 10, 100, 1_000, 10_000, 100_000],
+        let (units, each): (&[usize], _) = match args.quick {
+            true => (&[3, 100, 1000], 20),
+            false => (&[3, 10, 100, 1_000, 10_000, 100_000], 500),
         };
-        results.core = Some(core::measure(units)?);
+        results.core = Some(core::measure(units, Duration::from_millis(each))?);
     }
     if wanted(Section::Hooks) {
         let (runs, build) = match args.quick {
@@ -135,7 +135,8 @@ fn measure(args: &Args, results: &mut Results) -> Result<(), Failure> {
         results.scale = Some(scale::measure(&plays, jobs, told)?);
     }
     if wanted(Section::Capacity) {
-        results.capacity = Some(capacity::measure(&[3, 100, 1000, 10_000]));
+        let precision = if args.quick { 10 } else { 200 };
+        results.capacity = Some(capacity::measure(&[3, 100, 1000, 10_000], precision));
     }
     Ok(())
 }

@@ -5,7 +5,9 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use crate::capacity::Capacity;
 use crate::core::Core;
@@ -55,17 +57,31 @@ pub struct Results {
     /// On what machine.
     pub machine: Machine,
     /// The pure core.
+    #[serde(default, deserialize_with = "unless_outdated")]
     pub core: Option<Core>,
     /// Whole hooks.
+    #[serde(default, deserialize_with = "unless_outdated")]
     pub hooks: Option<Hooks>,
     /// Deployments of many hosts.
+    #[serde(default, deserialize_with = "unless_outdated")]
     pub scale: Option<Scale>,
     /// Databags.
+    #[serde(default, deserialize_with = "unless_outdated")]
     pub capacity: Option<Capacity>,
 }
 
+/// A part that another version of this program has measured counts as not measured.
+fn unless_outdated<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    let part = Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(part).ok())
+}
+
 impl Results {
-    /// What a file holds; nothing where there is none, or one of another version.
+    /// What a file holds; nothing where there is none.
     #[must_use]
     pub fn load(path: &Path) -> Self {
         let text = fs::read_to_string(path).unwrap_or_default();
