@@ -48,6 +48,10 @@ const MEASUREMENTS: [&str; 5] = [
 /// The emulator's commands, of which the above is true as well.
 const EMULATOR: &str = "cargo run --release -p juju-emulator -- ";
 
+/// What makes the figures of docs/performance.md; a test of that package runs all of it on small
+/// sizes.
+const PERFORMANCE: &str = "cargo run --release -p performance";
+
 /// The charm's own command line. These are run by the test that finds them.
 const OURS: &str = "cargo run --release -- ";
 
@@ -82,7 +86,10 @@ fn every_command_is_run_here_or_needs_a_controller() {
                     let there = MEASUREMENTS.iter().any(|known| command.starts_with(known))
                         || command
                             .strip_prefix(EMULATOR)
-                            .is_some_and(is_of_the_emulator);
+                            .is_some_and(is_of_the_emulator)
+                        || command
+                            .strip_prefix(PERFORMANCE)
+                            .is_some_and(is_of_performance);
                     assert!(there, "{}: who runs {command:?}?", block.place());
                 }
             }
@@ -125,6 +132,36 @@ fn is_of_the_emulator(arguments: &str) -> bool {
         .filter_map(|word| word.strip_prefix("--"))
         .map(|option| option.split('=').next().unwrap_or(option))
         .all(|option| source.contains(&format!(" {}: ", option.replace('-', "_"))))
+}
+
+/// Whether that program measures these parts, and has these options.
+fn is_of_performance(arguments: &str) -> bool {
+    let source = read("tests/performance/src/main.rs");
+    let words = arguments.strip_prefix(" -- ").unwrap_or(arguments);
+    words
+        .split_whitespace()
+        .filter(|word| !word.chars().all(|digit| digit.is_ascii_digit()))
+        .all(|word| match word.strip_prefix("--") {
+            Some(option) => source.contains(&format!(" {}: ", option.replace('-', "_"))),
+            None => source.to_lowercase().contains(&format!("section::{word})")),
+        })
+}
+
+#[test]
+fn the_tables_of_performance_are_of_the_figures_beside_them() {
+    let document = read("docs/performance.md");
+    let figures: serde_json::Value =
+        serde_json::from_str(&read("docs/performance.json")).expect("JSON");
+    let units = |row: &[String]| row[0].replace(' ', "");
+    let rows = Document::read("docs/performance.md").table("Nothing new");
+    let sizes = figures["hooks"]["sizes"].as_array().expect("sizes");
+    assert_eq!(rows.len(), sizes.len());
+    for (row, size) in rows.iter().zip(sizes) {
+        assert_eq!(units(row), size["units"].to_string());
+        assert_eq!(row[1], size["nothing_new"]["calls"].to_string());
+    }
+    let begun = document.matches("<!-- ").count();
+    assert_eq!(begun, 2 * document.matches("<!-- end -->").count());
 }
 
 #[test]

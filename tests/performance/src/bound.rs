@@ -1,0 +1,116 @@
+//! The least that any distributor could do under Juju's rules and those of the consumers, as
+//! `docs/performance.md` derives it. Consumer hooks take their mean here, so luck can be faster.
+
+use juju_emulator::clock::Pace;
+use microovn::microcluster::Settings;
+use serde::{Deserialize, Serialize};
+
+use crate::scale::{BETWEEN, Come};
+
+/// Hook tools that a hook with news for everybody cannot do without: is-leader, the unit's bag, the
+/// own application bag, one relation-set for each own bag, juju-log, status-set.
+const WRITING: f64 = 7.0;
+/// Hooks of a consumer before it has anything from the distributor: relation-created,
+/// relation-joined, the relation-changed that follows it.
+const OF_ITS_OWN: f64 = 3.0;
+/// Hooks of a consumer for one write: one for the application bag, one for the unit bag.
+const PER_WRITE: f64 = 2.0;
+/// Placeholders, tokens.
+const WRITES: f64 = 2.0;
+
+/// The least.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Bound {
+    /// Seconds until everybody has joined.
+    pub seconds: f64,
+    /// Hooks of the distributor that write.
+    pub writes: f64,
+    /// Hooks of the distributor.
+    pub provider_hooks: f64,
+    /// Hook tools that the distributor calls, per host.
+    pub calls_per_host: f64,
+    /// Hooks of consumers.
+    pub consumer_hooks: f64,
+}
+
+struct Seconds {
+    consumer: f64,
+    distributor: f64,
+    tool: f64,
+    beat: f64,
+}
+
+impl Seconds {
+    fn usual() -> Self {
+        let pace = Pace::default();
+        let consumer = pace.consumer.start + pace.consumer.end;
+        Seconds {
+            consumer: consumer.as_secs_f64() / 2.0,
+            distributor: pace.distributor.as_secs_f64(),
+            tool: pace.tool.as_secs_f64(),
+            beat: Settings::default().heartbeat as f64,
+        }
+    }
+
+    fn writing(&self) -> f64 {
+        self.distributor + WRITING * self.tool
+    }
+}
+
+/// For so many hosts.
+#[must_use]
+pub fn bound(come: Come, hosts: usize) -> Bound {
+    let hosts = hosts as f64;
+    match come {
+        Come::Burst => burst(hosts),
+        Come::Trickle => trickle(hosts),
+    }
+}
+
+fn burst(hosts: f64) -> Bound {
+    let Seconds {
+        consumer,
+        distributor,
+        tool,
+        beat,
+    } = Seconds::usual();
+    let writing = Seconds::usual().writing();
+    // What a host takes of the distributor's agent: a joined hook without a call, a changed hook
+    // that compares its bag with ours, and the bag once more, read live before the first write.
+    let per_host = 2.0 * distributor + 3.0 * tool;
+
+    let announced = 2.0 * consumer;
+    let shown = announced + hosts * tool + writing;
+    // The leader founds the cluster when it joins, and waits there for the first heartbeat.
+    let founded = consumer;
+    let minted = shown.max(founded + beat + consumer) + consumer;
+    // Juju tells of a changed bag when all units have joined.
+    let mirrored = minted.max(hosts * per_host) + writing;
+    // The application bag's hook comes first; the one that joins waits for the next heartbeat.
+    let joins = mirrored + consumer;
+    let beats = ((joins - founded) / beat).ceil();
+    Bound {
+        seconds: founded + beats * beat + consumer,
+        writes: WRITES,
+        provider_hooks: 2.0 * hosts + 2.0,
+        calls_per_host: 3.0 + WRITES * WRITING / hosts,
+        consumer_hooks: hosts * (OF_ITS_OWN + WRITES * PER_WRITE),
+    }
+}
+
+fn trickle(hosts: f64) -> Bound {
+    let Seconds { consumer, beat, .. } = Seconds::usual();
+    let writing = Seconds::usual().writing();
+    // Announce; placeholder; the communicator's two hooks; token; the host's two hooks, the second of
+    // which waits for half a heartbeat on average.
+    let last = 2.0 * consumer + writing + 2.0 * consumer + writing + 2.0 * consumer + beat / 2.0;
+    Bound {
+        seconds: (hosts - 1.0) * BETWEEN.as_secs_f64() + last,
+        writes: WRITES * hosts,
+        // Joined, changed with the bag still empty, changed with the host name, the token.
+        provider_hooks: 4.0 * hosts,
+        calls_per_host: 1.0 + WRITES * WRITING,
+        // Each write wakes those that are there.
+        consumer_hooks: OF_ITS_OWN * hosts + WRITES * PER_WRITE * hosts * (hosts + 1.0) / 2.0,
+    }
+}

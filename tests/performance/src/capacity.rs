@@ -1,0 +1,153 @@
+//! How large databags grow, and when the charm says that they are full.
+
+use std::ops::Range;
+
+use microcluster_token_distributor::databag::{Change, Changes};
+use microcluster_token_distributor::reconcile::{CAPACITY, reconcile};
+use microcluster_token_distributor::status::Problem;
+use serde::{Deserialize, Serialize};
+
+use crate::worlds::minted;
+
+/// What Juju takes in one databag.
+pub const JUJU: usize = 16 << 20;
+
+/// A token that names no member; see [`MEMBER`].
+const TOKEN: usize = 236;
+/// What a token grows by with each member that it names, at 13 characters of IPv4 address.
+const MEMBER: usize = 28;
+
+/// When hosts got their tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Minted {
+    /// While the cluster had one member.
+    Together,
+    /// Each when all before it had joined.
+    OneByOne,
+    /// All anew, when all had joined.
+    Anew,
+}
+
+impl Minted {
+    /// All of them.
+    pub const ALL: [Minted; 3] = [Minted::Together, Minted::OneByOne, Minted::Anew];
+
+    fn token(self, number: usize, hosts: usize) -> usize {
+        let members = match self {
+            Minted::Together => 1,
+            Minted::OneByOne => number.max(1),
+            Minted::Anew => hosts,
+        };
+        TOKEN + MEMBER * members
+    }
+
+    /// Bytes of all tokens.
+    fn tokens(self, hosts: usize) -> usize {
+        (0..hosts).map(|number| self.token(number, hosts)).sum()
+    }
+
+    /// What the charm would write for so many hosts.
+    fn written(self, hosts: usize) -> Written {
+        let plan = reconcile(&minted(hosts, |number| self.token(number, hosts)));
+        let is_full = |problem: &Problem| matches!(problem, Problem::Full { .. });
+        let writes = plan.writes.into_values().next().unwrap_or_default();
+        Written {
+            app: size(&writes.app),
+            unit: size(&writes.unit),
+            full: plan.overview.problems.iter().any(is_full),
+        }
+    }
+}
+
+struct Written {
+    app: usize,
+    unit: usize,
+    full: bool,
+}
+
+fn size(changes: &Changes) -> usize {
+    let value = |change: &Change| match change {
+        Change::Set(value) => value.len(),
+        Change::Remove => 0,
+    };
+    changes
+        .iter()
+        .map(|(key, change)| key.len() + value(change))
+        .sum()
+}
+
+/// The bags of so many hosts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Size {
+    /// How many hosts.
+    pub hosts: usize,
+    /// Bytes in the application and unit bag where tokens were minted as [`Minted::ALL`] says;
+    /// nothing where they do not fit.
+    pub bags: Vec<Option<(usize, usize)>>,
+}
+
+/// Everything about databags.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Capacity {
+    /// What Juju takes.
+    pub juju: usize,
+    /// Below what the charm stays.
+    pub ours: usize,
+    /// By number of hosts.
+    pub sizes: Vec<Size>,
+    /// From about how many hosts on the status says that the databag is full, for [`Minted::ALL`].
+    pub full_from: Vec<usize>,
+}
+
+/// Fills databags. The number of hosts that fills one is found up to one part of `precision`.
+#[must_use]
+pub fn measure(hosts: &[usize], precision: usize) -> Capacity {
+    let sizes = hosts.iter().map(|&hosts| Size {
+        hosts,
+        bags: Minted::ALL.map(|minted| bags(minted, hosts)).to_vec(),
+    });
+    Capacity {
+        juju: JUJU,
+        ours: CAPACITY,
+        sizes: sizes.collect(),
+        full_from: Minted::ALL
+            .map(|minted| full_from(minted, precision))
+            .to_vec(),
+    }
+}
+
+fn bags(minted: Minted, hosts: usize) -> Option<(usize, usize)> {
+    // Nobody needs to see gigabytes refused.
+    if minted.tokens(hosts) > JUJU {
+        return None;
+    }
+    let written = minted.written(hosts);
+    (!written.full).then_some((written.app, written.unit))
+}
+
+/// About the smallest number of hosts that no longer fits.
+fn full_from(minted: Minted, precision: usize) -> usize {
+    // Tokens alone fill a bag here, and are most of it.
+    let full = least(1..JUJU, 1, |hosts| minted.tokens(hosts) > CAPACITY);
+    least(full / 4 * 3..full, full / precision, |hosts| {
+        bags(minted, hosts).is_none()
+    })
+}
+
+/// Up to `precision` above the least number in `range` for which `holds`, as for all above it.
+fn least(range: Range<usize>, precision: usize, holds: impl Fn(usize) -> bool) -> usize {
+    let Range {
+        start: mut below,
+        end: mut above,
+    } = range;
+    while above - below > precision.max(1) {
+        let middle = below.midpoint(above);
+        if holds(middle) {
+            above = middle;
+        } else {
+            below = middle;
+        }
+    }
+    above
+}

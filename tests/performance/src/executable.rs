@@ -1,0 +1,137 @@
+//! The charm's executable, built as charmcraft builds it, and its dispatch under a meter.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use juju_emulator::charm::{Charm, CharmError};
+use juju_emulator::executables::{BuildError, executable, lay_out_charm, workspace};
+use serde::{Deserialize, Serialize};
+
+const NAME: &str = "microcluster-token-distributor";
+
+/// What one run of a hook took.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Taken {
+    /// Nanoseconds of a processor in the executable's only thread, hook tools not included, where
+    /// the system tells.
+    pub processor: Option<u64>,
+    /// Bytes of memory at the peak of the executable or of a hook tool, whichever is more.
+    pub memory: u64,
+}
+
+/// How the executable is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Build {
+    /// Static and small, as charmcraft.yaml says.
+    Packed,
+    /// In the caller's profile, which tests have built already.
+    Plain,
+}
+
+/// Why there is nothing to measure.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecutableError {
+    /// Something cannot be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// A file cannot be read or written.
+    #[error("cannot lay out the charm")]
+    Files(#[from] io::Error),
+    /// It is not a charm.
+    #[error(transparent)]
+    Charm(#[from] CharmError),
+    /// charmcraft.yaml is not as expected.
+    #[error("cannot read how charmcraft.yaml builds the charm")]
+    Recipe(#[from] serde_yaml::Error),
+}
+
+impl Build {
+    /// The executable's path.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub fn executable(self) -> Result<PathBuf, ExecutableError> {
+        match self {
+            Build::Plain => Ok(executable(NAME, NAME)?),
+            Build::Packed => packed(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Recipe {
+    parts: Parts,
+}
+
+#[derive(Deserialize)]
+struct Parts {
+    distributor: Part,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Part {
+    build_environment: Vec<std::collections::BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    executable: Option<PathBuf>,
+}
+
+fn packed() -> Result<PathBuf, ExecutableError> {
+    let recipe = fs::read_to_string(workspace().join("charmcraft.yaml"))?;
+    let recipe: Recipe = serde_yaml::from_str(&recipe)?;
+    let environment = recipe.parts.distributor.build_environment;
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .current_dir(workspace())
+        .args(["build", "--quiet", "--release", "--bins", "--package", NAME])
+        .args(["--message-format", "json-render-diagnostics"])
+        .envs(environment.into_iter().flatten())
+        .output()?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let mut built = printed
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Message>(line).ok()?.executable);
+    built.next_back().ok_or_else(|| {
+        ExecutableError::Build(BuildError::Failed {
+            package: NAME.to_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    })
+}
+
+/// The charm around an executable, unpacked in `into`.
+///
+/// # Errors
+/// When a file cannot be copied.
+pub fn charm(executable: &Path, into: &Path) -> Result<Charm, ExecutableError> {
+    lay_out_charm(&workspace(), executable, into)?;
+    Ok(Charm::directory(into)?)
+}
+
+/// Lets an unpacked charm append what each of its hooks took to `report`, see [`read_report`].
+///
+/// # Errors
+/// When its dispatch cannot be written, or the meter not be built.
+pub fn put_under_meter(charm: &Path, report: &Path) -> Result<(), ExecutableError> {
+    let meter = executable("performance", "meter")?;
+    let script = format!(
+        "#!/bin/sh\nexec '{}' '{}' ./bin/{NAME}\n",
+        meter.display(),
+        report.display()
+    );
+    Ok(fs::write(charm.join("dispatch"), script)?)
+}
+
+/// What the hooks took, in order.
+///
+/// # Errors
+/// When no hook has run under the meter.
+pub fn read_report(report: &Path) -> io::Result<Vec<Taken>> {
+    let text = fs::read_to_string(report)?;
+    let lines = text.lines().map(serde_json::from_str);
+    Ok(lines.collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,145 @@
+//! Measures what the charm costs, and writes it down where `docs/performance.md` shows it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use juju_emulator::deployment::DeploymentError;
+use juju_emulator::executables::workspace;
+use microcluster_token_distributor::chain;
+use performance::chart::{ChartError, draw};
+use performance::core::CoreError;
+use performance::executable::Build;
+use performance::hooks::HooksError;
+use performance::results::{Machine, Results};
+use performance::tables::{fill, tables};
+use performance::{capacity, core, hooks, scale};
+
+/// Measures the charm and rewrites the tables, the chart and the figures of docs/performance.md
+#[derive(Parser)]
+struct Args {
+    /// What to measure; everything, if nothing is said
+    sections: Vec<Section>,
+    /// Small sizes and few runs: whether it works, not what it costs. Without --into it only prints
+    #[arg(long)]
+    quick: bool,
+    /// Milliseconds that a hook tool costs on top of its process
+    #[arg(long, default_value_t = 1.0, value_name = "MS")]
+    tool_ms: f64,
+    /// How many deployments to play at a time
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// The folder of performance.md, performance.json and pictures/performance.svg, in place of docs
+    #[arg(long, value_name = "FOLDER")]
+    into: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Section {
+    /// The pure core and the encoder
+    Core,
+    /// Whole hooks, run by the real executable
+    Hooks,
+    /// Deployments of many hosts, on a virtual clock
+    Scale,
+    /// Databags
+    Capacity,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Core(#[from] CoreError),
+    #[error(transparent)]
+    Hooks(#[from] HooksError),
+    #[error(transparent)]
+    Scale(#[from] DeploymentError),
+    #[error(transparent)]
+    Chart(#[from] ChartError),
+    #[error("cannot write the results")]
+    Files(#[from] io::Error),
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {}", chain(&failure));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), Failure> {
+    let into = match &args.into {
+        Some(into) => Some(into.clone()),
+        None => (!args.quick).then(|| workspace().join("docs")),
+    };
+    let kept = into.as_ref().map(|into| into.join("performance.json"));
+    let mut results = kept.as_deref().map(Results::load).unwrap_or_default();
+    measure(args, &mut results)?;
+
+    let tables = tables(&results);
+    for table in &tables {
+        println!("{}:\n\n{}", table.name, table.text);
+    }
+    let (Some(into), Some(kept)) = (into, kept) else {
+        return Ok(());
+    };
+    fs::create_dir_all(into.join("pictures"))?;
+    results.store(&kept)?;
+    fs::write(into.join("pictures/performance.svg"), draw(&results)?)?;
+    rewrite(&into.join("performance.md"), |text| fill(text, &tables))?;
+    Ok(())
+}
+
+fn rewrite(path: &Path, change: impl Fn(&str) -> String) -> io::Result<()> {
+    match fs::read_to_string(path) {
+        Ok(text) => fs::write(path, change(&text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn measure(args: &Args, results: &mut Results) -> Result<(), Failure> {
+    let wanted = |section| args.sections.is_empty() || args.sections.contains(&section);
+    // The others would be the same on any machine.
+    if wanted(Section::Core) || wanted(Section::Hooks) {
+        results.machine = Machine::here();
+    }
+    if wanted(Section::Core) {
+        let (units, each): (&[usize], _) = match args.quick {
+            true => (&[3, 100, 1000], 20),
+            false => (&[3, 10, 100, 1_000, 10_000, 100_000], 500),
+        };
+        results.core = Some(core::measure(units, Duration::from_millis(each))?);
+    }
+    if wanted(Section::Hooks) {
+        let (runs, build) = match args.quick {
+            true => (2, Build::Plain),
+            false => (50, Build::Packed),
+        };
+        let tool = Duration::from_secs_f64(args.tool_ms / 1e3);
+        results.hooks = Some(hooks::measure(&[3, 100, 1000], tool, runs, build)?);
+    }
+    if wanted(Section::Scale) {
+        let plays = match args.quick {
+            true => scale::few_plays(),
+            false => scale::all_plays(),
+        };
+        let available = std::thread::available_parallelism().map_or(1, usize::from);
+        let jobs = args.jobs.unwrap_or(available);
+        let told = |plays: &scale::Plays, _: &_| {
+            eprintln!("played {:?} {:?} {}", plays.who, plays.come, plays.hosts);
+        };
+        results.scale = Some(scale::measure(&plays, jobs, told)?);
+    }
+    if wanted(Section::Capacity) {
+        let precision = if args.quick { 10 } else { 200 };
+        results.capacity = Some(capacity::measure(&[3, 100, 1000, 10_000], precision));
+    }
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! Facts for the pure core, as large as needed.
+
+use std::collections::BTreeMap;
+
+use microcluster_token_distributor::databag::{
+    Change, Changes, Databag, HOSTNAME, MIRROR, UP, mirror_key,
+};
+use microcluster_token_distributor::reconcile::reconcile;
+use microcluster_token_distributor::snapshot::{Relation, RelationId, Snapshot, UnitName};
+use serde::{Deserialize, Serialize};
+
+/// As long as one with a single member's address, shortened so that those of 100 000 hosts fit into
+/// a databag.
+const SHORT_TOKEN: usize = 80;
+
+const RELATION: RelationId = RelationId(1);
+
+/// What the core is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum World {
+    /// Every unit has just announced itself.
+    Burst,
+    /// Every token is mirrored, nothing is new.
+    AtRest,
+    /// As before, and one more unit has announced itself.
+    Newcomer,
+}
+
+impl World {
+    /// All of them.
+    pub const ALL: [World; 3] = [World::Burst, World::AtRest, World::Newcomer];
+
+    /// A leader's view of it.
+    #[must_use]
+    pub fn facts(self, units: usize) -> Snapshot {
+        match self {
+            World::Burst => burst(units),
+            World::AtRest => at_rest(units, |_| SHORT_TOKEN),
+            World::Newcomer => {
+                let mut facts = at_rest(units - 1, |_| SHORT_TOKEN);
+                let (name, bag) = announcement(units - 1);
+                of_relation(&mut facts).units.insert(name, bag);
+                facts
+            }
+        }
+    }
+
+    /// What it is called in a table.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            World::Burst => "all announce themselves",
+            World::AtRest => "nothing new",
+            World::Newcomer => "one newcomer",
+        }
+    }
+}
+
+/// A host name as LXD machines of Juju have it.
+#[must_use]
+pub fn hostname(number: usize) -> String {
+    format!("juju-3f2a1b-{number}")
+}
+
+fn announcement(number: usize) -> (UnitName, Databag) {
+    let name = format!("microovn/{number}").parse();
+    let text = str::to_owned;
+    let bag = Databag::from([
+        (text("egress-subnets"), text("10.0.0.1/32")),
+        (text(HOSTNAME), hostname(number)),
+        (text("ingress-address"), text("10.0.0.1")),
+    ]);
+    match name {
+        Ok(name) => (name, bag),
+        Err(_) => unreachable!("an application and a number name a unit"),
+    }
+}
+
+fn of_relation(facts: &mut Snapshot) -> &mut Relation {
+    facts.relations.entry(RELATION).or_default()
+}
+
+/// A leader's view of one application in which every unit has just announced itself.
+#[must_use]
+pub fn burst(units: usize) -> Snapshot {
+    let relation = Relation {
+        remote_app: Some("microovn".to_owned()),
+        units: (0..units).map(announcement).collect(),
+        own_unit: Some(Databag::new()),
+        ..Relation::default()
+    };
+    Snapshot {
+        relations: BTreeMap::from([(RELATION, relation)]),
+        ..Snapshot::default()
+    }
+}
+
+/// The same, with a token from the first unit for everybody; `size` says how long each one is.
+#[must_use]
+pub fn minted(units: usize, size: impl Fn(usize) -> usize) -> Snapshot {
+    let mut facts = burst(units);
+    if let Some(communicator) = of_relation(&mut facts).units.values_mut().next() {
+        communicator.insert(MIRROR.to_owned(), UP.to_owned());
+        communicator.extend((0..units).map(|number| {
+            let token = "t".repeat(size(number));
+            (mirror_key(&hostname(number)), token)
+        }));
+    }
+    facts
+}
+
+/// The same, with everything mirrored: nothing is new.
+#[must_use]
+pub fn at_rest(units: usize, size: impl Fn(usize) -> usize) -> Snapshot {
+    let mut facts = minted(units, size);
+    let plan = reconcile(&facts);
+    for (id, writes) in plan.writes {
+        if let Some(relation) = facts.relations.get_mut(&id) {
+            apply(&mut relation.own_app, writes.app);
+            apply(relation.own_unit.get_or_insert_default(), writes.unit);
+        }
+    }
+    facts
+}
+
+fn apply(bag: &mut Databag, changes: Changes) {
+    for (key, change) in changes {
+        if let Change::Set(value) = change {
+            bag.insert(key, value);
+        }
+    }
+}
+
+/// The changes of the published copy after a burst: a document for `relation-set`.
+#[must_use]
+pub fn document(units: usize) -> Changes {
+    let plan = reconcile(&burst(units));
+    let writes = plan.writes.into_values().next();
+    writes.map(|writes| writes.unit).unwrap_or_default()
+}

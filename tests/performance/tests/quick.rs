@@ -1,0 +1,116 @@
+//! The whole program on small sizes: that it works, and what has to hold on any machine.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use performance::bound::bound;
+use performance::core::{Core, Decision};
+use performance::results::Results;
+use performance::scale::{Come, Who};
+use performance::worlds::World;
+use tempfile::TempDir;
+
+/// Runs it into a folder that has a document with every place there is.
+fn quick(folder: &Path) -> Results {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    fs::copy(docs.join("performance.md"), folder.join("performance.md")).expect("copied");
+    let output = Command::new(env!("CARGO_BIN_EXE_performance"))
+        .args(["--quick", "--into"])
+        .arg(folder)
+        .output()
+        .expect("started");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Results::load(&folder.join("performance.json"))
+}
+
+#[test]
+fn one_command_measures_draws_and_writes_down() {
+    let folder = TempDir::new().expect("a folder");
+    let results = quick(folder.path());
+
+    core_needs_memory_in_proportion(results.core.as_ref().expect("the core"));
+    a_hook_without_news_costs_the_same_at_every_size(&results);
+    deployments_end_in_one_cluster_and_never_below_the_bound(&results);
+    chart_is_well_formed(folder.path());
+    every_table_has_its_place(folder.path(), &results);
+}
+
+fn core_needs_memory_in_proportion(core: &Core) {
+    for world in World::ALL {
+        let same = core.decisions.iter();
+        let same: Vec<&Decision> = same.filter(|one| one.memory.world == world).collect();
+        let [.., small, large] = same.as_slice() else {
+            panic!("{world:?} at more than one size");
+        };
+        assert!(large.memory.ratio() < 4.0, "{:?}", large.memory);
+        let per_unit = |one: &Decision| one.memory.added as f64 / one.memory.units as f64;
+        assert!(
+            per_unit(large) < 1.5 * per_unit(small),
+            "{:?}, then {:?}",
+            small.memory,
+            large.memory
+        );
+    }
+}
+
+fn a_hook_without_news_costs_the_same_at_every_size(results: &Results) {
+    let hooks = results.hooks.as_ref().expect("hooks");
+    let units: Vec<usize> = hooks.sizes.iter().map(|size| size.units).collect();
+    assert_eq!(units, [3, 100, 1000]);
+    for size in &hooks.sizes {
+        assert!(size.nothing_new.calls <= 3, "{size:?}");
+        let everything = size.everything.calls - size.units;
+        assert!(everything <= 10, "{size:?}");
+        assert!(size.alone.memory > 0, "{size:?}");
+    }
+    let calls = |at: usize| hooks.sizes[at].nothing_new.calls;
+    assert_eq!(calls(0), calls(2));
+}
+
+fn deployments_end_in_one_cluster_and_never_below_the_bound(results: &Results) {
+    let scale = results.scale.as_ref().expect("deployments");
+    for figure in &scale.figures {
+        assert_eq!(figure.one_cluster, figure.plays, "{figure:?}");
+        let least = bound(figure.come, figure.hosts);
+        if figure.who == Who::Ours {
+            assert!(figure.calls_per_host >= least.calls_per_host, "{figure:?}");
+            assert!(figure.writes >= least.writes, "{figure:?}");
+            assert!(figure.consumer_hooks >= least.consumer_hooks, "{figure:?}");
+        }
+    }
+    let of = |come, who| {
+        let mut figures = scale.figures.iter();
+        figures.any(|figure| figure.come == come && figure.who == who)
+    };
+    assert!(of(Come::Burst, Who::Ours) && of(Come::Trickle, Who::Pe));
+}
+
+fn chart_is_well_formed(folder: &Path) {
+    let text = fs::read_to_string(folder.join("pictures/performance.svg")).expect("a chart");
+    let chart = roxmltree::Document::parse(&text).expect("XML");
+    let named = |name: &'static str| {
+        let elements = chart.descendants();
+        elements.filter(move |element| element.tag_name().name() == name)
+    };
+    assert_eq!(named("title").count(), 1);
+    assert!(named("polyline").count() > 8);
+    let style = named("style").next().and_then(|style| style.text());
+    assert!(style.is_some_and(|style| style.contains("prefers-color-scheme: dark")));
+}
+
+fn every_table_has_its_place(folder: &Path, results: &Results) {
+    let document = fs::read_to_string(folder.join("performance.md")).expect("a document");
+    for table in performance::tables::tables(results) {
+        assert!(!table.text.trim().is_empty(), "{}", table.name);
+        assert!(
+            document.contains(&table.text),
+            "no place for {}",
+            table.name
+        );
+    }
+}
