@@ -49,6 +49,8 @@ pub struct HookRun {
     pub wrote: bool,
     /// Why the hook counts as failed, if it does.
     pub failure: Option<String>,
+    /// The last thing that a failed hook logged as an error.
+    pub complaint: Option<String>,
     /// The tools it called, in order.
     pub tool_calls: Vec<ToolCall>,
     /// How long it took, by the clock on the wall.

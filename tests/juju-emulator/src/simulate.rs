@@ -17,7 +17,7 @@ use juju_emulator::deployment::{Deployment, DeploymentError, Provider, Setup};
 use juju_emulator::model::BagOwner;
 use juju_emulator::python::Rules;
 use juju_emulator::record::Detail;
-use juju_emulator::simulation::{Arrival, Relate, Report, Scenario};
+use juju_emulator::simulation::{Arrival, Crashes, Relate, Report, Scenario};
 use microcluster_token_distributor::chain;
 use microovn::consumer::Release;
 use serde::Serialize;
@@ -407,7 +407,7 @@ fn trace(now: Duration, happened: &Happened<'_>, deployment: &Deployment) {
 }
 
 fn table(played: &[Played]) -> Table {
-    const HEADER: [&str; 16] = [
+    const HEADER: [&str; 17] = [
         "provider",
         "consumer",
         "juju",
@@ -421,6 +421,7 @@ fn table(played: &[Played]) -> Table {
         "seconds",
         "consumer hooks",
         "crashed",
+        "in error",
         "provider hooks",
         "writes",
         "calls/host",
@@ -455,13 +456,27 @@ fn row(line: &Line, reports: &[Report]) -> Vec<String> {
         .iter()
         .map(|report| report.provider_calls as f64 / report.hosts.max(1) as f64)
         .collect();
-    let crashes = match (
-        sum(|report| report.consumer_crashes),
-        sum(|r| r.provider_crashes),
-    ) {
-        (consumer, 0) => consumer.to_string(),
-        (consumer, provider) => format!("{consumer} + {provider} of provider"),
+    let crashes = |kind: fn(&Crashes) -> usize| {
+        let counts = reports.iter().map(|report| kind(&report.consumer_crashes));
+        counts.sum::<usize>()
     };
+    let mut crashed = crashes(Crashes::all).to_string();
+    let kinds = [
+        ("unanswered", crashes(|crashes| crashes.unanswered)),
+        ("under way", crashes(|crashes| crashes.under_way)),
+        ("old view", crashes(|crashes| crashes.old_view)),
+        ("other", crashes(|crashes| crashes.other)),
+        ("of provider", sum(|report| report.provider_crashes)),
+    ];
+    let kinds: Vec<String> = kinds
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(kind, count)| format!("{count} {kind}"))
+        .collect();
+    if !kinds.is_empty() {
+        crashed = format!("{crashed}: {}", kinds.join(", "));
+    }
+    let stuck = reports.iter().filter(|report| report.stuck > 0).count();
     vec![
         name(line.provider.to_possible_value()),
         line.consumer.to_string(),
@@ -479,7 +494,8 @@ fn row(line: &Line, reports: &[Report]) -> Vec<String> {
         ),
         range(seconds, 1),
         each(|report| report.consumer_hooks),
-        crashes,
+        crashed,
+        format!("{stuck} of {}", reports.len()),
         each(|report| report.provider_hooks),
         each(|report| report.writes_until_joined),
         range(per_host, 1),

@@ -1,15 +1,16 @@
 //! One scenario played to its end on the virtual clock, and what came of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use microcluster_token_distributor::databag::{self, is_real};
 use serde::Serialize;
 
 use crate::clock::{Happened, Pace, Timeline};
 use crate::deployment::{DISTRIBUTOR, Deployment, DeploymentError, Outcome, Provider, Setup};
 use crate::names::UnitName;
 use crate::python::Rules;
-use crate::record::Detail;
+use crate::record::{Detail, HookRun};
 
 /// What is played.
 #[derive(Clone, Debug)]
@@ -64,7 +65,9 @@ pub struct Report {
     /// Hooks of consumers.
     pub consumer_hooks: usize,
     /// Of these, failed ones.
-    pub consumer_crashes: usize,
+    pub consumer_crashes: Crashes,
+    /// Consumer units that are in error at the end.
+    pub stuck: usize,
     /// Hooks of the distributor.
     pub provider_hooks: usize,
     /// Of these, failed ones.
@@ -79,6 +82,27 @@ pub struct Report {
     pub consumer_calls: usize,
     /// Bytes in the fullest databag of the distributor's leader.
     pub largest_bag: usize,
+}
+
+/// Consumer hooks that failed, by what was known of the token that they missed when they began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Crashes {
+    /// Nobody had minted it: only who shows no placeholder at all prevents these.
+    pub unanswered: usize,
+    /// It stood in the communicator's bag, and the distributor's next hook had not ended.
+    pub under_way: usize,
+    /// The distributor showed it, and Juju gave the consumer an older view.
+    pub old_view: usize,
+    /// They failed for another reason.
+    pub other: usize,
+}
+
+impl Crashes {
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> usize {
+        self.unanswered + self.under_way + self.old_view + self.other
+    }
 }
 
 impl Report {
@@ -224,8 +248,18 @@ fn somebody_waits(deployment: &Deployment) -> bool {
     })
 }
 
+/// The key whose token a former communicator looked for in its own bag.
+fn missed_key(run: &HookRun) -> Option<String> {
+    let (_, key) = run.complaint.as_ref()?.rsplit_once("KeyError: '")?;
+    let (key, _) = key.split_once('\'')?;
+    Some(key.to_owned())
+}
+
 struct Tally {
     report: Report,
+    /// Since when a consumer, and the distributor, have shown a token.
+    minted: BTreeMap<String, Duration>,
+    shown: BTreeMap<String, Duration>,
     expected: usize,
     from: Duration,
     /// Units whose open hook made them members.
@@ -239,6 +273,8 @@ impl Tally {
     fn new(expected: usize, from: Duration) -> Self {
         Tally {
             report: Report::default(),
+            minted: BTreeMap::new(),
+            shown: BTreeMap::new(),
             expected,
             from,
             joining: BTreeSet::new(),
@@ -284,8 +320,9 @@ impl Tally {
             }
             Happened::Ended(run) => run,
         };
-        let report = &mut self.report;
+        self.note_tokens(now, run, deployment);
         let crash = usize::from(run.failure.is_some());
+        let report = &mut self.report;
         if run.unit.application() == DISTRIBUTOR {
             report.provider_hooks += 1;
             report.provider_crashes += crash;
@@ -295,7 +332,16 @@ impl Tally {
             return;
         }
         report.consumer_hooks += 1;
-        report.consumer_crashes += crash;
+        if crash > 0 {
+            let known = |at: Option<&Duration>| at.is_some_and(|at| *at <= run.started);
+            let crashes = &mut report.consumer_crashes;
+            *match missed_key(run) {
+                None => &mut crashes.other,
+                Some(key) if known(self.shown.get(&key)) => &mut crashes.old_view,
+                Some(key) if known(self.minted.get(&key)) => &mut crashes.under_way,
+                Some(_) => &mut crashes.unanswered,
+            } += 1;
+        }
         report.consumer_calls += run.tool_calls.len();
         self.joining.remove(&run.unit);
         if !self.all_joined && self.known.0 >= self.expected && self.joining.is_empty() {
@@ -307,13 +353,36 @@ impl Tally {
         }
     }
 
+    /// Remembers the tokens that a hook has shown.
+    fn note_tokens(&mut self, now: Duration, run: &HookRun, deployment: &Deployment) {
+        if !run.wrote {
+            return;
+        }
+        let known = if run.unit.application() == DISTRIBUTOR {
+            &mut self.shown
+        } else {
+            &mut self.minted
+        };
+        for app in deployment.apps() {
+            let Some(id) = deployment.relation(app) else {
+                continue;
+            };
+            let bag = deployment.world.unit_bag(id, run.unit.as_str());
+            for (key, _) in databag::mirror_of(&bag).filter(|(_, value)| is_real(value)) {
+                if !known.contains_key(key) {
+                    known.insert(key.to_owned(), now);
+                }
+            }
+        }
+    }
+
     fn report(self, deployment: &Deployment) -> Result<Report, DeploymentError> {
         let Outcome {
             clusters,
             hosts,
             joined,
         } = deployment.outcome()?;
-        let size = |bag: &std::collections::BTreeMap<String, String>| -> usize {
+        let size = |bag: &BTreeMap<String, String>| -> usize {
             bag.iter().map(|(key, value)| key.len() + value.len()).sum()
         };
         let leader = deployment.leader();
@@ -327,7 +396,12 @@ impl Tally {
                 .map(move |unit| deployment.world.unit_bag(id, unit.as_str()));
             unit.chain([deployment.world.app_bag(id, DISTRIBUTOR)])
         });
+        let units = deployment.world.status();
+        let stuck = units
+            .iter()
+            .filter(|unit| unit.unit.application() != DISTRIBUTOR && unit.agent == "error");
         Ok(Report {
+            stuck: stuck.count(),
             seed: deployment.world.seed(),
             clusters,
             hosts,

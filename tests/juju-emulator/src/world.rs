@@ -80,6 +80,7 @@ pub struct OpenHook {
     context: Context,
     finished: Finished,
     calls: Vec<ToolCall>,
+    complaint: Option<String>,
     duration: Duration,
     started: Duration,
 }
@@ -734,11 +735,17 @@ impl World {
         };
         let calls = session.calls;
         self.agents.insert(unit.clone(), agent);
+        let errors = self.model.log.iter().rev();
+        let complaint = errors
+            .take_while(|line| line.unit == *unit)
+            .find(|line| line.level == "ERROR")
+            .map(|line| line.text.clone());
         OpenHook {
             unit: unit.clone(),
             context,
             finished,
             calls,
+            complaint,
             duration: started.elapsed(),
             started: self.model.now,
         }
@@ -772,6 +779,7 @@ impl World {
             mut context,
             finished,
             calls,
+            complaint,
             duration,
             started,
         } = open;
@@ -797,6 +805,7 @@ impl World {
             duration,
             started,
             stdout,
+            complaint: None,
             stderr,
         };
         self.log_output(&run);
@@ -817,6 +826,7 @@ impl World {
             }
         } else {
             run.failure = Some(failure_text(&run.ending, died));
+            run.complaint = complaint;
         }
         match operation {
             Operation::Run(hook) => self.hook_ended(&unit, hook, &mut run),
