@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::databag::{self, BOOTSTRAP_APP, Databag, GUARD, is_real};
 use crate::reconcile::{CAPACITY, Plan};
-use crate::report::{Host, Report, State, View, numbers};
+use crate::report::{Report, State, View, numbers};
 use crate::snapshot::{Relation, RelationId, is_cross_model};
 use crate::status::Problem;
 
@@ -127,10 +127,10 @@ fn kind(problem: &Problem) -> &'static str {
 }
 
 fn waiting(report: &Report, find: &mut impl FnMut(&'static str, String)) {
-    let mut hosts: Vec<&Host> = report.hosts.iter().filter(|host| host.waits()).collect();
-    hosts.sort_by_key(|host| host.state == State::Member);
-    let waiting = hosts.len();
-    let Some(first) = hosts.first() else {
+    let hosts = || report.hosts.iter().filter(|host| host.waits());
+    let waiting = hosts().count();
+    let stranger = hosts().find(|host| host.state != State::Member);
+    let Some(first) = stranger.or_else(|| hosts().next()) else {
         return;
     };
     let kind = match report.communicators.is_empty() {

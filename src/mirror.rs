@@ -6,6 +6,7 @@
 //! truth: they outlive every unit.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use crate::databag::{self, Databag, PLACEHOLDER, is_real};
 use crate::reconcile::Note;
@@ -54,16 +55,18 @@ impl<'a> Mirror<'a> {
     }
 
     /// Adds a placeholder for every key that somebody named without a value, but not for a key
-    /// that only our own bags name and that `dropped` rules out.
+    /// that only our own bags name and whose host has `dropped` out.
     pub fn add_placeholders(
         &mut self,
         facts: &'a Snapshot,
         hosts: Vec<(String, &'a UnitName)>,
-        dropped: impl Fn(&str) -> bool,
+        dropped: &BTreeSet<String>,
     ) {
         for (source, bag) in own_bags(facts) {
-            for key in valueless(bag).filter(|key| !dropped(key)) {
-                self.offer(key, PLACEHOLDER, source);
+            for key in valueless(bag) {
+                if !databag::mirrored(key).is_some_and(|name| dropped.contains(name)) {
+                    self.offer(key, PLACEHOLDER, source);
+                }
             }
         }
         for (source, bag) in copied_bags(facts) {

@@ -1,7 +1,7 @@
 //! Hook tools in, facts out. It asks for as little as the question at hand needs, because every
 //! question is a process and a call that the agent answers one at a time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::databag::Databag;
 use crate::hook_tools::{Bag, GoalState, HookTools, ToolError};
@@ -58,12 +58,12 @@ pub fn event(
     let Some(own_app) = unless_gone(tools.relation_get(relation, Bag::OwnApp))? else {
         return Ok(facts);
     };
-    let observed = Relation {
+    let mut observed = Relation {
         remote_app: Some(unit.app().to_owned()),
-        units: BTreeMap::from([(unit.clone(), bag)]),
         own_app,
         ..Relation::default()
     };
+    observed.units.insert(unit.clone(), bag);
     facts.relations.insert(relation, observed);
     Ok(facts)
 }
@@ -114,7 +114,7 @@ pub fn newcomers(
         return Ok(());
     };
     let app = observed.remote_app.clone().unwrap_or_default();
-    let announced: BTreeSet<&UnitName> = hosts.iter().flat_map(|(_, units)| units).collect();
+    let announced: HashSet<&UnitName> = hosts.iter().flat_map(|(_, units)| units).collect();
     let goal = tools.goal_state()?;
     let silent: Vec<(RelationId, UnitName)> = goal
         .remote_units(&app)
@@ -251,7 +251,8 @@ fn whole_as(
             expected.retain(|unit| !is_leaving(unit));
         }
         let to_come = relation.expected.iter().flatten();
-        let units: BTreeSet<&UnitName> = members.iter().chain(to_come).collect();
+        let mut units = BTreeSet::new();
+        units.extend(members.iter().chain(to_come));
         let staying = units.into_iter().filter(|unit| !is_leaving(unit));
         reads.extend(staying.map(|unit| (id, unit.clone())));
         facts.relations.insert(id, relation);

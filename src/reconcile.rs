@@ -118,13 +118,9 @@ pub fn reconcile(facts: &Snapshot) -> Plan {
     let problems_before: Vec<Problem> = host_problems(&hosts).collect();
     let mut mirror = Mirror::of_real_values(facts, &mut plan.notes);
     let announced = hosts::announced(facts);
-    let dropped: BTreeSet<String> = hosts
-        .update(facts, &announced, &mirror)
-        .iter()
-        .map(|name| databag::mirror_key(name))
-        .collect();
+    let dropped = hosts.update(facts, &announced, &mirror);
     let waiting = hosts::placeholders(&announced, &mirror);
-    mirror.add_placeholders(facts, waiting, |key| dropped.contains(key));
+    mirror.add_placeholders(facts, waiting, &dropped);
 
     let bootstrap = bootstrap_app(facts, &mirror);
     let desired = Desired {
@@ -253,14 +249,11 @@ impl Desired<'_> {
             Some(hosts) => app.set(HOSTS, hosts),
             None => app.remove(HOSTS),
         }
-        for key in self
-            .dropped
-            .iter()
-            .filter(|key| self.mirror.get(key).is_none())
-        {
+        for name in self.dropped {
+            let key = databag::mirror_key(name);
             for bag in [&mut app, &mut unit] {
-                if bag.holds(key, PLACEHOLDER) {
-                    bag.remove(key);
+                if self.mirror.get(&key).is_none() && bag.holds(&key, PLACEHOLDER) {
+                    bag.remove(&key);
                 }
             }
         }
@@ -324,7 +317,7 @@ impl Desired<'_> {
         let roomy = app.size + growth.0 < CAPACITY && unit.size + growth.1 < CAPACITY;
         if !roomy {
             // Last in precedence stays outside. A value too big for anybody keeps nobody else out.
-            missing.sort_unstable();
+            missing.sort_unstable_by_key(|missing| missing.rank);
         }
         for entry in missing {
             let fits = app.size + entry.growth(entry.app) < CAPACITY
@@ -340,7 +333,6 @@ impl Desired<'_> {
 }
 
 /// A mirror key whose value at least one of a relation's bags does not hold.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Missing<'a> {
     rank: usize,
     key: &'a str,
@@ -472,7 +464,7 @@ fn news(writes: &BTreeMap<RelationId, Writes>, mirror: &Mirror<'_>) -> Vec<Note>
                 _ => continue,
             };
             noted.insert(key);
-            notes.push((key, Note::info(format!("{}: {line}", printable(key)))));
+            notes.push(Note::info(format!("{}: {line}", printable(key))));
         }
         if !again.is_empty() {
             let keys = if again.len() == 1 { "key" } else { "keys" };
@@ -482,9 +474,8 @@ fn news(writes: &BTreeMap<RelationId, Writes>, mirror: &Mirror<'_>) -> Vec<Note>
             )));
         }
     }
-    notes.sort_by_key(|(key, _)| *key);
-    let notes = notes.into_iter().map(|(_, note)| note);
-    notes.chain(shown_again).collect()
+    notes.extend(shown_again);
+    notes
 }
 
 fn origin(mirrored: &Mirrored<'_>) -> Option<String> {
@@ -580,17 +571,20 @@ fn overview_before(
         problems: standing.to_vec(),
         ..Overview::default()
     };
-    let bags = facts.relations.values().map(|relation| &relation.own_app);
-    let mut hosts: Vec<(&str, bool)> = bags
-        .flat_map(databag::mirror_of)
-        .filter(|(key, _)| databag::mirrored(key).is_some_and(databag::is_hostname))
-        .map(|(key, value)| (key, !is_real(value)))
-        .collect();
-    // Where one relation has a value the host does not wait.
-    hosts.sort();
-    hosts.dedup_by_key(|(key, _)| *key);
-    overview.hosts = hosts.len();
-    overview.waiting = hosts.iter().filter(|(_, waits)| *waits).count();
+    let mut seen = HashSet::new();
+    let mut served = HashSet::new();
+    for relation in facts.relations.values() {
+        for (key, value) in databag::mirror_of(&relation.own_app) {
+            if databag::mirrored(key).is_some_and(databag::is_hostname) {
+                seen.insert(key);
+                if is_real(value) {
+                    served.insert(key);
+                }
+            }
+        }
+    }
+    overview.hosts = seen.len();
+    overview.waiting = seen.len() - served.len();
     overview.problems.extend(host_problems);
     overview
 }
