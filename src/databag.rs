@@ -84,12 +84,12 @@ pub fn is_hostname(name: &str) -> bool {
 }
 
 fn is_label(label: &[u8]) -> bool {
-    let is_allowed = |byte: &u8| *byte == b'-' || byte.is_ascii_alphanumeric();
+    let has_other = |byte: &u8| *byte != b'-' && !byte.is_ascii_alphanumeric();
     (1..=63).contains(&label.len())
-        && label.iter().all(is_allowed)
+        && !label.iter().any(has_other)
         && !label.starts_with(b"-")
         && !label.ends_with(b"-")
-        && !label.iter().all(u8::is_ascii_digit)
+        && label.iter().any(|byte| !byte.is_ascii_digit())
 }
 
 /// One difference between a databag and what it should hold.

@@ -188,11 +188,11 @@ pub fn placeholders<'a>(
     announced: &[Announced<'a>],
     mirror: &Mirror<'_>,
 ) -> Vec<(String, &'a UnitName)> {
-    let known: HashSet<&str> = mirror.names().collect();
-    let names = announced.iter();
-    names
-        .filter(|(name, _)| !known.contains(name) && databag::is_hostname(name))
+    announced
+        .iter()
+        .filter(|(name, _)| databag::is_hostname(name))
         .map(|(name, unit)| (databag::mirror_key(name), *unit))
+        .filter(|(key, _)| mirror.get(key).is_none())
         .collect()
 }
 

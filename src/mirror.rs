@@ -93,11 +93,6 @@ impl<'a> Mirror<'a> {
             .is_some_and(|mirrored| is_real(mirrored.value))
     }
 
-    /// The names that have a key, in order.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.iter().filter_map(|(key, _)| databag::mirrored(key))
-    }
-
     /// Whether any key has a real value: some communicator has minted, so a cluster exists.
     pub fn has_any_real(&self) -> bool {
         self.iter().any(|(_, mirrored)| is_real(mirrored.value))

@@ -139,8 +139,10 @@ pub fn reconcile(facts: &Snapshot) -> Plan {
         }
     }
     let standing = standing_problems(facts, &mirror, bootstrap);
-    plan.overview_before = overview_before(facts, problems_before, &standing);
+    let settled = plan.writes.is_empty() && left_out.is_empty();
+    let told = (!settled).then(|| overview_before(facts, problems_before, &standing));
     plan.overview = overview(facts, &mirror, &hosts, &left_out, standing);
+    plan.overview_before = told.unwrap_or_else(|| plan.overview.clone());
     // Memory alone is not worth waking every consumer: it is written together with news, or once
     // where it holds a problem that every hook would otherwise find again.
     let told = plan.overview == plan.overview_before;
