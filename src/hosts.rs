@@ -190,9 +190,9 @@ pub fn placeholders<'a>(
 ) -> Vec<(String, &'a UnitName)> {
     announced
         .iter()
-        .filter(|(name, _)| databag::is_hostname(name))
-        .map(|(name, unit)| (databag::mirror_key(name), *unit))
-        .filter(|(key, _)| mirror.get(key).is_none())
+        .map(|(name, unit)| (name, databag::mirror_key(name), *unit))
+        .filter(|(name, key, _)| mirror.get(key).is_none() && databag::is_hostname(name))
+        .map(|(_, key, unit)| (key, unit))
         .collect()
 }
 

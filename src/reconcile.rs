@@ -115,7 +115,6 @@ pub fn reconcile(facts: &Snapshot) -> Plan {
 
     let mut hosts = Hosts::remembered(facts);
     let nobody_known = hosts.iter().next().is_none();
-    let problems_before: Vec<Problem> = host_problems(&hosts).collect();
     let mut mirror = Mirror::of_real_values(facts, &mut plan.notes);
     let announced = hosts::announced(facts);
     let dropped = hosts.update(facts, &announced, &mirror);
@@ -140,7 +139,7 @@ pub fn reconcile(facts: &Snapshot) -> Plan {
     }
     let standing = standing_problems(facts, &mirror, bootstrap);
     let settled = plan.writes.is_empty() && left_out.is_empty();
-    let told = (!settled).then(|| overview_before(facts, problems_before, &standing));
+    let told = (!settled).then(|| overview_before(facts, &standing));
     plan.overview = overview(facts, &mirror, &hosts, &left_out, standing);
     plan.overview_before = told.unwrap_or_else(|| plan.overview.clone());
     // Memory alone is not worth waking every consumer: it is written together with news, or once
@@ -563,11 +562,7 @@ fn overview(
 }
 
 /// The overview as the application bags alone tell it.
-fn overview_before(
-    facts: &Snapshot,
-    host_problems: Vec<Problem>,
-    standing: &[Problem],
-) -> Overview {
+fn overview_before(facts: &Snapshot, standing: &[Problem]) -> Overview {
     let mut overview = Overview {
         related: !facts.relations.is_empty(),
         problems: standing.to_vec(),
@@ -587,6 +582,7 @@ fn overview_before(
     }
     overview.hosts = seen.len();
     overview.waiting = seen.len() - served.len();
-    overview.problems.extend(host_problems);
+    let hosts = Hosts::remembered(facts);
+    overview.problems.extend(host_problems(&hosts));
     overview
 }
