@@ -3,6 +3,7 @@
 //! Databags travel over standard input and output. Nothing secret stands in an argument, so an
 //! error can show the whole command; and no error ever shows what a tool printed as data.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
@@ -264,12 +265,17 @@ pub enum Bag<'a> {
 pub struct HookTools<'a> {
     agent: &'a dyn Agent,
     own_unit: UnitName,
+    goal: OnceCell<GoalState>,
 }
 
 impl<'a> HookTools<'a> {
     /// The tools of `own_unit`, run by `agent`.
     pub fn new(agent: &'a dyn Agent, own_unit: UnitName) -> Self {
-        HookTools { agent, own_unit }
+        HookTools {
+            agent,
+            own_unit,
+            goal: OnceCell::new(),
+        }
     }
 
     /// The unit we are.
@@ -402,9 +408,13 @@ impl<'a> HookTools<'a> {
             .map(drop)
     }
 
-    /// What Juju expects to be there. One call to the controller each time.
-    pub fn goal_state(&self) -> Result<GoalState, ToolError> {
-        self.json("goal state", "goal-state", &["--format=json"])
+    /// What Juju expects to be there. The controller is asked once in a hook.
+    pub fn goal_state(&self) -> Result<&GoalState, ToolError> {
+        if let Some(goal) = self.goal.get() {
+            return Ok(goal);
+        }
+        let goal = self.json("goal state", "goal-state", &["--format=json"])?;
+        Ok(self.goal.get_or_init(|| goal))
     }
 
     /// All options that are set or have a default.

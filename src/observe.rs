@@ -172,7 +172,7 @@ pub fn relations(tools: &HookTools<'_>) -> Result<Snapshot, ToolError> {
     let ids = tools.relation_ids()?;
     let goal = tools.goal_state()?;
     for id in ids {
-        if let Some(relation) = unless_gone(own_side(tools, id, &goal, true))? {
+        if let Some(relation) = unless_gone(own_side(tools, id, goal, true))? {
             facts.relations.insert(id, relation);
         }
     }
@@ -194,7 +194,7 @@ pub fn whole(tools: &HookTools<'_>, leaving: Leaving) -> Result<Snapshot, ToolEr
 pub fn view(tools: &HookTools<'_>, is_leader: bool) -> Result<View, ToolError> {
     let facts = whole_as(tools, Leaving::default(), is_leader)?;
     let goal = tools.goal_state()?;
-    let siblings = siblings(tools, &goal);
+    let siblings = siblings(tools, goal);
     let mut bags: BTreeMap<RelationId, BTreeMap<UnitName, Databag>> = BTreeMap::new();
     for id in facts.relations.keys() {
         let reads: Vec<_> = siblings.iter().map(|unit| (*id, unit.clone())).collect();
@@ -235,7 +235,7 @@ fn whole_as(
         if leaving.relation == Some(id) {
             continue;
         }
-        let Some(mut relation) = unless_gone(own_side(tools, id, &goal, is_leader))? else {
+        let Some(mut relation) = unless_gone(own_side(tools, id, goal, is_leader))? else {
             continue;
         };
         let Some(members) = unless_gone(tools.relation_list(id))? else {
@@ -332,7 +332,7 @@ pub fn standby(tools: &HookTools<'_>) -> Result<BTreeMap<RelationId, StandbyRela
         return Ok(relations);
     }
     let goal = tools.goal_state()?;
-    let siblings = siblings(tools, &goal);
+    let siblings = siblings(tools, goal);
     for (id, relation) in &mut relations {
         relation.siblings = sibling_bags(tools, *id, &siblings)?;
         let app = relation.remote_app.as_deref().unwrap_or_default();

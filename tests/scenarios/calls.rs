@@ -63,7 +63,7 @@ fn counts_are_as_specified(units: usize, provider: &Provider) {
         ("changed", "microovn/1", 3, 2),
         ("changed", "microovn", 0, 0),
         ("departed", "microovn/2", 3, 1),
-        ("broken", "microovn", 7, 1),
+        ("broken", "microovn", 6, 1),
     ] {
         for (unit, calls) in [(LEADER, leader), (STANDBY, standby)] {
             let played = stage.relation_hook(unit, event, remote);
