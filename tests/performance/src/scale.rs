@@ -261,7 +261,7 @@ impl Plays {
             provider_hooks: median(&|report| report.provider_hooks as f64),
             calls_per_host: median(&|report| report.provider_calls as f64 / self.hosts as f64),
             consumer_hooks: median(&|report| report.consumer_hooks as f64),
-            consumer_crashes: median(&|report| report.consumer_crashes as f64),
+            consumer_crashes: median(&|report| report.consumer_crashes.all() as f64),
             by_hook,
         }
     }
