@@ -62,7 +62,7 @@ pub fn status(
     status: &Status,
 ) -> Result<(), ToolError> {
     // Setting what is shown already would renew its time, and people read that time.
-    if shown.status == status.kind.as_str() && shown.message == status.message {
+    if shown.is(status) {
         return Ok(());
     }
     tools.status_set(status)

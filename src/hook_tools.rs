@@ -250,6 +250,13 @@ pub struct ShownStatus {
     pub message: String,
 }
 
+impl ShownStatus {
+    /// Whether it is this one.
+    pub fn is(&self, status: &Status) -> bool {
+        self.status == status.kind.as_str() && self.message == status.message
+    }
+}
+
 /// Whose bag of a relation is meant.
 #[derive(Clone, Copy, Debug)]
 pub enum Bag<'a> {

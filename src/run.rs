@@ -232,7 +232,10 @@ impl Run<'_> {
         // are looked at when they change.
         let blocked = shown.status == StatusKind::Blocked.as_str();
         let look_closer = blocked && shown.message != status.message;
-        if plan.needs_whole || (look_closer && !shown.message.starts_with(CONFIG)) {
+        // Juju runs no leader-elected where leadership was lost and won again within one hook. What
+        // that hook brought was left to a leader who never was.
+        let stood_by = shown.is(&status::standby());
+        if plan.needs_whole || stood_by || (look_closer && !shown.message.starts_with(CONFIG)) {
             return self.reconcile_whole(Leaving::default());
         }
         let Overview { hosts, waiting, .. } = plan.overview_before;

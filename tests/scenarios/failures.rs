@@ -409,3 +409,35 @@ fn look_into(folder: &Path, found: &mut BTreeMap<PathBuf, (u64, SystemTime)>) {
         }
     }
 }
+
+/// Juju runs `leader-elected` only where an agent sees leadership come, and an agent sees nothing
+/// while a hook runs.
+#[test]
+fn what_came_while_leadership_was_away_is_served_later() {
+    for juju in BOTH {
+        for distributors in [1, 2] {
+            let mut stage = Stage::new(juju, distributors)
+                .related("microovn", 2)
+                .played_by(&Provider::Library);
+            stage.hook(LEADER, "leader-elected").succeeds();
+            stage.says("microovn/1", &[("hostname", "h1")]);
+            let away = Injection::at_call(1, Effect::LoseLeadership);
+            stage.world.inject(away.on(LEADER));
+            stage.changed("microovn/1").succeeds();
+            let [app, _] = stage.own_bags("microovn");
+            assert!(!app.contains_key("mirror-h1"), "{juju:?}");
+
+            stage.world.set_leader(LEADER).expect("it is there");
+            stage.hook(LEADER, "update-status").succeeds();
+            for bag in stage.own_bags("microovn") {
+                assert_eq!(bag["mirror-h1"], "empty", "{juju:?}, {distributors}");
+            }
+            let [_, unit] = stage.own_bags("microovn");
+            assert_eq!(unit["mirror"], "up");
+            assert_eq!(
+                stage.status(LEADER),
+                "waiting 1 of 1 host waiting for a join token"
+            );
+        }
+    }
+}
