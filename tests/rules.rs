@@ -160,6 +160,19 @@ fn a_new_relation_is_served_before_its_units_are_read() {
 }
 
 #[test]
+fn a_relation_that_came_when_nobody_could_be_chosen_is_guarded_before_it_hears_of_the_choice() {
+    let mut world = world()
+        .relation(1, "a")
+        .own_app([("bootstrap-app", "a")])
+        .unit("a/0", [("hostname", "h0")])
+        .relation(2, "b")
+        .part();
+    let second = world.0.relations.get_mut(&RelationId(2));
+    second.expect("just made").remote_app = None;
+    assert!(reconcile(&world.0).needs_whole);
+}
+
+#[test]
 fn a_relation_that_comes_back_is_looked_at_with_its_units() {
     let held = [("bootstrap-app", "a"), ("mirror-h0", "empty")];
     let relation = || world().relation(1, "a").expects(["a/0"]).own_app(held);
@@ -222,6 +235,48 @@ fn a_standby_guards_as_the_leader_will() {
         let plan = stand_by(&relations, None);
         let guards: Vec<u64> = plan.keys().map(|id| id.0).collect();
         assert_eq!(guards, Vec::from_iter(guarded), "{case}");
+    }
+}
+
+#[test]
+fn a_standby_that_led_steps_back_once_another_leads_and_guards_until_it_shows_a_value() {
+    let up = bag([("mirror", "up"), ("bootstrap-app", "b")]);
+    let minted = bag([("mirror", "up"), ("bootstrap-app", "b"), ("mirror-h0", "t")]);
+    let down = bag([("mirror", "down"), ("mirror-h0", "empty")]);
+    let led = bag([("mirror", "up")]);
+    let led_with_a_token = bag([("mirror", "up"), ("mirror-h0", "t")]);
+    let guarded = bag([(GUARD, GUARD_VALUE)]);
+    for (case, own_unit, siblings, changes) in [
+        ("nobody else is there", &led, vec![], "mirror"),
+        ("nobody else leads yet", &led, vec![&down], ""),
+        (
+            "another leads",
+            &led,
+            vec![&down, &up],
+            "mirror mirror-_bootstraps-elsewhere",
+        ),
+        ("it shows a token", &led_with_a_token, vec![&up], "mirror"),
+        ("it never led", &guarded, vec![&up], ""),
+        (
+            "a cluster exists",
+            &down,
+            vec![&minted],
+            "mirror-_bootstraps-elsewhere",
+        ),
+        ("and it guards", &guarded, vec![&minted], ""),
+    ] {
+        let relation = StandbyRelation {
+            remote_app: Some("a".to_owned()),
+            has_units: true,
+            own_unit: own_unit.clone(),
+            siblings: siblings.into_iter().cloned().collect(),
+        };
+        let plan = stand_by(&[(RelationId(1), relation)].into(), None);
+        let keys = plan
+            .get(&RelationId(1))
+            .map(|changes| changes.keys().cloned().collect());
+        let keys: Vec<String> = keys.unwrap_or_default();
+        assert_eq!(keys.join(" "), changes, "{case}");
     }
 }
 

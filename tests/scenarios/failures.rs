@@ -15,7 +15,7 @@ use crate::stage::{APP, BOTH, LEADER, Played, SECRET, STANDBY, Stage};
 
 /// Every tool that a look at everything calls, in its order: a status that was shown once stays
 /// shown, even where the hook fails later.
-pub(crate) const TOOLS: [&str; 11] = [
+const TOOLS: [&str; 11] = [
     "application-version-set",
     "is-leader",
     "config-get",
