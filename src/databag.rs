@@ -217,6 +217,8 @@ mod tests {
         assert_eq!(printable("a\nb\u{7f}"), "a\\nb\\u{7f}");
         assert_eq!(printable(&"x".repeat(5000)).chars().count(), 81);
         assert_eq!(printable(&"x".repeat(80)), "x".repeat(80));
+        assert_eq!(printable("\""), "\\\"");
+        assert_eq!(printable(&"\n".repeat(40)), "\\n".repeat(40));
     }
 
     #[test]

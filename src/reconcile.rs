@@ -202,6 +202,14 @@ fn sees_too_little(facts: &Snapshot, mirror: &Mirror<'_>, nobody_known: bool, pl
     let Some(held) = held else {
         return !facts.relations.is_empty();
     };
+    // Nobody could be chosen when this relation came. Whose it is decides whether it must be
+    // guarded before it hears of the choice.
+    let is_untold = |(id, writes): (&RelationId, &Writes)| {
+        writes.app.contains_key(BOOTSTRAP_APP) && facts.relations[id].remote_app.is_none()
+    };
+    if plan.writes.iter().any(is_untold) {
+        return true;
+    }
     // When the last host left, the application of the first one to come had not been chosen.
     let nobody_known = nobody_known && !mirror.has_any_real();
     let first_to_come = facts

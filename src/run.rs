@@ -176,7 +176,11 @@ impl Run<'_> {
             return Ok(());
         }
         observe::own_bags(self.tools, &mut facts)?;
-        self.carry_out(&facts, &reconcile(&facts))
+        let plan = reconcile(&facts);
+        if plan.needs_whole {
+            return self.reconcile_whole(Leaving::default());
+        }
+        self.carry_out(&facts, &plan)
     }
 
     /// A unit that Juju removes sees its relations broken one by one, and may still be leader. They

@@ -160,6 +160,19 @@ fn a_new_relation_is_served_before_its_units_are_read() {
 }
 
 #[test]
+fn a_relation_that_came_when_nobody_could_be_chosen_is_guarded_before_it_hears_of_the_choice() {
+    let mut world = world()
+        .relation(1, "a")
+        .own_app([("bootstrap-app", "a")])
+        .unit("a/0", [("hostname", "h0")])
+        .relation(2, "b")
+        .part();
+    let second = world.0.relations.get_mut(&RelationId(2));
+    second.expect("just made").remote_app = None;
+    assert!(reconcile(&world.0).needs_whole);
+}
+
+#[test]
 fn a_relation_that_comes_back_is_looked_at_with_its_units() {
     let held = [("bootstrap-app", "a"), ("mirror-h0", "empty")];
     let relation = || world().relation(1, "a").expects(["a/0"]).own_app(held);
@@ -222,6 +235,48 @@ fn a_standby_guards_as_the_leader_will() {
         let plan = stand_by(&relations, None);
         let guards: Vec<u64> = plan.keys().map(|id| id.0).collect();
         assert_eq!(guards, Vec::from_iter(guarded), "{case}");
+    }
+}
+
+#[test]
+fn a_standby_that_led_steps_back_once_another_leads_and_guards_until_it_shows_a_value() {
+    let up = bag([("mirror", "up"), ("bootstrap-app", "b")]);
+    let minted = bag([("mirror", "up"), ("bootstrap-app", "b"), ("mirror-h0", "t")]);
+    let down = bag([("mirror", "down"), ("mirror-h0", "empty")]);
+    let led = bag([("mirror", "up")]);
+    let led_with_a_token = bag([("mirror", "up"), ("mirror-h0", "t")]);
+    let guarded = bag([(GUARD, GUARD_VALUE)]);
+    for (case, own_unit, siblings, changes) in [
+        ("nobody else is there", &led, vec![], "mirror"),
+        ("nobody else leads yet", &led, vec![&down], ""),
+        (
+            "another leads",
+            &led,
+            vec![&down, &up],
+            "mirror mirror-_bootstraps-elsewhere",
+        ),
+        ("it shows a token", &led_with_a_token, vec![&up], "mirror"),
+        ("it never led", &guarded, vec![&up], ""),
+        (
+            "a cluster exists",
+            &down,
+            vec![&minted],
+            "mirror-_bootstraps-elsewhere",
+        ),
+        ("and it guards", &guarded, vec![&minted], ""),
+    ] {
+        let relation = StandbyRelation {
+            remote_app: Some("a".to_owned()),
+            has_units: true,
+            own_unit: own_unit.clone(),
+            siblings: siblings.into_iter().cloned().collect(),
+        };
+        let plan = stand_by(&[(RelationId(1), relation)].into(), None);
+        let keys = plan
+            .get(&RelationId(1))
+            .map(|changes| changes.keys().cloned().collect());
+        let keys: Vec<String> = keys.unwrap_or_default();
+        assert_eq!(keys.join(" "), changes, "{case}");
     }
 }
 
@@ -455,6 +510,107 @@ fn a_name_that_two_units_announce_is_shown() {
 }
 
 #[test]
+fn only_the_first_unit_of_a_name_is_remembered_beyond_its_departure_and_only_with_a_token() {
+    for (case, value, remembered) in [
+        ("it may have spent the token", "t", Some(r#"{"h0":"a/0"}"#)),
+        ("nothing to spend", "empty", None),
+    ] {
+        let world = world()
+            .relation(1, "a")
+            .own_app([("mirror-h0", value), ("hosts", r#"{"h0":"a/0 a/1"}"#)])
+            .own_unit([("mirror-h0", value)])
+            .expects([]);
+        let (app, _) = own_bags(&world, 1);
+        assert_eq!(app.get("hosts").map(String::as_str), remembered, "{case}");
+        assert_eq!(app.contains_key("mirror-h0"), remembered.is_some());
+    }
+}
+
+#[test]
+fn units_of_a_name_are_remembered_in_the_order_of_their_coming() {
+    let hosts = r#"{"h0":"a/7 a/0"}"#;
+    let world = world()
+        .relation(1, "a")
+        .own_app([("mirror-h0", "empty"), ("hosts", hosts)])
+        .unit("a/0", [("hostname", "h0")])
+        .unit("a/7", [("hostname", "h0")]);
+    assert_eq!(own_bags(&world, 1).0["hosts"], hosts);
+}
+
+#[test]
+fn a_unit_that_is_related_twice_may_have_two_names() {
+    let world = world()
+        .relation(1, "a")
+        .own_app([("hosts", r#"{"h1":"a/0"}"#)])
+        .unit("a/0", [("hostname", "h0")])
+        .relation(2, "a")
+        .unit("a/0", [("hostname", "h1")]);
+    assert_eq!(own_bags(&world, 1).0["hosts"], r#"{"h0":"a/0","h1":"a/0"}"#);
+}
+
+#[test]
+fn a_unit_that_two_relations_remember_is_one_unit() {
+    let world = world()
+        .relation(1, "a")
+        .own_app([("mirror-h0", "t"), ("hosts", r#"{"h0":"a/0"}"#)])
+        .unit("a/0", [("hostname", "h0")])
+        .relation(2, "b")
+        .own_app([("hosts", r#"{"h0":"a/0","h1":"b/1"}"#)])
+        .unit("b/1", [("hostname", "h1")]);
+    assert_eq!(own_bags(&world, 2).0["hosts"], r#"{"h0":"a/0","h1":"b/1"}"#);
+    assert_eq!(
+        status(&world),
+        "waiting 1 of 2 hosts waiting for a join token"
+    );
+}
+
+#[test]
+fn a_note_tells_of_each_change_once_and_of_what_is_shown_again_as_a_number() {
+    let world = world()
+        .relation(1, "a")
+        .own_app([("mirror-gone", "empty"), ("mirror-h9", "t")])
+        .unit(
+            "a/0",
+            [("mirror", "up"), ("mirror-h1", "t"), ("mirror-h3", "empty")],
+        )
+        .unit("a/1", [("hostname", "h2")])
+        .relation(2, "b")
+        .own_app([("mirror-h8", "t")])
+        .own_unit([("mirror-h8", "t")])
+        .departed("a/7", [("hostname", "gone")]);
+    let plan = reconcile(&world.0);
+    let notes = plan.notes.iter();
+    let notes: Vec<&str> = notes.map(|note| note.text.as_str()).collect();
+    assert_eq!(
+        notes,
+        [
+            "bootstrap-app: a",
+            "mirror-gone: placeholder removed, its host is gone",
+            "mirror-h1: value from a/0",
+            "mirror-h2: placeholder for a/1",
+            "mirror-h3: placeholder for a/0",
+            "relation 1: mirror up",
+            "relation 1: 2 known keys published",
+            "relation 2: mirror up",
+            "relation 2: 1 known key published",
+        ]
+    );
+    let keys: Vec<&str> = plan.writes[&RelationId(2)].keys().into_iter().collect();
+    assert_eq!(
+        keys,
+        [
+            "bootstrap-app",
+            "hosts",
+            "mirror",
+            "mirror-h1",
+            "mirror-h2",
+            "mirror-h3",
+            "mirror-h9",
+        ]
+    );
+}
+
+#[test]
 fn memory_alone_wakes_nobody() {
     // As an application bag that another author wrote: no memory of hosts, and nothing new.
     let world = world()
@@ -463,6 +619,8 @@ fn memory_alone_wakes_nobody() {
         .own_unit([("bootstrap-app", "a"), ("mirror", "up"), ("mirror-h0", "t")])
         .unit("a/0", [("hostname", "h0")]);
     assert!(reconcile(&world.0).is_idle());
+    let another = world.clone().relation(2, "b");
+    assert!(!reconcile(&another.0).is_idle());
     let news = world.unit("a/1", [("hostname", "h1")]);
     assert_eq!(own_bags(&news, 1).0["hosts"], r#"{"h0":"a/0","h1":"a/1"}"#);
 }
@@ -530,6 +688,84 @@ fn bags_are_kept_below_their_capacity() {
 }
 
 #[test]
+fn what_no_longer_fits_is_the_last_in_precedence_not_in_the_alphabet() {
+    let kept = |facts: &Snapshot, relation: u64| {
+        let plan = reconcile(facts);
+        let keys = plan.writes[&RelationId(relation)].app.keys();
+        let keys: Vec<String> = keys
+            .filter(|key| key.starts_with("mirror-"))
+            .cloned()
+            .collect();
+        keys.join(" ")
+    };
+    let two = |z: usize, b: usize| {
+        world()
+            .relation(1, "a")
+            .own_app([("bootstrap-app", "a")])
+            .unit("a/0", [("mirror", "up"), ("mirror-z", &"x".repeat(z))])
+            .unit("a/1", [("mirror", "up"), ("mirror-b", &"x".repeat(b))])
+    };
+    // Beside the values: the keys, `bootstrap-app` of `a`, and in the unit bag that the mirror is up.
+    let (in_app, in_unit) = (16 + 14, 16 + 14 + 8);
+    let half = CAPACITY / 2;
+    let rest = CAPACITY - half;
+    assert_eq!(
+        kept(&two(half, rest - in_unit - 1).0, 1),
+        "mirror-b mirror-z"
+    );
+    assert_eq!(kept(&two(half, rest - in_unit).0, 1), "mirror-z");
+    assert_eq!(kept(&two(half, rest - in_unit + 1).0, 1), "mirror-z");
+    assert_eq!(kept(&two(half, rest).0, 1), "mirror-z");
+    let part = |b| two(half, b).part().0;
+    assert_eq!(kept(&part(rest - in_app - 1), 1), "mirror-b mirror-z");
+    assert_eq!(kept(&part(rest - in_app), 1), "mirror-z");
+    assert_eq!(kept(&part(rest), 1), "mirror-z");
+
+    let most = "x".repeat(CAPACITY / 3 * 2);
+    let nobody_chosen = world()
+        .relation(1, "a")
+        .own_app([("mirror-z", &most)])
+        .relation(2, "b")
+        .own_app([("mirror-b", &most)])
+        .relation(3, "c");
+    assert_eq!(kept(&nobody_chosen.0, 3), "mirror-z");
+    assert_eq!(kept(&nobody_chosen.part().0, 3), "mirror-z");
+}
+
+#[test]
+fn what_is_replaced_or_removed_makes_room() {
+    let token = |length: usize| "x".repeat(length);
+    let held = [("bootstrap-app", "a"), ("mirror-j", "empty")];
+    let relation = || {
+        let relation = world().relation(1, "a").own_app(held);
+        relation.own_unit([held[0], held[1], ("mirror", "up")])
+    };
+    let replaced = |length| {
+        let up = [
+            ("mirror", "up"),
+            ("mirror-j", "t"),
+            ("mirror-k", &*token(length)),
+        ];
+        relation().unit("a/0", up)
+    };
+    let removed = |length| {
+        let up = [("mirror", "up"), ("mirror-k", &*token(length))];
+        relation()
+            .unit("a/0", up)
+            .departed("a/1", [("hostname", "j")])
+    };
+    let full = CAPACITY - "bootstrap-appamirrorupmirror-k".len();
+    for (world, fits) in [
+        (replaced(full - "mirror-jt".len() - 1), true),
+        (replaced(full - "mirror-jt".len()), false),
+        (removed(full - 1), true),
+        (removed(full), false),
+    ] {
+        assert_eq!(mirrored(&world, "mirror-k").is_some(), fits);
+    }
+}
+
+#[test]
 fn what_a_full_bag_holds_stays() {
     let big = "x".repeat(CAPACITY + 1);
     let world = world()
@@ -540,6 +776,11 @@ fn what_a_full_bag_holds_stays() {
     let (app, _) = own_bags(&world, 1);
     assert_eq!(app["mirror-a"].len(), big.len());
     assert!(!app.contains_key("mirror-h1"));
+    let again = reconcile(&settled(&world));
+    assert!(
+        again.is_silent() && !again.is_idle(),
+        "it goes on saying so"
+    );
 }
 
 #[test]
@@ -680,6 +921,12 @@ fn the_status_says_whether_to_wait_or_to_act() {
     let host = || world().relation(1, "a").unit("a/0", [("hostname", "h0")]);
     for (world, text) in [
         (world(), "active no microcluster related"),
+        (world().configured("b"), "active no microcluster related"),
+        (
+            world().log_level("loud"),
+            "blocked config log-level: \"loud\" is none of trace, debug, info, warning, error, critical",
+        ),
+        (world().log_level("INFO"), "active no microcluster related"),
         (world().relation(1, "a"), "active 0 hosts"),
         (host(), "waiting 1 of 1 host waiting for a join token"),
         (host().own_app([("mirror-h0", "t")]), "active 1 host"),
@@ -711,12 +958,16 @@ fn the_status_says_whether_to_wait_or_to_act() {
         ),
     ] {
         assert_eq!(status(&world), text);
+        let again = reconcile(&settled(&world));
+        assert!(again.is_idle(), "{text}: {again:?}");
     }
 }
 
 #[test]
 fn a_part_of_the_world_suffices_only_where_nothing_hangs_on_the_rest() {
-    let event = |pairs| world().relation(1, "a").own_app(pairs);
+    fn event<const N: usize>(pairs: [(&str, &str); N]) -> World {
+        world().relation(1, "a").own_app(pairs)
+    }
     for (case, world, needs_whole) in [
         ("nobody may bootstrap yet", event([("x", "y")]), true),
         ("settled", event([("bootstrap-app", "a")]), false),
@@ -739,6 +990,33 @@ fn a_part_of_the_world_suffices_only_where_nothing_hangs_on_the_rest() {
             "the bootstrap application shrinks before its cluster",
             event([("bootstrap-app", "a")]).departed("a/0", []),
             true,
+        ),
+        (
+            "another application shrinks before the cluster",
+            event([("bootstrap-app", "b")]).departed("a/0", []),
+            false,
+        ),
+        (
+            "the bootstrap application shrinks later",
+            event([("bootstrap-app", "a"), ("mirror-h0", "t")]).departed("a/0", []),
+            false,
+        ),
+        (
+            "the communicator departs while nobody waits",
+            event([("bootstrap-app", "b"), ("mirror-h0", "t")])
+                .departed("a/0", [("hostname", "h0"), ("mirror", "up")]),
+            false,
+        ),
+        (
+            "a member departs while hosts wait",
+            event([("bootstrap-app", "b")])
+                .own_app([
+                    ("bootstrap-app", "b"),
+                    ("mirror-h1", "empty"),
+                    ("mirror-h0", "t"),
+                ])
+                .departed("a/0", [("hostname", "h0")]),
+            false,
         ),
         (
             "the communicator departs while hosts wait",

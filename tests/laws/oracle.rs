@@ -70,13 +70,17 @@ pub(crate) fn own_bags(facts: &Snapshot) -> OwnBags {
     bags
 }
 
-/// The host names that a person must look at, with their units.
-fn problems(hosts: &BTreeMap<String, Vec<UnitName>>) -> BTreeMap<&String, &Vec<UnitName>> {
-    let refused = |name: &String| !can_be_minted_for(name);
-    let doubtful = hosts
-        .iter()
-        .filter(|(name, units)| refused(name) || units.len() > 1);
-    doubtful.collect()
+/// The host names that a person must look at, with the units that are shown: the first of a name
+/// that is refused, all of one that is contested.
+fn problems(hosts: &BTreeMap<String, Vec<UnitName>>) -> BTreeMap<&String, &[UnitName]> {
+    let shown = hosts.iter().filter_map(|(name, units)| {
+        if !can_be_minted_for(name) {
+            Some((name, &units[..1]))
+        } else {
+            (units.len() > 1).then_some((name, units.as_slice()))
+        }
+    });
+    shown.collect()
 }
 
 /// A value that is one: neither a request to mint nor nothing.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use juju_emulator::deployment::Provider;
 use juju_emulator::process::Ending;
@@ -30,7 +30,7 @@ const TOOLS: [&str; 11] = [
 ];
 
 /// A leader and a standby with two relations, and news in both that no hook has seen yet.
-fn news(juju: JujuGeneration, provider: &Provider) -> Stage {
+pub(crate) fn news(juju: JujuGeneration, provider: &Provider) -> Stage {
     let mut stage = Stage::new(juju, 2)
         .related("microovn", 2)
         .related("microcloud", 1)
@@ -173,6 +173,7 @@ fn output_that_is_not_the_json_expected_fails_the_hook_and_is_never_shown() {
             format!("{{\"mirror-h1\": \"{SECRET}"),
             format!("[{{\"{SECRET}\": true}}]"),
             String::new(),
+            SECRET.repeat((20 << 20) / SECRET.len()),
         ];
         // Any object is a configuration.
         if !question.starts_with("config-get") {
@@ -194,6 +195,39 @@ fn output_that_is_not_the_json_expected_fails_the_hook_and_is_never_shown() {
             logged_its_complaint(&played);
         }
     }
+    recovers(stage);
+}
+
+#[test]
+fn a_tool_that_takes_its_time_is_waited_for() {
+    let mut stage = news(JujuGeneration::Four, &Provider::Executable);
+    let pause = Duration::from_millis(100);
+    for tool in TOOLS {
+        let hang = Injection::at_tool(tool, 1, Effect::Hang(pause));
+        stage.world.inject(hang.always());
+    }
+    let played = look_at_everything(&mut stage);
+    played.succeeds();
+    assert!(played.run.duration > pause * 9, "{:?}", played.run.duration);
+    stage.world.clear_faults();
+    recovers(stage);
+}
+
+#[test]
+fn a_missing_executable_is_named() {
+    let mut stage = news(JujuGeneration::Four, &Provider::Executable);
+    let charm = &stage.world.places(LEADER).expect("it is there").charm;
+    let executable = charm.join("bin/microcluster-token-distributor");
+    let aside = charm.join("bin/aside");
+    fs::rename(&executable, &aside).expect("moved");
+    let played = look_at_everything(&mut stage);
+    let stderr = played.run.stderr_text();
+    assert_eq!(played.run.ending, Ending::Exited(127), "{stderr}");
+    assert!(
+        stderr.contains("./bin/microcluster-token-distributor: not found"),
+        "{stderr}"
+    );
+    fs::rename(&aside, &executable).expect("moved");
     recovers(stage);
 }
 
@@ -359,33 +393,36 @@ fn killed_at_any_call_and_run_again_it_ends_the_same() {
         stage.settle();
         is_mirrored_by(&stage, LEADER, &["microovn", "microcloud"]);
     }
-    // The same with a real signal, where only one host has news.
-    let mut struck = 0;
-    for call in 1.. {
-        let host = format!("mirror-x{call}");
-        stage.says("microovn/0", &[(&host, SECRET)]);
-        stage.world.inject(Injection::at_call(call, Effect::Kill));
-        let played = stage.changed("microovn/0");
-        if played.run.committed {
-            break;
-        }
-        assert!(matches!(played.run.ending, Ending::Signalled(9)));
-        played.wrote(&[]);
-        stage.settle();
-        struck += 1;
-        for app in ["microovn", "microcloud"] {
-            for bag in stage.own_bags(app) {
-                assert_eq!(bag[&host], SECRET);
+    // The same with real signals, where only one host has news.
+    for (effect, signal) in [(Effect::Kill, 9), (Effect::Terminate, 15)] {
+        let mut struck = 0;
+        for call in 1.. {
+            let host = format!("mirror-x{signal}-{call}");
+            stage.says("microovn/0", &[(&host, SECRET)]);
+            stage.world.inject(Injection::at_call(call, effect.clone()));
+            let played = stage.changed("microovn/0");
+            if played.run.committed {
+                stage.world.clear_faults();
+                break;
+            }
+            assert_eq!(played.run.ending, Ending::Signalled(signal));
+            played.wrote(&[]);
+            stage.settle();
+            struck += 1;
+            for app in ["microovn", "microcloud"] {
+                for bag in stage.own_bags(app) {
+                    assert_eq!(bag[&host], SECRET);
+                }
             }
         }
+        assert!(struck > 8, "only {struck} calls");
     }
-    assert!(struck > 8, "only {struck} calls");
     assert_eq!(whole.len(), stage.all_bags().len());
     assert_eq!(before, files(&stage), "no file is written anywhere");
 }
 
 /// The files of all machines, but for the sockets that agents make.
-fn files(stage: &Stage) -> BTreeMap<PathBuf, (u64, SystemTime)> {
+pub(crate) fn files(stage: &Stage) -> BTreeMap<PathBuf, (u64, SystemTime)> {
     let charm = &stage.world.places(LEADER).expect("it is there").charm;
     let root = charm
         .ancestors()

@@ -5,4 +5,5 @@ mod failures;
 mod log;
 mod mirror;
 mod refresh;
+mod secrets;
 mod stage;

@@ -12,6 +12,7 @@ use juju_emulator::agent::{Hook, RelationEvent};
 use juju_emulator::deployment::{Clock, Provider};
 use juju_emulator::model::{BagOwner, Flush};
 use juju_emulator::process::Ending;
+use juju_emulator::record::ActionResult;
 use juju_emulator::{
     AppName, CallTool, Charm, HookRun, JujuGeneration, Metadata, RelationId, UnitName, World,
 };
@@ -249,6 +250,20 @@ impl Stage {
             event,
         };
         self.play(unit, hook)
+    }
+
+    /// Runs an action, which may be refused, and looks for tokens in what it answers, too.
+    pub(crate) fn action(&mut self, unit: &str, name: &str, parameters: Pairs<'_>) -> ActionResult {
+        let parameters = owned(parameters).map(|(name, value)| (name, value.into()));
+        let answered = self.world.run_action(unit, name, parameters.collect());
+        self.keeps_its_secrets();
+        let answered = answered.expect("it can run");
+        let text = format!("{answered:?}");
+        assert!(
+            !text.contains(SECRET),
+            "a token in the answer of {name}: {text}"
+        );
+        answered
     }
 
     fn play(&mut self, unit: &str, hook: Hook) -> Played {

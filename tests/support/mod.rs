@@ -66,6 +66,11 @@ impl World {
         self
     }
 
+    pub(crate) fn log_level(mut self, log_level: &str) -> Self {
+        self.0.config.log_level = Some(log_level.to_owned());
+        self
+    }
+
     pub(crate) fn departed<const N: usize>(mut self, name: &str, pairs: [(&str, &str); N]) -> Self {
         self.0.departed = Some(Departed {
             unit: unit(name),
