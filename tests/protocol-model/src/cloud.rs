@@ -102,6 +102,12 @@ impl Cloud {
         self.clusters.len()
     }
 
+    /// The token by which a name can join, and for as long as which nobody can mint another.
+    pub fn outstanding(&self, name: &str) -> Option<&str> {
+        let mut clusters = self.clusters.iter();
+        clusters.find_map(|cluster| cluster.outstanding.get(name).map(String::as_str))
+    }
+
     /// Whether the machine is a member of a cluster.
     pub fn is_member(&self, machine: Machine) -> bool {
         self.cluster_of(machine).is_some()

@@ -766,15 +766,23 @@ impl World {
             .map(|(number, _)| number)
     }
 
-    /// The host's one token names dead members only, or nobody lives who could mint one: no
-    /// distributor can mend that.
+    /// The host's one token names dead members only, or died with the machine that minted it, or
+    /// nobody lives who could mint one: no distributor can mend that.
     fn is_out_of_reach(&self, state: &State, consumer: u8) -> bool {
         let key = mirror_key(&hostname(consumer));
         let app_bag = state.app_bags[self.app(consumer)].as_ref();
         let token = app_bag
             .and_then(|bag| bag.get(&key))
             .filter(|value| is_real(value));
+        let is_shown = |token| {
+            let mut living = state.consumers.iter().filter(|consumer| consumer.alive);
+            living.any(|consumer| consumer.bag.get(&key).is_some_and(|held| held == token))
+        };
+        // It expires after three hours; there is no time here.
+        let outstanding = state.cloud.outstanding(&hostname(consumer));
+        let died = token.is_none() && outstanding.is_some_and(|token| !is_shown(token));
         token.is_some_and(|token| state.cloud.answering(token).is_none())
+            || died
             || state.cloud.clusters() > 0 && state.cloud.living() == 0
     }
 }
