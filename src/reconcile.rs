@@ -207,7 +207,9 @@ fn sees_too_little(facts: &Snapshot, mirror: &Mirror<'_>, nobody_known: bool, pl
     let is_untold = |(id, writes): (&RelationId, &Writes)| {
         writes.app.contains_key(BOOTSTRAP_APP) && facts.relations[id].remote_app.is_none()
     };
-    if plan.writes.iter().any(is_untold) {
+    // A host that took another name: a namesake, or a communicator, may still speak of the first.
+    let takes_away = |writes: &Writes| writes.app.values().any(|change| *change == Change::Remove);
+    if plan.writes.iter().any(is_untold) || plan.writes.values().any(takes_away) {
         return true;
     }
     // When the last host left, the application of the first one to come had not been chosen.
