@@ -1,20 +1,24 @@
 //! The whole program on small sizes: that it works, and what has to hold on any machine.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use performance::bound::bound;
 use performance::core::{Core, Decision};
 use performance::results::Results;
 use performance::scale::{Come, Who};
+use performance::tables::{fill, tables};
 use performance::worlds::World;
 use tempfile::TempDir;
 
+fn docs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
+}
+
 /// Runs it into a folder that has a document with every place there is.
 fn quick(folder: &Path) -> Results {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
-    fs::copy(docs.join("performance.md"), folder.join("performance.md")).expect("copied");
+    fs::copy(docs().join("performance.md"), folder.join("performance.md")).expect("copied");
     let output = Command::new(env!("CARGO_BIN_EXE_performance"))
         .args(["--quick", "--into"])
         .arg(folder)
@@ -38,6 +42,13 @@ fn one_command_measures_draws_and_writes_down() {
     deployments_end_in_one_cluster_and_never_below_the_bound(&results);
     chart_is_well_formed(folder.path());
     every_table_has_its_place(folder.path(), &results);
+}
+
+#[test]
+fn document_shows_what_was_kept_beside_it() {
+    let document = fs::read_to_string(docs().join("performance.md")).expect("a document");
+    let kept = Results::load(&docs().join("performance.json"));
+    assert_eq!(fill(&document, &tables(&kept)), document);
 }
 
 fn core_needs_memory_in_proportion(core: &Core) {
@@ -105,7 +116,7 @@ fn chart_is_well_formed(folder: &Path) {
 
 fn every_table_has_its_place(folder: &Path, results: &Results) {
     let document = fs::read_to_string(folder.join("performance.md")).expect("a document");
-    for table in performance::tables::tables(results) {
+    for table in tables(results) {
         assert!(!table.text.trim().is_empty(), "{}", table.name);
         assert!(
             document.contains(&table.text),
