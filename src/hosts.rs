@@ -89,7 +89,7 @@ impl Hosts {
             .collect();
         let gone = gone(facts);
 
-        let mut remembered: HashSet<&UnitName> = HashSet::new();
+        let mut steady: HashSet<&UnitName> = HashSet::new();
         let mut dropped = BTreeSet::new();
         self.claims.retain_mut(|(name, units)| {
             let spent = || mirror.has_real(&databag::mirror_key(name));
@@ -97,8 +97,11 @@ impl Hosts {
             units.retain(|unit| {
                 let first = std::mem::replace(&mut is_first, false);
                 let stays = match name_of.get_key_value(unit) {
-                    Some((unit, now)) if memo(now) == *name => remembered.insert(unit),
-                    Some(_) => false,
+                    Some((unit, now)) => {
+                        let same = memo(now) == *name;
+                        steady.extend(same.then_some(*unit));
+                        same
+                    }
                     None => !gone(unit),
                 };
                 stays || (first && spent())
@@ -116,10 +119,10 @@ impl Hosts {
                 .cloned(),
         );
 
-        let is_known =
-            |(name, unit): &&Announced<'_>| remembered.contains(unit) && name_of[unit] == *name;
-        let news = announced.iter().filter(|announced| !is_known(announced));
-        let news = news.map(|(name, unit)| (memo(name).into_owned(), vec![(*unit).clone()]));
+        let news = announced
+            .iter()
+            .filter(|(name, unit)| !(steady.contains(unit) && name_of[unit] == *name))
+            .map(|(name, unit)| (memo(name).into_owned(), vec![(*unit).clone()]));
         self.claims.extend(news);
         self.settle();
         dropped.retain(|name| self.place(name).is_err());

@@ -55,7 +55,7 @@ impl<'a> Mirror<'a> {
     }
 
     /// Adds a placeholder for every key that somebody named without a value, but not for a key
-    /// that only our own bags name and whose host has `dropped` out.
+    /// that only our own bags name and whose host is among `dropped`.
     pub fn add_placeholders(
         &mut self,
         facts: &'a Snapshot,

@@ -138,10 +138,13 @@ pub fn reconcile(facts: &Snapshot) -> Plan {
         }
     }
     let standing = standing_problems(facts, &mirror, bootstrap);
-    let settled = plan.writes.is_empty() && left_out.is_empty();
-    let told = (!settled).then(|| overview_before(facts, &standing));
-    plan.overview = overview(facts, &mirror, &hosts, &left_out, standing);
-    plan.overview_before = told.unwrap_or_else(|| plan.overview.clone());
+    plan.overview = overview(facts, &mirror, &hosts, &left_out, &standing);
+    // Where nothing is missing, the application bags tell the same.
+    plan.overview_before = if plan.writes.is_empty() && left_out.is_empty() {
+        plan.overview.clone()
+    } else {
+        overview_before(facts, &standing)
+    };
     // Memory alone is not worth waking every consumer: it is written together with news, or once
     // where it holds a problem that every hook would otherwise find again.
     let told = plan.overview == plan.overview_before;
@@ -194,8 +197,9 @@ fn has_a_past(facts: &Snapshot) -> bool {
     })
 }
 
-/// A part of the world is not enough to choose the bootstrap application, nor to take a departed
-/// host's placeholder away: a namesake may still be waiting for it.
+/// A part of the world is not enough to choose the bootstrap application, nor to take away the
+/// placeholder of a host that departed or took another name: a namesake may still be waiting for
+/// it, or a communicator speak of it.
 fn sees_too_little(facts: &Snapshot, mirror: &Mirror<'_>, nobody_known: bool, plan: &Plan) -> bool {
     let mut relations = facts.relations.values();
     let held = relations.find_map(|relation| relation.own_app.get(BOOTSTRAP_APP));
@@ -207,7 +211,6 @@ fn sees_too_little(facts: &Snapshot, mirror: &Mirror<'_>, nobody_known: bool, pl
     let is_untold = |(id, writes): (&RelationId, &Writes)| {
         writes.app.contains_key(BOOTSTRAP_APP) && facts.relations[id].remote_app.is_none()
     };
-    // A host that took another name: a namesake, or a communicator, may still speak of the first.
     let takes_away = |writes: &Writes| writes.app.values().any(|change| *change == Change::Remove);
     if plan.writes.iter().any(is_untold) || plan.writes.values().any(takes_away) {
         return true;
@@ -349,14 +352,17 @@ struct Missing<'a> {
     key: &'a str,
     value: &'a str,
     /// What the application bag holds instead, if that is to change.
-    app: Option<Option<&'a str>>,
+    app: Option<Held<'a>>,
     /// The same of the unit bag.
-    unit: Option<Option<&'a str>>,
+    unit: Option<Held<'a>>,
 }
+
+/// What a bag holds under a key, if anything.
+type Held<'a> = Option<&'a str>;
 
 impl Missing<'_> {
     /// Bytes that a bag gains.
-    fn growth(&self, replaces: Option<Option<&str>>) -> usize {
+    fn growth(&self, replaces: Option<Held<'_>>) -> usize {
         match replaces {
             None => 0,
             Some(None) => self.key.len() + self.value.len(),
@@ -398,11 +404,11 @@ impl<'a> Draft<'a> {
     }
 
     /// Whether writing `value` in place of what is `held` would make a difference, and may.
-    fn lacks(&self, held: Option<&str>, value: &str) -> bool {
+    fn lacks(&self, held: Held<'_>, value: &str) -> bool {
         self.held.is_some() && held != Some(value) && !held.is_some_and(is_real)
     }
 
-    fn mirror(&mut self, missing: &Missing<'_>, replaces: Option<Option<&str>>) {
+    fn mirror(&mut self, missing: &Missing<'_>, replaces: Option<Held<'_>>) {
         if let Some(held) = replaces {
             self.change(missing.key, held, missing.value);
         }
@@ -415,7 +421,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn change(&mut self, key: &str, held: Option<&str>, value: &str) {
+    fn change(&mut self, key: &str, held: Held<'_>, value: &str) {
         let before = held.map_or(0, |held| key.len() + held.len());
         self.size = self.size + key.len() + value.len() - before;
         let change = Change::Set(value.to_owned());
@@ -548,11 +554,11 @@ fn overview(
     mirror: &Mirror<'_>,
     hosts: &Hosts,
     left_out: &BTreeSet<String>,
-    standing: Vec<Problem>,
+    standing: &[Problem],
 ) -> Overview {
     let mut overview = Overview {
         related: !facts.relations.is_empty(),
-        problems: standing,
+        problems: standing.to_vec(),
         ..Overview::default()
     };
     for (key, mirrored) in mirror.iter() {

@@ -165,8 +165,7 @@ impl Run<'_> {
         let mut facts = observe::event(self.tools, relation, unit)?;
         let mut plan = reconcile(&facts);
         if plan.needs_whole {
-            debug!("no application may bootstrap yet: looking at everything");
-            return self.reconcile_whole(Leaving::default());
+            return self.look_at_everything();
         }
         if plan.look_around {
             observe::newcomers(self.tools, &mut facts, relation)?;
@@ -178,9 +177,14 @@ impl Run<'_> {
         observe::own_bags(self.tools, &mut facts)?;
         let plan = reconcile(&facts);
         if plan.needs_whole {
-            return self.reconcile_whole(Leaving::default());
+            return self.look_at_everything();
         }
         self.carry_out(&facts, &plan)
+    }
+
+    fn look_at_everything(&mut self) -> Result<(), ToolError> {
+        debug!("what this unit brings is too little to decide: looking at everything");
+        self.reconcile_whole(Leaving::default())
     }
 
     /// A unit that Juju removes sees its relations broken one by one, and may still be leader. They

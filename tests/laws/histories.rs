@@ -76,6 +76,8 @@ struct Juju {
     leader: usize,
     configured: Option<&'static str>,
     statuses: [(String, String); 2],
+    /// The leader was elected while nobody could be chosen, and has shown no mirror since.
+    elected_in_vain: bool,
 }
 
 fn distributor(number: usize) -> UnitName {
@@ -90,6 +92,7 @@ impl Juju {
             leader: 0,
             configured: None,
             statuses: Default::default(),
+            elected_in_vain: false,
         }
     }
 
@@ -167,6 +170,7 @@ impl Juju {
                 let former = self.leader;
                 self.leader = 1 - former;
                 self.hook(Event::Plain("leader-elected"));
+                self.elected_in_vain = !self.shows_a_mirror();
                 self.run(former, &Event::Plain("update-status"));
             }
             Step::Configure(app) => {
@@ -175,6 +179,11 @@ impl Juju {
             }
             Step::UpdateStatus => self.hook(Event::Plain("update-status")),
         }
+    }
+
+    fn shows_a_mirror(&self) -> bool {
+        let mut relations = self.relations.values();
+        relations.any(|related| related.own_units[self.leader].contains_key(MIRROR))
     }
 
     fn leaves(&mut self, id: RelationId, name: UnitName) {
@@ -186,6 +195,7 @@ impl Juju {
 
     fn hook(&mut self, event: Event) {
         self.run(self.leader, &event);
+        self.elected_in_vain &= !self.shows_a_mirror();
         self.is_as_after_a_look_at_everything(&format!("{event:?}"));
     }
 
@@ -270,7 +280,8 @@ impl Juju {
         let nobody_known = app_bags.all(|bag| mirror_of(bag).next().is_none());
         let shown = [MIRROR, BOOTSTRAP_APP, GUARD];
         let is_late = |writes: &Writes| {
-            nobody_known
+            self.elected_in_vain
+                && nobody_known
                 && writes.app.is_empty()
                 && writes.unit.keys().all(|key| shown.contains(&key.as_str()))
         };

@@ -90,7 +90,7 @@ fn log_level_is_honoured_and_a_bad_one_counts_as_the_default() {
 
 #[test]
 fn decisions_are_logged_for_who_asks_for_them() {
-    let decision = "no application may bootstrap yet: looking at everything";
+    let decision = "what this unit brings is too little to decide: looking at everything";
     for (level, seen) in [("debug", true), ("info", false)] {
         let mut stage = Stage::new(JujuGeneration::Four, 1).related("microovn", 0);
         stage = stage.played_by(&Provider::Executable);
