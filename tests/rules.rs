@@ -980,6 +980,26 @@ fn a_part_of_the_world_suffices_only_where_nothing_hangs_on_the_rest() {
             true,
         ),
         (
+            "a waiting host takes another name",
+            event([
+                ("bootstrap-app", "b"),
+                ("mirror-h0", "empty"),
+                ("hosts", r#"{"h0":"a/0"}"#),
+            ])
+            .unit("a/0", [("hostname", "h1")]),
+            true,
+        ),
+        (
+            "a member takes another name",
+            event([
+                ("bootstrap-app", "b"),
+                ("mirror-h0", "t"),
+                ("hosts", r#"{"h0":"a/0"}"#),
+            ])
+            .unit("a/0", [("hostname", "h1")]),
+            false,
+        ),
+        (
             "a member departs",
             event([("bootstrap-app", "b")])
                 .own_app([("bootstrap-app", "b"), ("mirror-h0", "t")])
