@@ -51,7 +51,9 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
 
-    let played = parallel::each(&histories, None, |&(seed, juju)| {
+    // Lines of two histories are not to be mixed.
+    let jobs = args.trace.then_some(1);
+    let played = parallel::each(&histories, jobs, |&(seed, juju)| {
         let played = chaos::play(seed, juju, &distributor, args.length, &mut |line| {
             if args.trace {
                 println!("{line}");
