@@ -6,7 +6,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use juju_emulator::clock::{Pace, Timeline};
+use juju_emulator::clock::Timeline;
 use juju_emulator::deployment::{DISTRIBUTOR, Deployment, Provider, Setup};
 use juju_emulator::record::ActionResult;
 use juju_emulator::{JujuGeneration, UnitName, WorldError};
@@ -925,10 +925,7 @@ fn a_unit_that_is_caught_is_found_and_freed() {
                 seed,
                 ..Setup::default()
             };
-            let mut deployment = setup.deploy().expect("deployed");
-            deployment.relate_all().expect("related");
-            let mut timeline = Timeline::new(deployment, Pace::default());
-            timeline.start_within(Duration::from_secs(10));
+            let mut timeline = Timeline::related(&setup).expect("related");
             let half_an_hour = Duration::from_secs(30 * 60);
             let never = timeline.run_on(half_an_hour, |_, _, _| false);
             never.expect("played");

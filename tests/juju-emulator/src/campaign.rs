@@ -1,9 +1,6 @@
 //! `juju-emulator chaos`: many random histories, with a bar to watch.
 
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 
 use clap::Args as ClapArgs;
 use comfy_table::{Table, presets};
@@ -11,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use juju_emulator::JujuGeneration;
 use juju_emulator::chaos::{self, History};
 use juju_emulator::deployment::Provider;
+use juju_emulator::parallel;
 
 /// What to play.
 #[derive(ClapArgs)]
@@ -45,54 +43,43 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     } else {
         Provider::Library
     };
-    let histories = args.seeds * generations.len() as u64;
-    let bar = ProgressBar::new(histories).with_style(
+    let histories: Vec<(u64, JujuGeneration)> = (args.from..args.from + args.seeds)
+        .flat_map(|seed| generations.iter().map(move |&juju| (seed, juju)))
+        .collect();
+    let bar = ProgressBar::new(histories.len() as u64).with_style(
         ProgressStyle::with_template("{bar:30} {pos} of {len} histories, {eta} left")
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
 
-    let next = AtomicU64::new(0);
-    let totals = Mutex::new((History::default(), Vec::new()));
-    let workers = thread::available_parallelism().map_or(1, usize::from);
-    thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    if at >= histories {
-                        return;
-                    }
-                    let seed = args.from + at / generations.len() as u64;
-                    let juju = generations[at as usize % generations.len()];
-                    let played = chaos::play(seed, juju, &distributor, args.length, &mut |line| {
-                        if args.trace {
-                            println!("{line}");
-                        }
-                    });
-                    if let Ok(mut totals) = totals.lock() {
-                        match played {
-                            Ok(history) => totals.0.add(&history),
-                            Err(error) => totals.1.push((seed, juju, error.to_string())),
-                        }
-                    }
-                    bar.inc(1);
-                }
-            });
-        }
+    // Lines of two histories are not to be mixed.
+    let jobs = args.trace.then_some(1);
+    let played = parallel::each(&histories, jobs, |&(seed, juju)| {
+        let played = chaos::play(seed, juju, &distributor, args.length, &mut |line| {
+            if args.trace {
+                println!("{line}");
+            }
+        });
+        bar.inc(1);
+        played
     });
     bar.finish_and_clear();
 
-    let Ok((history, broken)) = totals.into_inner() else {
-        return ExitCode::FAILURE;
-    };
+    let mut total = History::default();
+    let mut broken = Vec::new();
+    for ((seed, juju), played) in histories.iter().zip(played) {
+        match played {
+            Ok(history) => total.add(&history),
+            Err(error) => broken.push((seed, juju, error)),
+        }
+    }
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     for (name, count) in [
-        ("histories", histories as usize),
-        ("operations", history.steps),
-        ("faults and operators' deeds", history.events),
-        ("commits, each checked", history.commits),
-        ("failed distributor hooks, by faults", history.failed_hooks),
+        ("histories", histories.len()),
+        ("operations", total.steps),
+        ("faults and operators' deeds", total.events),
+        ("commits, each checked", total.commits),
+        ("failed distributor hooks, by faults", total.failed_hooks),
         ("broken promises", broken.len()),
     ] {
         table.add_row([name.to_owned(), count.to_string()]);

@@ -121,6 +121,56 @@ pub fn play(
     Ok(chaos.history)
 }
 
+/// Something that an operator does, or that goes wrong. Most that make no sense now become a fault.
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    Relate,
+    ElectLeader,
+    LoseLeadership,
+    AddConsumer,
+    RemoveConsumer,
+    LoseConsumer,
+    AddDistributor,
+    RemoveDistributor,
+    LoseDistributor,
+    RestartDistributor,
+    RestartConsumer,
+    UpdateStatus,
+    RemoveRelation,
+    SuspendOrResume,
+    SetLogLevel,
+    SetBootstrapApp,
+    RepeatChanged,
+    InjectFault,
+}
+
+/// What is drawn from. Seeds replay the same histories only while nothing here moves.
+const DEEDS: [Deed; 20] = {
+    use Deed::*;
+    [
+        Relate,
+        Relate,
+        ElectLeader,
+        LoseLeadership,
+        AddConsumer,
+        RemoveConsumer,
+        LoseConsumer,
+        AddDistributor,
+        RemoveDistributor,
+        LoseDistributor,
+        RestartDistributor,
+        RestartConsumer,
+        UpdateStatus,
+        RemoveRelation,
+        SuspendOrResume,
+        SetLogLevel,
+        SetBootstrapApp,
+        RepeatChanged,
+        InjectFault,
+        InjectFault,
+    ]
+};
+
 struct Chaos<'a> {
     listener: &'a mut Listener<'a>,
     deployment: Deployment,
@@ -186,6 +236,8 @@ impl Chaos<'_> {
 
     /// Something that an operator does, or that goes wrong.
     fn deed(&mut self) -> Result<(), ChaosError> {
+        use Deed::*;
+
         self.history.events += 1;
         self.promises
             .forget_permission_unless(tokens_are_known(&self.deployment));
@@ -202,26 +254,30 @@ impl Chaos<'_> {
         let consumer = some(&consumers, rng);
         let related = deployment.relation(&app);
         let world = &mut deployment.world;
-        // A deed that the model refuses (no such unit any more, say) is no deed.
-        let deed = rng.u8(..20);
+        let deed = DEEDS[usize::from(rng.u8(..20))];
         (self.listener)(&format!(
-            "deed {deed}: {app}, {distributor:?}, {consumer:?}"
+            "deed {deed:?}: {app}, {distributor:?}, {consumer:?}"
         ));
+        // A deed that the model refuses (no such unit any more, say) is no deed.
         match (deed, distributor, consumer) {
-            (0..=1, ..) if related.is_none() => drop(deployment.relate(&app)),
-            (2, Some(unit), _) => drop(world.set_leader(&unit)),
-            (3, ..) => drop(world.lose_leadership(DISTRIBUTOR)),
-            (4, ..) if consumers.len() < 8 => drop(world.add_unit(&app)),
-            (5, _, Some(unit)) if consumers.len() > 1 => drop(world.remove_unit(&unit)),
-            (6, _, Some(unit)) if consumers.len() > 1 => drop(deployment.lose(&unit)),
-            (7, ..) if distributors.len() < 4 => drop(world.add_unit(DISTRIBUTOR)),
-            (8, Some(unit), _) if distributors.len() > 1 => drop(world.remove_unit(&unit)),
-            (9, Some(unit), _) => drop(world.lose_unit(&unit)),
-            (10, Some(unit), _) => drop(world.restart_agent(&unit)),
-            (11, _, Some(unit)) => drop(world.restart_agent(&unit)),
-            (12, Some(unit), _) => drop(world.fire_update_status(&unit)),
-            (13, ..) if rng.u8(..) < 60 => self.remove_relation(&app)?,
-            (14, ..) => {
+            (Relate, ..) if related.is_none() => drop(deployment.relate(&app)),
+            (ElectLeader, Some(unit), _) => drop(world.set_leader(&unit)),
+            (LoseLeadership, ..) => drop(world.lose_leadership(DISTRIBUTOR)),
+            (AddConsumer, ..) if consumers.len() < 8 => drop(world.add_unit(&app)),
+            (RemoveConsumer, _, Some(unit)) if consumers.len() > 1 => {
+                drop(world.remove_unit(&unit));
+            }
+            (LoseConsumer, _, Some(unit)) if consumers.len() > 1 => drop(deployment.lose(&unit)),
+            (AddDistributor, ..) if distributors.len() < 4 => drop(world.add_unit(DISTRIBUTOR)),
+            (RemoveDistributor, Some(unit), _) if distributors.len() > 1 => {
+                drop(world.remove_unit(&unit));
+            }
+            (LoseDistributor, Some(unit), _) => drop(world.lose_unit(&unit)),
+            (RestartDistributor, Some(unit), _) => drop(world.restart_agent(&unit)),
+            (RestartConsumer, _, Some(unit)) => drop(world.restart_agent(&unit)),
+            (UpdateStatus, Some(unit), _) => drop(world.fire_update_status(&unit)),
+            (RemoveRelation, ..) if rng.u8(..) < 60 => self.remove_relation(&app)?,
+            (SuspendOrResume, ..) => {
                 if let Some(id) = related {
                     let suspend = rng.bool();
                     let world = &mut deployment.world;
@@ -237,16 +293,16 @@ impl Chaos<'_> {
                     }
                 }
             }
-            (15, ..) => {
+            (SetLogLevel, ..) => {
                 let log_level = ["info", "debug", "loud", "ERROR"][rng.usize(..4)];
                 drop(world.set_config(DISTRIBUTOR, &[("log-level", log_level)]));
             }
-            (16, ..) if rng.u8(..) < 60 => {
+            (SetBootstrapApp, ..) if rng.u8(..) < 60 => {
                 self.operator_spoke = true;
                 let choice = [app.as_str(), "", "nobody"][rng.usize(..3)];
                 drop(world.set_config(DISTRIBUTOR, &[("bootstrap-app", choice)]));
             }
-            (17, Some(unit), Some(remote)) => {
+            (RepeatChanged, Some(unit), Some(remote)) => {
                 if let Some(id) = related {
                     // A late or repeated event; Juju never shows one of a unit it does not know.
                     let known = deployment.world.model().relation(id).is_ok_and(|relation| {
@@ -261,6 +317,7 @@ impl Chaos<'_> {
             }
             (_, Some(unit), _) => {
                 let injection = self.fault();
+                (self.listener)(&format!("  fault on {unit}: {:?}", injection.fault()));
                 self.deployment.world.inject(injection.on(&unit));
             }
             _ => {}

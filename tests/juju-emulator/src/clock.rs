@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::deployment::{DISTRIBUTOR, Deployment, DeploymentError};
+use crate::deployment::{DISTRIBUTOR, Deployment, DeploymentError, Setup};
 use crate::names::UnitName;
 use crate::record::HookRun;
 use crate::world::{Begun, OpenHook};
@@ -129,6 +129,18 @@ impl Timeline {
             told: BTreeSet::new(),
             ticking: BTreeSet::new(),
         }
+    }
+
+    /// Everything deployed and related, at the usual pace; machines come up within ten seconds.
+    ///
+    /// # Errors
+    /// Something cannot be deployed.
+    pub fn related(setup: &Setup) -> Result<Self, DeploymentError> {
+        let mut deployment = setup.deploy()?;
+        deployment.relate_all()?;
+        let mut timeline = Timeline::new(deployment, Pace::default());
+        timeline.start_within(Duration::from_secs(10));
+        Ok(timeline)
     }
 
     /// The time since the deployment was made.

@@ -37,6 +37,7 @@ pub mod clock;
 pub mod simulation;
 
 pub mod chaos;
+pub mod parallel;
 
 pub mod recorded;
 

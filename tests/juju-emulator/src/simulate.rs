@@ -1,11 +1,8 @@
 //! Many plays of the same scenarios, and one line of figures for each scenario.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -15,6 +12,7 @@ use juju_emulator::JujuGeneration;
 use juju_emulator::clock::{Happened, Pace};
 use juju_emulator::deployment::{Deployment, DeploymentError, Provider, Setup};
 use juju_emulator::model::BagOwner;
+use juju_emulator::parallel;
 use juju_emulator::python::Rules;
 use juju_emulator::record::Detail;
 use juju_emulator::simulation::{Arrival, Crashes, Relate, Report, Scenario};
@@ -303,39 +301,16 @@ fn play(args: &Args) -> Result<Vec<Played>, DeploymentError> {
         .flat_map(|line| args.seeds.clone().map(move |seed| (line, seed)))
         .collect();
     let progress = progress(plays.len() as u64);
-    let next = AtomicUsize::new(0);
-    let reports = Mutex::new(BTreeMap::new());
-    let work = || -> Result<(), DeploymentError> {
-        while let Some(&(line, seed)) = plays.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let scenario = args.scenario(&lines[line], seed);
-            let report = match args.trace {
-                true => scenario.play_to(Detail::Full, &mut trace),
-                false => scenario.play(),
-            }?;
-            progress.inc(1);
-            if let Ok(mut reports) = reports.lock() {
-                reports.insert((line, seed), report);
-            }
-        }
-        Ok(())
-    };
-    let available = std::thread::available_parallelism().map_or(1, usize::from);
-    let jobs = if args.trace {
-        1
-    } else {
-        args.jobs.unwrap_or(available)
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..jobs.clamp(1, plays.len().max(1)))
-            .map(|_| scope.spawn(work))
-            .collect();
-        workers
-            .into_iter()
-            .try_for_each(|worker| match worker.join() {
-                Ok(result) => result,
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
-    })?;
+    let jobs = if args.trace { Some(1) } else { args.jobs };
+    let reports = parallel::each(&plays, jobs, |&(line, seed)| {
+        let scenario = args.scenario(&lines[line], seed);
+        let report = match args.trace {
+            true => scenario.play_to(Detail::Full, &mut trace),
+            false => scenario.play(),
+        };
+        progress.inc(1);
+        report
+    });
     progress.finish_and_clear();
 
     let mut played: Vec<Played> = lines
@@ -345,9 +320,8 @@ fn play(args: &Args) -> Result<Vec<Played>, DeploymentError> {
             reports: Vec::new(),
         })
         .collect();
-    let reports = reports.into_inner().unwrap_or_default();
-    for ((line, _), report) in reports {
-        played[line].reports.push(report);
+    for ((line, _), report) in plays.into_iter().zip(reports) {
+        played[line].reports.push(report?);
     }
     Ok(played)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use juju_emulator::JujuGeneration::{Four, Three};
-use juju_emulator::clock::{Pace, Timeline};
+use juju_emulator::clock::Timeline;
 use juju_emulator::deployment::{DISTRIBUTOR, Deployment, Setup};
 use microcluster_token_distributor::databag;
 use microovn::consumer::Release::{self, Newest, Released};
@@ -32,10 +32,7 @@ fn every(cases: &[(Release, usize, usize)], mut play: impl FnMut(&Setup)) {
 }
 
 fn related(setup: &Setup) -> Timeline {
-    let mut deployment = setup.deploy().expect("deployed");
-    deployment.relate_all().expect("related");
-    let mut timeline = Timeline::new(deployment, Pace::default());
-    timeline.start_within(Duration::from_secs(10));
+    let mut timeline = Timeline::related(setup).expect("related");
     joined(setup, &mut timeline);
     timeline
 }

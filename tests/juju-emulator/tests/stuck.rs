@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use juju_emulator::clock::{Pace, Timeline};
+use juju_emulator::clock::Timeline;
 use juju_emulator::deployment::Setup;
 use microovn::consumer::Release;
 
@@ -24,10 +24,7 @@ fn few_former_communicators_are_left_with_a_failing_hook() {
                 consumer,
                 ..Setup::default()
             };
-            let mut deployment = setup.deploy().expect("deployed");
-            deployment.relate_all().expect("related");
-            let mut timeline = Timeline::new(deployment, Pace::default());
-            timeline.start_within(Duration::from_secs(10));
+            let mut timeline = Timeline::related(&setup).expect("related");
             let half_an_hour = Duration::from_secs(30 * 60);
             timeline
                 .run_on(half_an_hour, |_, _, _| false)

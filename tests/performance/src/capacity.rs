@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use microcluster_token_distributor::databag::{Change, Changes};
+use microcluster_token_distributor::databag::{self, Changes, Databag};
 use microcluster_token_distributor::reconcile::{CAPACITY, reconcile};
 use microcluster_token_distributor::status::Problem;
 use serde::{Deserialize, Serialize};
@@ -66,15 +66,11 @@ struct Written {
     full: bool,
 }
 
+/// Both bags were empty.
 fn size(changes: &Changes) -> usize {
-    let value = |change: &Change| match change {
-        Change::Set(value) => value.len(),
-        Change::Remove => 0,
-    };
-    changes
-        .iter()
-        .map(|(key, change)| key.len() + value(change))
-        .sum()
+    let mut bag = Databag::new();
+    databag::apply(&mut bag, changes);
+    databag::size(&bag)
 }
 
 /// The bags of so many hosts.

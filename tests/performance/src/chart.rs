@@ -12,39 +12,27 @@ use crate::scale::{Come, Figure, Who};
 const SIZE: (u32, u32) = (960, 760);
 
 /// A colour on a light page, and what it turns into on a dark one.
+#[derive(PartialEq)]
 struct Ink {
     light: RGBColor,
     dark: &'static str,
 }
 
-const PAGE: Ink = Ink {
-    light: RGBColor(0xfb, 0xfc, 0xfd),
-    dark: "#161d23",
-};
-const TEXT: Ink = Ink {
-    light: RGBColor(0x1d, 0x2a, 0x33),
-    dark: "#e3eaef",
-};
-const GRID: Ink = Ink {
-    light: RGBColor(0xe0, 0xe6, 0xea),
-    dark: "#2a353d",
-};
-const OURS: Ink = Ink {
-    light: RGBColor(0x0f, 0x5c, 0x6e),
-    dark: "#5cb6cb",
-};
-const PYTHON: Ink = Ink {
-    light: RGBColor(0xb7, 0x7a, 0x00),
-    dark: "#f5b83d",
-};
-const LEAST: Ink = Ink {
-    light: RGBColor(0x7b, 0x8c, 0x97),
-    dark: "#93a4af",
-};
-const OTHER: Ink = Ink {
-    light: RGBColor(0x8a, 0x4f, 0x9e),
-    dark: "#c994dc",
-};
+const fn ink(light: u32, dark: &'static str) -> Ink {
+    let [_, red, green, blue] = light.to_be_bytes();
+    Ink {
+        light: RGBColor(red, green, blue),
+        dark,
+    }
+}
+
+const PAGE: Ink = ink(0xfbfcfd, "#161d23");
+const TEXT: Ink = ink(0x1d2a33, "#e3eaef");
+const GRID: Ink = ink(0xe0e6ea, "#2a353d");
+const OURS: Ink = ink(0x0f5c6e, "#5cb6cb");
+const PYTHON: Ink = ink(0xb77a00, "#f5b83d");
+const LEAST: Ink = ink(0x7b8c97, "#93a4af");
+const OTHER: Ink = ink(0x8a4f9e, "#c994dc");
 const INKS: [&Ink; 7] = [&PAGE, &TEXT, &GRID, &OURS, &PYTHON, &LEAST, &OTHER];
 
 /// What a decision about so many units may take, in milliseconds; less for fewer, in proportion.
@@ -248,7 +236,7 @@ impl Panel {
             .draw()?;
         for line in &self.lines {
             let color = line.ink.light;
-            let wide = color.stroke_width(if std::ptr::eq(line.ink, &LEAST) { 1 } else { 2 });
+            let wide = color.stroke_width(if *line.ink == LEAST { 1 } else { 2 });
             chart
                 .draw_series(LineSeries::new(line.points.iter().copied(), wide).point_size(3))?
                 .label(line.name)

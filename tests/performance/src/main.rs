@@ -138,12 +138,10 @@ fn measure(args: &Args, results: &mut Results) -> Result<(), Failure> {
             true => scale::few_plays(),
             false => scale::all_plays(),
         };
-        let available = std::thread::available_parallelism().map_or(1, usize::from);
-        let jobs = args.jobs.unwrap_or(available);
         let told = |plays: &scale::Plays, _: &_| {
             eprintln!("played {:?} {:?} {}", plays.who, plays.come, plays.hosts);
         };
-        results.scale = Some(scale::measure(&plays, jobs, told)?);
+        results.scale = Some(scale::measure(&plays, args.jobs, told)?);
     }
     if wanted(Section::Capacity) {
         let precision = if args.quick { 10 } else { 200 };

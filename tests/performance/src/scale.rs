@@ -1,13 +1,12 @@
 //! Deployments of many hosts on the virtual clock.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use juju_emulator::Detail;
 use juju_emulator::clock::{Happened, Pace};
 use juju_emulator::deployment::{DISTRIBUTOR, DeploymentError, Provider, Setup};
+use juju_emulator::parallel;
 use juju_emulator::python::Rules;
 use juju_emulator::record::HookRun;
 use juju_emulator::simulation::{Arrival, Relate, Report, Scenario};
@@ -145,43 +144,26 @@ pub fn few_plays() -> Vec<Plays> {
     plays
 }
 
-/// Plays them, so many at a time. `told` hears of each that has ended.
+/// Plays them, so many at a time, or one on each core. `told` hears of each that has ended.
 ///
 /// # Errors
 /// Something cannot be deployed.
 pub fn measure(
     plays: &[Plays],
-    jobs: usize,
+    jobs: Option<usize>,
     told: impl Fn(&Plays, &Report) + Sync,
 ) -> Result<Scale, DeploymentError> {
     let single: Vec<(usize, u64)> = (0..plays.len())
         .flat_map(|at| (0..plays[at].seeds).map(move |seed| (at, seed)))
         .collect();
-    let next = AtomicUsize::new(0);
-    let played = Mutex::new(BTreeMap::new());
-    let work = || -> Result<(), DeploymentError> {
-        while let Some(&(at, seed)) = single.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let one = plays[at].play(seed)?;
-            told(&plays[at], &one.report);
-            if let Ok(mut played) = played.lock() {
-                played.insert((at, seed), one);
-            }
-        }
-        Ok(())
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(work)).collect();
-        workers
-            .into_iter()
-            .try_for_each(|worker| match worker.join() {
-                Ok(result) => result,
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
-    })?;
+    let played = parallel::each(&single, jobs, |&(at, seed)| {
+        let one = plays[at].play(seed);
+        one.inspect(|one| told(&plays[at], &one.report))
+    });
 
     let mut groups: Vec<Vec<Played>> = plays.iter().map(|_| Vec::new()).collect();
-    for ((at, _), one) in played.into_inner().unwrap_or_default() {
-        groups[at].push(one);
+    for ((at, _), one) in single.into_iter().zip(played) {
+        groups[at].push(one?);
     }
     let figures = plays.iter().zip(&groups);
     Ok(Scale {

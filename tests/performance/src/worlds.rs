@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use microcluster_token_distributor::databag::{
-    Change, Changes, Databag, HOSTNAME, MIRROR, UP, mirror_key,
+    Changes, Databag, HOSTNAME, MIRROR, UP, apply, mirror_key,
 };
 use microcluster_token_distributor::reconcile::reconcile;
 use microcluster_token_distributor::snapshot::{Relation, RelationId, Snapshot, UnitName};
@@ -117,19 +117,11 @@ pub fn at_rest(units: usize, size: impl Fn(usize) -> usize) -> Snapshot {
     let plan = reconcile(&facts);
     for (id, writes) in plan.writes {
         if let Some(relation) = facts.relations.get_mut(&id) {
-            apply(&mut relation.own_app, writes.app);
-            apply(relation.own_unit.get_or_insert_default(), writes.unit);
+            apply(&mut relation.own_app, &writes.app);
+            apply(relation.own_unit.get_or_insert_default(), &writes.unit);
         }
     }
     facts
-}
-
-fn apply(bag: &mut Databag, changes: Changes) {
-    for (key, change) in changes {
-        if let Change::Set(value) = change {
-            bag.insert(key, value);
-        }
-    }
 }
 
 /// The changes of the published copy after a burst: a document for `relation-set`.
