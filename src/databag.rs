@@ -46,7 +46,7 @@ pub fn mirrored(key: &str) -> Option<&str> {
 
 /// The mirror key of a host.
 pub fn mirror_key(hostname: &str) -> String {
-    format!("{MIRROR_PREFIX}{hostname}")
+    [MIRROR_PREFIX, hostname].concat()
 }
 
 /// Whether a mirror value is more than a request to mint one.
@@ -66,6 +66,11 @@ pub fn mirror_of(bag: &Databag) -> impl Iterator<Item = (&str, &str)> {
     .filter(|(key, _)| *key != GUARD)
 }
 
+/// The same by the names that the keys have after the prefix, in the order of names.
+pub fn mirror_by_name(bag: &Databag) -> impl Iterator<Item = (&str, &str)> {
+    mirror_of(bag).filter_map(|(key, value)| Some((key.strip_prefix(MIRROR_PREFIX)?, value)))
+}
+
 /// Whether the unit that wrote `bag` asks for its mirror to be copied.
 pub fn is_up(bag: &Databag) -> bool {
     bag.get(MIRROR).is_some_and(|value| value == UP)
@@ -80,16 +85,23 @@ pub fn size(bag: &Databag) -> usize {
 /// dot-separated labels of 1 to 63 characters `[-a-zA-Z0-9]`, none with `-` at an end, none of
 /// digits only.
 pub fn is_hostname(name: &str) -> bool {
-    (1..=255).contains(&name.len()) && name.as_bytes().split(|byte| *byte == b'.').all(is_label)
-}
-
-fn is_label(label: &[u8]) -> bool {
-    let has_other = |byte: &u8| *byte != b'-' && !byte.is_ascii_alphanumeric();
-    (1..=63).contains(&label.len())
-        && !label.iter().any(has_other)
-        && !label.starts_with(b"-")
-        && !label.ends_with(b"-")
-        && label.iter().any(|byte| !byte.is_ascii_digit())
+    // In one pass: every hook asks this of every host.
+    let (mut length, mut has_only_digits, mut last) = (0, true, b'.');
+    for byte in name.bytes().chain([b'.']) {
+        match byte {
+            b'.' if (1..=63).contains(&length) && !has_only_digits && last != b'-' => {
+                (length, has_only_digits) = (0, true);
+                continue;
+            }
+            b'-' if length == 0 => return false,
+            b'-' | b'a'..=b'z' | b'A'..=b'Z' => has_only_digits = false,
+            b'0'..=b'9' => {}
+            _ => return false,
+        }
+        length += 1;
+        last = byte;
+    }
+    name.len() <= 255
 }
 
 /// One difference between a databag and what it should hold.

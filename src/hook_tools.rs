@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::databag::{Databag, printable};
+use crate::entries::Entries;
 use crate::hook::{self, ENDPOINT};
 use crate::snapshot::{RelationId, UnitName};
 use crate::status::Status;
@@ -330,7 +331,7 @@ impl<'a> HookTools<'a> {
     /// A whole databag. Juju sends our own unit's back at the end of the hook once it was read.
     pub fn relation_get(&self, relation: RelationId, bag: Bag<'_>) -> Result<Databag, ToolError> {
         let relation = id(relation);
-        match bag {
+        let Entries(entries) = match bag {
             Bag::OwnApp => self.json(
                 "databag",
                 "relation-get",
@@ -342,10 +343,11 @@ impl<'a> HookTools<'a> {
                     "-",
                     self.own_unit.app(),
                 ],
-            ),
-            Bag::OwnUnit => self.relation_get_unit(&relation, "-", &self.own_unit),
-            Bag::Unit(unit) => self.relation_get_unit(&relation, "-", unit),
-        }
+            )?,
+            Bag::OwnUnit => self.relation_get_unit(&relation, "-", &self.own_unit)?,
+            Bag::Unit(unit) => self.relation_get_unit(&relation, "-", unit)?,
+        };
+        Ok(entries.into_iter().collect())
     }
 
     /// The bags of many units, in their order. `None` where Juju has none: the unit has not entered
@@ -370,7 +372,7 @@ impl<'a> HookTools<'a> {
                 .and_then(|printed| parse(command, "databag", &printed))
             {
                 Err(error) if error.is_unit_absent() => Ok(None),
-                bag => bag.map(Some),
+                bag => bag.map(|Entries(entries)| Some(entries.into_iter().collect())),
             }
         });
         answers.collect()
@@ -524,11 +526,23 @@ fn parse<T: DeserializeOwned>(
     expected: &'static str,
     printed: &[u8],
 ) -> Result<T, ToolError> {
-    serde_json::from_slice(printed).map_err(|error| ToolError::Unreadable {
+    let (line, column) = match std::str::from_utf8(printed) {
+        Ok(text) => match serde_json::from_str(text) {
+            Ok(value) => return Ok(value),
+            Err(error) => (error.line(), error.column()),
+        },
+        Err(error) => {
+            let (read, _) = printed.split_at(error.valid_up_to());
+            let mut lines = read.split(|byte| *byte == b'\n');
+            let last = lines.next_back().map_or(0, <[u8]>::len);
+            (lines.count() + 1, last + 1)
+        }
+    };
+    Err(ToolError::Unreadable {
         command,
         expected,
-        line: error.line(),
-        column: error.column(),
+        line,
+        column,
     })
 }
 

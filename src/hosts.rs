@@ -8,31 +8,39 @@
 //! the order of their coming, separated by spaces, where more than one announced the name.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fmt;
+use std::cell::LazyCell;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::databag::{self, HOSTNAME, HOSTS};
-use crate::mirror::Mirror;
+use crate::entries::Entries;
 use crate::snapshot::{Scope, Snapshot, UnitName};
 
-/// A host name and the unit that announces it now.
-pub type Announced<'a> = (&'a str, &'a UnitName);
+/// A host name that a unit announces now.
+#[derive(Clone, Copy, Debug)]
+pub struct Announced<'a> {
+    /// The host name.
+    pub name: &'a str,
+    /// The unit.
+    pub unit: &'a UnitName,
+    /// Its place in (relation, unit) order.
+    pub place: usize,
+}
 
 /// Host names with the units that announced them, first comer first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hosts {
+pub struct Hosts<'a> {
     /// In the order of names.
-    claims: Vec<Claim>,
+    claims: Vec<Claim<'a>>,
 }
 
-type Claim = (String, Vec<UnitName>);
+type Claim<'a> = (Cow<'a, str>, Vec<&'a str>);
 
-impl Hosts {
+impl<'a> Hosts<'a> {
     /// What the own application bags remember. A text that is not ours counts as no memory.
-    pub fn remembered(facts: &Snapshot) -> Self {
+    pub fn remembered(facts: &'a Snapshot) -> Self {
         let bags = facts.relations.values().map(|relation| &relation.own_app);
         let mut texts: Vec<&str> = bags
             .filter_map(|bag| Some(bag.get(HOSTS)?.as_str()))
@@ -42,75 +50,83 @@ impl Hosts {
         Hosts::from_texts(&texts)
     }
 
-    fn from_texts(texts: &[&str]) -> Self {
-        let mut hosts = Hosts::default();
+    fn from_texts(texts: &[&'a str]) -> Self {
+        let mut claims = Vec::new();
         for text in texts {
-            if let Ok(Memory(claims)) = serde_json::from_str(text) {
-                hosts.claims.extend(claims);
+            if let Ok(Entries(entries)) = serde_json::from_str(text) {
+                claims.extend(entries.into_iter().map(claim));
             }
         }
-        hosts.settle();
-        hosts
+        Hosts::settled(claims)
     }
 
     /// Makes one claim of all claims to a name, earlier ones first.
-    fn settle(&mut self) {
-        self.claims.sort_by(|(one, _), (other, _)| one.cmp(other));
-        self.claims.dedup_by(|(later, units), (name, first)| {
+    fn settled(mut claims: Vec<Claim<'a>>) -> Self {
+        claims.sort_by(|(one, _), (other, _)| one.cmp(other));
+        claims.dedup_by(|(later, units), (name, first)| {
             let same = later == name;
             if same {
                 first.append(units);
             }
             same
         });
-        for (_, units) in &mut self.claims {
+        for (_, units) in &mut claims {
             if units.len() > 1 {
-                let mut seen = HashSet::new();
-                units.retain(|unit| seen.insert(unit.clone()));
+                let mut seen = BTreeSet::new();
+                units.retain(|unit| seen.insert(*unit));
             }
         }
-        self.claims.retain(|(_, units)| !units.is_empty());
+        claims.retain(|(_, units)| !units.is_empty());
+        Hosts { claims }
     }
 
     /// Brings the memory up to date. Returns the host names that nobody announces any more and
     /// that still wait for a token: their placeholders must go.
     ///
-    /// The first unit of a name whose token is known stays in the memory when it leaves, because
-    /// it may have spent that token.
+    /// The first unit of a name that `has_value` stays in the memory when it leaves, because it may
+    /// have spent that token.
     pub fn update(
         &mut self,
-        facts: &Snapshot,
-        announced: &[Announced<'_>],
-        mirror: &Mirror<'_>,
+        facts: &'a Snapshot,
+        announced: &[Announced<'a>],
+        has_value: impl Fn(&str) -> bool,
     ) -> BTreeSet<String> {
-        let name_of: HashMap<&UnitName, &str> = announced
-            .iter()
-            .map(|(name, unit)| (*unit, *name))
-            .collect();
-        let gone = gone(facts);
+        let claim = |host: &Announced<'a>| (memo(host.name), vec![host.unit.as_str()]);
+        let now = Hosts::settled(announced.iter().map(claim).collect());
+        let mut now = now.claims.into_iter().peekable();
 
-        let mut steady: HashSet<&UnitName> = HashSet::new();
+        // Looked at only for a unit that does not say what it said before.
+        let announcers = LazyCell::new(|| -> BTreeSet<&str> {
+            let units = announced.iter().map(|host| host.unit.as_str());
+            units.collect()
+        });
+        let gone = gone(facts);
         let mut dropped = BTreeSet::new();
-        self.claims.retain_mut(|(name, units)| {
-            let spent = || mirror.has_real(&databag::mirror_key(name));
+        for (name, mut units) in std::mem::take(&mut self.claims) {
+            let mut claimants = loop {
+                match now.peek().map(|(other, _)| other.cmp(&name)) {
+                    Some(Ordering::Less) => self.claims.extend(now.next()),
+                    Some(Ordering::Equal) => break now.next().unwrap_or_default().1,
+                    _ => break Vec::new(),
+                }
+            };
             let mut is_first = true;
             units.retain(|unit| {
-                let first = std::mem::replace(&mut is_first, false);
-                let stays = match name_of.get_key_value(unit) {
-                    Some((unit, now)) => {
-                        let same = memo(now) == *name;
-                        steady.extend(same.then_some(*unit));
-                        same
-                    }
-                    None => !gone(unit),
-                };
-                stays || (first && spent())
+                let is_first = std::mem::take(&mut is_first);
+                claimants.contains(unit)
+                    || !announcers.contains(unit) && !gone(unit)
+                    || is_first && has_value(&name)
             });
+            claimants.retain(|unit| !units.contains(unit));
+            units.append(&mut claimants);
             if units.is_empty() {
-                dropped.insert(name.clone());
+                dropped.insert(name.into_owned());
+            } else {
+                self.claims.push((name, units));
             }
-            !units.is_empty()
-        });
+        }
+        self.claims.extend(now);
+
         // A bag from before this memory existed knows the host only by its placeholder.
         let departed = facts.departed.as_ref();
         dropped.extend(
@@ -118,20 +134,13 @@ impl Hosts {
                 .and_then(|departed| departed.bag.get(HOSTNAME))
                 .cloned(),
         );
-
-        let news = announced
-            .iter()
-            .filter(|(name, unit)| !(steady.contains(unit) && name_of[unit] == *name))
-            .map(|(name, unit)| (memo(name).into_owned(), vec![(*unit).clone()]));
-        self.claims.extend(news);
-        self.settle();
         dropped.retain(|name| self.place(name).is_err());
         dropped
     }
 
     fn place(&self, name: &str) -> Result<usize, usize> {
         let claims = &self.claims;
-        claims.binary_search_by(|(claimed, _)| claimed.as_str().cmp(name))
+        claims.binary_search_by(|(claimed, _)| claimed.as_ref().cmp(name))
     }
 
     /// Drops all memory of a host.
@@ -146,86 +155,61 @@ impl Hosts {
         if self.claims.is_empty() {
             return None;
         }
-        let mut text = String::from("{");
+        let mut text = vec![b'{'];
         for (name, units) in &self.claims {
             if text.len() > 1 {
-                text.push(',');
+                text.push(b',');
             }
-            // A string always has a JSON form.
-            text.extend(serde_json::to_string(name));
-            text.push_str(":\"");
+            // A string always has a JSON form, and memory takes it.
+            let _ = serde_json::to_writer(&mut text, name);
+            text.extend_from_slice(b":\"");
             for (place, unit) in units.iter().enumerate() {
                 if place > 0 {
-                    text.push(' ');
+                    text.push(b' ');
                 }
-                text.push_str(unit.as_str());
+                text.extend_from_slice(unit.as_bytes());
             }
-            text.push('"');
+            text.push(b'"');
         }
-        text.push('}');
-        Some(text)
+        text.push(b'}');
+        String::from_utf8(text).ok()
     }
 
     /// Host names with the units that announced them, in order of name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &[UnitName])> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[&'a str])> {
         self.claims
             .iter()
-            .map(|(name, units)| (name.as_str(), units.as_slice()))
+            .map(|(name, units)| (name.as_ref(), units.as_slice()))
     }
 }
 
-/// The host names that units announce now, in (relation, unit) order.
+/// The host names that units announce now, in the order of names and then of (relation, unit).
 pub fn announced(facts: &Snapshot) -> Vec<Announced<'_>> {
-    facts
+    let units = facts
         .relations
         .values()
         .flat_map(|relation| &relation.units)
         .filter_map(|(unit, bag)| Some((bag.get(HOSTNAME)?.as_str(), unit)))
-        .filter(|(hostname, _)| !hostname.is_empty())
-        .collect()
-}
-
-/// Of what units announce now, the mirror keys of names that can have a token and are not in the
-/// mirror.
-pub fn placeholders<'a>(
-    announced: &[Announced<'a>],
-    mirror: &Mirror<'_>,
-) -> Vec<(String, &'a UnitName)> {
+        .filter(|(hostname, _)| !hostname.is_empty());
+    let mut announced: Vec<Announced<'_>> = units
+        .enumerate()
+        .map(|(place, (name, unit))| Announced { name, unit, place })
+        .collect();
+    announced.sort_by(|one, other| one.name.cmp(other.name));
     announced
-        .iter()
-        .map(|(name, unit)| (name, databag::mirror_key(name), *unit))
-        .filter(|(name, key, _)| mirror.get(key).is_none() && databag::is_hostname(name))
-        .map(|(_, key, unit)| (key, unit))
-        .collect()
 }
 
-/// What one application bag remembers, in the order of its text: a map would look up each name only
-/// to find that it comes last.
-struct Memory(Vec<Claim>);
+/// Borrowed from the text where it stands there without escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl<'de> Deserialize<'de> for Memory {
-    fn deserialize<D: Deserializer<'de>>(text: D) -> Result<Self, D::Error> {
-        text.deserialize_map(ReadMemory)
-    }
-}
-
-struct ReadMemory;
-
-impl<'de> Visitor<'de> for ReadMemory {
-    type Value = Memory;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("host names with their units")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Memory, A::Error> {
-        let mut claims = Vec::new();
-        while let Some((name, units)) = map.next_entry::<String, String>()? {
-            let units = units.split(' ').filter_map(|unit| unit.parse().ok());
-            claims.push((name, units.collect()));
-        }
-        Ok(Memory(claims))
-    }
+fn claim<'a>((Text(name), Text(units)): (Text<'a>, Text<'a>)) -> Claim<'a> {
+    let units = match units {
+        Cow::Borrowed(units) => units.split(' ').filter(|unit| UnitName::is(unit)).collect(),
+        // No unit has a name that needs one.
+        Cow::Owned(_) => Vec::new(),
+    };
+    (name, units)
 }
 
 /// A name as it is remembered: no unit can fill our bag with one that no host has.
@@ -239,26 +223,22 @@ fn memo(hostname: &str) -> Cow<'_, str> {
 
 /// Tells a unit that is certainly not there any more: this hook says so, or everything was read,
 /// and Juju neither shows it nor expects it.
-fn gone(facts: &Snapshot) -> impl Fn(&UnitName) -> bool {
-    let relation_with = |app: &str| {
+fn gone(facts: &Snapshot) -> impl Fn(&str) -> bool {
+    let departed = facts.departed.as_ref();
+    let departed = departed.map(|departed| departed.unit.as_str());
+    let is_absent = |unit: &UnitName| {
         let mut relations = facts.relations.values();
-        relations.find(|relation| relation.remote_app.as_deref() == Some(app))
+        let relation =
+            relations.find(|relation| relation.remote_app.as_deref() == Some(unit.app()));
+        relation.is_some_and(|relation| {
+            let expected = relation.expected.as_ref();
+            !relation.units.contains_key(unit)
+                && expected.is_some_and(|expected| !expected.contains(unit))
+        })
     };
-    let whole = facts.scope == Scope::Whole;
     move |unit| {
-        if facts
-            .departed
-            .as_ref()
-            .is_some_and(|departed| departed.unit == *unit)
-        {
-            return true;
-        }
-        whole
-            && relation_with(unit.app()).is_some_and(|relation| {
-                let expected = relation.expected.as_ref();
-                !relation.units.contains_key(unit)
-                    && expected.is_some_and(|expected| !expected.contains(unit))
-            })
+        departed == Some(unit)
+            || facts.scope == Scope::Whole && unit.parse().is_ok_and(|unit| is_absent(&unit))
     }
 }
 

@@ -18,6 +18,8 @@
 pub mod databag;
 pub mod snapshot;
 
+mod entries;
+
 pub mod bootstrap;
 pub mod fingerprint;
 pub mod hosts;

@@ -5,21 +5,22 @@
 //! `mirror=up` in (relation, unit) order. The application bags come first because they are the
 //! truth: they outlive every unit.
 
-use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use crate::databag::{self, Databag, PLACEHOLDER, is_real};
+use crate::databag::{self, Databag, PLACEHOLDER, is_real, mirror_key};
+use crate::hosts::Announced;
 use crate::reconcile::Note;
 use crate::snapshot::{RelationId, Snapshot, UnitName};
 
-/// What is known of one key.
+/// What is known of one name.
 #[derive(Clone, Copy, Debug)]
 pub struct Mirrored<'a> {
     /// A real value or [`PLACEHOLDER`].
     pub value: &'a str,
     /// Where it comes from.
     pub source: Source<'a>,
-    /// Its place in the order of precedence, lower is earlier.
+    /// Its place in the order of precedence among values of its kind, lower is earlier.
     pub rank: usize,
 }
 
@@ -34,144 +35,203 @@ pub enum Source<'a> {
     Announced(&'a UnitName),
 }
 
-/// Every mirror key with its value, in the order of keys.
+/// A bag with mirror keys.
+pub type Bag<'a> = (Source<'a>, &'a Databag);
+
+/// Every name that a mirror key has after its prefix, with its value, in the order of names.
 #[derive(Debug, Default)]
 pub struct Mirror<'a> {
-    keys: Vec<(Cow<'a, str>, Mirrored<'a>)>,
-    offers: usize,
+    names: Vec<(&'a str, Mirrored<'a>)>,
+    /// Offers of names that are not among these yet.
+    news: Vec<(&'a str, Mirrored<'a>)>,
 }
 
 impl<'a> Mirror<'a> {
-    /// Collects the real values of `facts`. What disagrees becomes a note.
-    pub fn of_real_values(facts: &'a Snapshot, notes: &mut Vec<Note>) -> Self {
+    /// Collects what `bags` hold, earlier ones first, and a placeholder for every host that is
+    /// `announced` and can have a token. A placeholder that only our own bags name is passed over
+    /// if its host is among `dropped`. What disagrees becomes a note.
+    pub fn of(
+        bags: &[Bag<'a>],
+        announced: &[Announced<'a>],
+        dropped: &BTreeSet<String>,
+        notes: &mut Vec<Note>,
+    ) -> Self {
         let mut mirror = Mirror::default();
-        for (source, bag) in own_bags(facts).chain(copied_bags(facts)) {
-            for (key, value) in databag::mirror_of(bag).filter(|(_, value)| is_real(value)) {
-                mirror.offer(key, value, source);
-            }
+        let mut offers = 0;
+        for &(source, bag) in bags {
+            let held = databag::mirror_by_name(bag).enumerate();
+            let held = held.map(|(place, (name, value))| {
+                let value = if is_real(value) { value } else { PLACEHOLDER };
+                let rank = offers + place;
+                (
+                    name,
+                    Mirrored {
+                        value,
+                        source,
+                        rank,
+                    },
+                )
+            });
+            let is_dropped = |name, mirrored: &Mirrored<'_>| {
+                matches!(source, Source::Own(_))
+                    && !is_real(mirrored.value)
+                    && dropped.contains(name)
+            };
+            mirror.offer(
+                held.filter(|(name, offered)| !is_dropped(*name, offered)),
+                notes,
+            );
+            offers += bag.len();
         }
-        mirror.settle(|key, kept, other| notes.extend(disagreement(key, kept, other)));
+        let first_comers = announced.chunk_by(|one, other| one.name == other.name);
+        let announced = first_comers
+            .filter_map(<[_]>::first)
+            .filter(|host| databag::is_hostname(host.name));
+        let announced = announced.map(|host| {
+            let mirrored = Mirrored {
+                value: PLACEHOLDER,
+                source: Source::Announced(host.unit),
+                rank: offers + host.place,
+            };
+            (host.name, mirrored)
+        });
+        mirror.offer(announced, notes);
+        mirror.settle(notes);
         mirror
     }
 
-    /// Adds a placeholder for every key that somebody named without a value, but not for a key
-    /// that only our own bags name and whose host is among `dropped`.
-    pub fn add_placeholders(
+    /// Takes offers of different names, in the order of names.
+    fn offer(
         &mut self,
-        facts: &'a Snapshot,
-        hosts: Vec<(String, &'a UnitName)>,
-        dropped: &BTreeSet<String>,
+        offers: impl Iterator<Item = (&'a str, Mirrored<'a>)>,
+        notes: &mut Vec<Note>,
     ) {
-        for (source, bag) in own_bags(facts) {
-            for key in valueless(bag) {
-                if !databag::mirrored(key).is_some_and(|name| dropped.contains(name)) {
-                    self.offer(key, PLACEHOLDER, source);
+        let mut next = 0;
+        for (name, offered) in offers {
+            match seek(&self.names, next, name) {
+                Ok(place) => {
+                    notes.extend(self.names[place].1.weigh(name, offered));
+                    next = place + 1;
+                }
+                Err(end) if end == self.names.len() => {
+                    self.names.push((name, offered));
+                    next = end + 1;
+                }
+                Err(place) => {
+                    self.news.push((name, offered));
+                    next = place;
                 }
             }
         }
-        for (source, bag) in copied_bags(facts) {
-            for key in valueless(bag) {
-                self.offer(key, PLACEHOLDER, source);
-            }
+        // Once would be enough, but most bags are alike: the others then find their names.
+        if self.news.len() > self.names.len() {
+            self.settle(notes);
         }
-        for (key, unit) in hosts {
-            self.offer(key, PLACEHOLDER, Source::Announced(unit));
+    }
+
+    fn settle(&mut self, notes: &mut Vec<Note>) {
+        if self.news.is_empty() {
+            return;
         }
-        self.settle(|_, _, _| {});
-    }
-
-    /// The entry for `key`.
-    pub fn get(&self, key: &str) -> Option<&Mirrored<'a>> {
-        let place = self.keys.binary_search_by(|(held, _)| (**held).cmp(key));
-        let (_, mirrored) = self.keys.get(place.ok()?)?;
-        Some(mirrored)
-    }
-
-    /// Whether `key` has a value that is more than a placeholder.
-    pub fn has_real(&self, key: &str) -> bool {
-        self.get(key)
-            .is_some_and(|mirrored| is_real(mirrored.value))
-    }
-
-    /// Whether any key has a real value: some communicator has minted, so a cluster exists.
-    pub fn has_any_real(&self) -> bool {
-        self.iter().any(|(_, mirrored)| is_real(mirrored.value))
-    }
-
-    /// All keys in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Mirrored<'a>)> {
-        self.keys
-            .iter()
-            .map(|(key, mirrored)| (key.as_ref(), mirrored))
-    }
-
-    /// Offers a value, to be taken if no earlier one names the key.
-    fn offer(&mut self, key: impl Into<Cow<'a, str>>, value: &'a str, source: Source<'a>) {
-        let offered = Mirrored {
-            value,
-            source,
-            rank: self.offers,
-        };
-        self.offers += 1;
-        self.keys.push((key.into(), offered));
-    }
-
-    /// Keeps the first offer for each key; `passed_over` hears of every other one.
-    fn settle(&mut self, mut passed_over: impl FnMut(&str, &Mirrored<'a>, &Mirrored<'a>)) {
-        // Every bag is in order already, and the sort makes use of that: a map would look up each
-        // of a hundred thousand keys three times over.
-        self.keys.sort_by(|(one, _), (other, _)| one.cmp(other));
-        self.keys.dedup_by(|(key, later), (kept_key, kept)| {
-            let is_known = key == kept_key;
+        self.names.append(&mut self.news);
+        self.names.sort_by(|(one, _), (other, _)| one.cmp(other));
+        self.names.dedup_by(|(name, later), (known, kept)| {
+            let is_known = name == known;
             if is_known {
-                passed_over(key, kept, later);
+                notes.extend(kept.weigh(name, *later));
             }
             is_known
         });
     }
+
+    /// What the own application bags alone hold.
+    pub fn published(facts: &'a Snapshot) -> Self {
+        let nobody = BTreeSet::new();
+        Mirror::of(&own_app_bags(facts), &[], &nobody, &mut Vec::new())
+    }
+
+    /// The entry for a name.
+    pub fn get(&self, name: &str) -> Option<&Mirrored<'a>> {
+        let place = self.names.binary_search_by(|(held, _)| (*held).cmp(name));
+        let (_, mirrored) = self.names.get(place.ok()?)?;
+        Some(mirrored)
+    }
+
+    /// Whether any name has a real value: some communicator has minted, so a cluster exists.
+    pub fn has_any_real(&self) -> bool {
+        self.iter().any(|(_, mirrored)| is_real(mirrored.value))
+    }
+
+    /// All names in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &Mirrored<'a>)> {
+        self.names.iter().map(|(name, mirrored)| (*name, mirrored))
+    }
 }
 
-fn valueless(bag: &Databag) -> impl Iterator<Item = &str> {
-    databag::mirror_of(bag)
-        .filter(|(_, value)| !is_real(value))
-        .map(|(key, _)| key)
-}
-
-fn own_bags(facts: &Snapshot) -> impl Iterator<Item = (Source<'_>, &Databag)> {
-    let app = facts
+/// The bags that the mirror is made of, in the order of precedence.
+pub fn bags(facts: &Snapshot) -> Vec<Bag<'_>> {
+    let own_unit = facts
         .relations
         .iter()
-        .map(|(id, relation)| (*id, &relation.own_app));
-    let unit = facts
-        .relations
-        .iter()
-        .filter_map(|(id, relation)| Some((*id, relation.own_unit.as_ref()?)));
-    app.chain(unit).map(|(id, bag)| (Source::Own(id), bag))
-}
-
-fn copied_bags(facts: &Snapshot) -> impl Iterator<Item = (Source<'_>, &Databag)> {
-    facts
+        .filter_map(|(id, relation)| Some((Source::Own(*id), relation.own_unit.as_ref()?)));
+    let copied = facts
         .relations
         .values()
         .flat_map(|relation| &relation.units)
         .filter(|(_, bag)| databag::is_up(bag))
-        .map(|(unit, bag)| (Source::Copied(unit), bag))
+        .map(|(unit, bag)| (Source::Copied(unit), bag));
+    let mut bags = own_app_bags(facts);
+    bags.extend(own_unit.chain(copied));
+    bags
 }
 
-/// The note for a value that is passed over, if a person should know of it. A communicator that
-/// still shows the token it minted before ours was kept is daily life and gets none.
-fn disagreement(key: &str, kept: &Mirrored<'_>, other: &Mirrored<'_>) -> Option<Note> {
-    if kept.value == other.value {
-        return None;
+fn own_app_bags(facts: &Snapshot) -> Vec<Bag<'_>> {
+    facts
+        .relations
+        .iter()
+        .map(|(id, relation)| (Source::Own(*id), &relation.own_app))
+        .collect()
+}
+
+/// Where a name that is not before `next` stands, or would stand. Most often it is there: bags that
+/// are alike ask for one name after the other.
+fn seek(names: &[(&str, Mirrored<'_>)], next: usize, name: &str) -> Result<usize, usize> {
+    let order = names.get(next).map(|(known, _)| (*known).cmp(name));
+    match order {
+        Some(Ordering::Equal) => Ok(next),
+        Some(Ordering::Less) => {
+            let rest = &names[next + 1..];
+            let place = rest.binary_search_by(|(known, _)| (*known).cmp(name));
+            place
+                .map(|place| next + 1 + place)
+                .map_err(|place| next + 1 + place)
+        }
+        _ => Err(next),
     }
-    let key = databag::printable(key);
-    match (kept.source, other.source) {
-        (Source::Own(first), Source::Own(second)) => Some(Note::warning(format!(
-            "{key}: relations {first} and {second} hold different values; each keeps its own"
-        ))),
-        (Source::Copied(first), Source::Copied(second)) => Some(Note::warning(format!(
-            "{key}: {first} and {second} give different values; that of {first} is taken"
-        ))),
-        _ => None,
+}
+
+impl<'a> Mirrored<'a> {
+    /// Keeps the better of two: a real value before a placeholder, the first of two real ones. The
+    /// note is for a value that is passed over, if a person should know of it. A communicator that
+    /// still shows the token it minted before ours was kept is daily life and gets none.
+    fn weigh(&mut self, name: &str, later: Mirrored<'a>) -> Option<Note> {
+        if !is_real(later.value) || self.value == later.value {
+            return None;
+        }
+        if !is_real(self.value) {
+            *self = later;
+            return None;
+        }
+        let text = match (self.source, later.source) {
+            (Source::Own(first), Source::Own(second)) => {
+                format!("relations {first} and {second} hold different values; each keeps its own")
+            }
+            (Source::Copied(first), Source::Copied(second)) => {
+                format!("{first} and {second} give different values; that of {first} is taken")
+            }
+            _ => return None,
+        };
+        let key = databag::printable(&mirror_key(name));
+        Some(Note::warning(format!("{key}: {text}")))
     }
 }

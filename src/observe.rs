@@ -1,7 +1,7 @@
 //! Hook tools in, facts out. It asks for as little as the question at hand needs, because every
 //! question is a process and a call that the agent answers one at a time.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::databag::Databag;
 use crate::hook_tools::{Bag, GoalState, HookTools, ToolError};
@@ -109,20 +109,23 @@ pub fn newcomers(
     /// Units without a bag among them that end the search.
     const ABSENT: usize = 3;
 
+    let Some(observed) = facts.relations.get(&relation) else {
+        return Ok(());
+    };
+    let app = observed.remote_app.as_deref().unwrap_or_default();
     let hosts = Hosts::remembered(facts);
+    let announced: BTreeSet<&str> = hosts.iter().flat_map(|(_, units)| units).copied().collect();
+    let goal = tools.goal_state()?;
+    let silent: Vec<(RelationId, UnitName)> = goal
+        .remote_units(app)
+        .into_iter()
+        .flatten()
+        .filter(|unit| !announced.contains(unit.as_str()) && !observed.units.contains_key(unit))
+        .map(|unit| (relation, unit))
+        .collect();
     let Some(observed) = facts.relations.get_mut(&relation) else {
         return Ok(());
     };
-    let app = observed.remote_app.clone().unwrap_or_default();
-    let announced: HashSet<&UnitName> = hosts.iter().flat_map(|(_, units)| units).collect();
-    let goal = tools.goal_state()?;
-    let silent: Vec<(RelationId, UnitName)> = goal
-        .remote_units(&app)
-        .into_iter()
-        .flatten()
-        .filter(|unit| !announced.contains(unit) && !observed.units.contains_key(unit))
-        .map(|unit| (relation, unit))
-        .collect();
     for chunk in silent.chunks(CHUNK) {
         let known = observed.units.len();
         for ((_, unit), bag) in chunk.iter().zip(tools.relation_get_each(chunk)) {

@@ -3,15 +3,16 @@
 //! It cannot fail, and it knows no process, no environment, no clock and no log: what is worth
 //! saying is a note in the plan. The same facts give the same plan.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bootstrap::{bootstrap_app, must_not_bootstrap};
 use crate::databag::{
     self, BOOTSTRAP_APP, Change, Changes, DOWN, Databag, GUARD, GUARD_VALUE, HOSTS, MIRROR,
-    PLACEHOLDER, UP, is_real, printable,
+    MIRROR_PREFIX, PLACEHOLDER, UP, is_real, mirror_key, printable,
 };
 use crate::hosts::{self, Hosts};
-use crate::mirror::{Mirror, Mirrored, Source};
+use crate::mirror::{self, Mirror, Mirrored, Source};
 use crate::snapshot::{Relation, RelationId, Scope, Snapshot, is_cross_model};
 use crate::status::{LOG_LEVELS, Overview, Problem};
 
@@ -115,11 +116,16 @@ pub fn reconcile(facts: &Snapshot) -> Plan {
 
     let mut hosts = Hosts::remembered(facts);
     let nobody_known = hosts.iter().next().is_none();
-    let mut mirror = Mirror::of_real_values(facts, &mut plan.notes);
+    let remembered_problems: Vec<Problem> = host_problems(&hosts).collect();
     let announced = hosts::announced(facts);
-    let dropped = hosts.update(facts, &announced, &mirror);
-    let waiting = hosts::placeholders(&announced, &mirror);
-    mirror.add_placeholders(facts, waiting, &dropped);
+    let bags = mirror::bags(facts);
+    let has_value = |name: &str| {
+        let key = mirror_key(name);
+        bags.iter()
+            .any(|(_, bag)| bag.get(&key).is_some_and(|value| is_real(value)))
+    };
+    let dropped = hosts.update(facts, &announced, has_value);
+    let mirror = Mirror::of(&bags, &announced, &dropped, &mut plan.notes);
 
     let bootstrap = bootstrap_app(facts, &mirror);
     let desired = Desired {
@@ -138,12 +144,19 @@ pub fn reconcile(facts: &Snapshot) -> Plan {
         }
     }
     let standing = standing_problems(facts, &mirror, bootstrap);
-    plan.overview = overview(facts, &mirror, &hosts, &left_out, &standing);
+    let problems = [standing.clone(), host_problems(&hosts).collect()].concat();
+    plan.overview = overview(facts, &mirror, &left_out, problems);
     // Where nothing is missing, the application bags tell the same.
     plan.overview_before = if plan.writes.is_empty() && left_out.is_empty() {
         plan.overview.clone()
     } else {
-        overview_before(facts, &standing)
+        let published = Mirror::published(facts);
+        overview(
+            facts,
+            &published,
+            &BTreeSet::new(),
+            [standing, remembered_problems].concat(),
+        )
     };
     // Memory alone is not worth waking every consumer: it is written together with news, or once
     // where it holds a problem that every hook would otherwise find again.
@@ -245,8 +258,8 @@ struct Desired<'a> {
     scope: Scope,
 }
 
-impl Desired<'_> {
-    fn writes(&self, relation: &Relation, left_out: &mut BTreeSet<String>) -> Writes {
+impl<'a> Desired<'a> {
+    fn writes(&self, relation: &'a Relation, left_out: &mut BTreeSet<&'a str>) -> Writes {
         let mut app = Draft::new(Some(&relation.own_app));
         let mut unit = Draft::new(relation.own_unit.as_ref());
 
@@ -264,9 +277,9 @@ impl Desired<'_> {
             None => app.remove(HOSTS),
         }
         for name in self.dropped {
-            let key = databag::mirror_key(name);
+            let key = mirror_key(name);
             for bag in [&mut app, &mut unit] {
-                if self.mirror.get(&key).is_none() && bag.holds(&key, PLACEHOLDER) {
+                if self.mirror.get(name).is_none() && bag.holds(&key, PLACEHOLDER) {
                     bag.remove(&key);
                 }
             }
@@ -303,21 +316,21 @@ impl Desired<'_> {
     /// them. Both bags get a key or neither does, so that nobody sees one without the other.
     fn mirror_into(
         &self,
-        app: &mut Draft<'_>,
-        unit: &mut Draft<'_>,
-        left_out: &mut BTreeSet<String>,
+        app: &mut Draft<'a>,
+        unit: &mut Draft<'a>,
+        left_out: &mut BTreeSet<&'a str>,
     ) {
         let mut missing: Vec<Missing<'_>> = Vec::new();
         let mut growth = (0, 0);
-        let (mut in_app, mut in_unit) = (app.values_in_order(), unit.values_in_order());
-        for (key, mirrored) in self.mirror.iter() {
-            let held = [in_app.value(key), in_unit.value(key)];
+        let (mut in_app, mut in_unit) = (app.mirror_values(), unit.mirror_values());
+        for (name, mirrored) in self.mirror.iter() {
+            let held = [in_app.get(name), in_unit.get(name)];
             // What this relation's bags hold is theirs; another relation's value never replaces it.
             let mut real = held.into_iter().flatten().filter(|value| is_real(value));
             let value = real.next().unwrap_or(mirrored.value);
             let entry = Missing {
                 rank: mirrored.rank,
-                key,
+                name,
                 value,
                 app: app.lacks(held[0], value).then_some(held[0]),
                 unit: unit.lacks(held[1], value).then_some(held[1]),
@@ -331,7 +344,7 @@ impl Desired<'_> {
         let roomy = app.size + growth.0 < CAPACITY && unit.size + growth.1 < CAPACITY;
         if !roomy {
             // Last in precedence stays outside. A value too big for anybody keeps nobody else out.
-            missing.sort_unstable_by_key(|missing| missing.rank);
+            missing.sort_unstable_by_key(|missing| (!is_real(missing.value), missing.rank));
         }
         for entry in missing {
             let fits = app.size + entry.growth(entry.app) < CAPACITY
@@ -340,7 +353,7 @@ impl Desired<'_> {
                 app.mirror(&entry, entry.app);
                 unit.mirror(&entry, entry.unit);
             } else {
-                left_out.insert(entry.key.to_owned());
+                left_out.insert(entry.name);
             }
         }
     }
@@ -349,7 +362,7 @@ impl Desired<'_> {
 /// A mirror key whose value at least one of a relation's bags does not hold.
 struct Missing<'a> {
     rank: usize,
-    key: &'a str,
+    name: &'a str,
     value: &'a str,
     /// What the application bag holds instead, if that is to change.
     app: Option<Held<'a>>,
@@ -365,7 +378,7 @@ impl Missing<'_> {
     fn growth(&self, replaces: Option<Held<'_>>) -> usize {
         match replaces {
             None => 0,
-            Some(None) => self.key.len() + self.value.len(),
+            Some(None) => MIRROR_PREFIX.len() + self.name.len() + self.value.len(),
             Some(Some(held)) => self.value.len().saturating_sub(held.len()),
         }
     }
@@ -391,12 +404,8 @@ impl<'a> Draft<'a> {
         self.held?.get(key).map(String::as_str)
     }
 
-    fn values_in_order(
-        &self,
-    ) -> ValuesInOrder<'a, impl Iterator<Item = (&'a str, &'a str)> + use<'a>> {
-        ValuesInOrder {
-            mirror: self.held.map(|held| databag::mirror_of(held).peekable()),
-        }
+    fn mirror_values(&self) -> InOrder<impl Iterator<Item = (&'a str, &'a str)> + use<'a>> {
+        InOrder::of(self.held.into_iter().flat_map(databag::mirror_by_name))
     }
 
     fn holds(&self, key: &str, value: &str) -> bool {
@@ -410,22 +419,22 @@ impl<'a> Draft<'a> {
 
     fn mirror(&mut self, missing: &Missing<'_>, replaces: Option<Held<'_>>) {
         if let Some(held) = replaces {
-            self.change(missing.key, held, missing.value);
+            self.change(mirror_key(missing.name), held, missing.value);
         }
     }
 
     fn set(&mut self, key: &str, value: &str) {
         let held = self.value(key);
         if self.held.is_some() && held != Some(value) {
-            self.change(key, held, value);
+            self.change(key.to_owned(), held, value);
         }
     }
 
-    fn change(&mut self, key: &str, held: Held<'_>, value: &str) {
+    fn change(&mut self, key: String, held: Held<'_>, value: &str) {
         let before = held.map_or(0, |held| key.len() + held.len());
         self.size = self.size + key.len() + value.len() - before;
         let change = Change::Set(value.to_owned());
-        self.changes.push((key.to_owned(), change));
+        self.changes.push((key, change));
     }
 
     fn remove(&mut self, key: &str) {
@@ -436,63 +445,87 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// The mirror values of a bag, for who asks for keys in their order: a hundred thousand look-ups in
-/// a map cost more than all the rest.
-struct ValuesInOrder<'a, I: Iterator<Item = (&'a str, &'a str)>> {
-    mirror: Option<std::iter::Peekable<I>>,
-}
+/// What stands in the order of names, for who asks for names in their order: a hundred thousand
+/// look-ups cost more than all the rest.
+struct InOrder<I: Iterator>(std::iter::Peekable<I>);
 
-impl<'a, I: Iterator<Item = (&'a str, &'a str)>> ValuesInOrder<'a, I> {
-    fn value(&mut self, key: &str) -> Option<&'a str> {
-        let mirror = self.mirror.as_mut()?;
-        while mirror.next_if(|(earlier, _)| *earlier < key).is_some() {}
-        mirror
-            .next_if(|(next, _)| *next == key)
-            .map(|(_, value)| value)
+impl<'a, T, I: Iterator<Item = (&'a str, T)>> InOrder<I> {
+    fn of(entries: I) -> Self {
+        InOrder(entries.peekable())
+    }
+
+    fn get(&mut self, name: &str) -> Option<T> {
+        loop {
+            let (next, _) = self.0.peek()?;
+            match (*next).cmp(name) {
+                Ordering::Less => self.0.next(),
+                Ordering::Equal => return self.0.next().map(|(_, value)| value),
+                Ordering::Greater => return None,
+            };
+        }
     }
 }
 
 /// The notes for the real changes among `writes`, one per key whatever the number of relations.
 /// What is merely shown again, in a new relation or by a new leader, is one note per relation.
 fn news(writes: &BTreeMap<RelationId, Writes>, mirror: &Mirror<'_>) -> Vec<Note> {
+    let changes = || {
+        let writes = writes.values();
+        writes.flat_map(|writes| writes.app.iter().chain(&writes.unit))
+    };
     let mut notes = Vec::new();
-    let mut noted = HashSet::new();
-    let mut shown_again = Vec::new();
-    for (id, writes) in writes {
-        let mut again = BTreeSet::new();
-        for (key, change) in writes.app.iter().chain(&writes.unit) {
-            if noted.contains(key) {
-                continue;
+    let chosen = changes().find_map(|(key, change)| match change {
+        Change::Set(value) if key == BOOTSTRAP_APP => Some(value),
+        _ => None,
+    });
+    if let Some(app) = chosen {
+        notes.push(Note::info(format!("{BOOTSTRAP_APP}: {}", printable(app))));
+    }
+    let removed = changes().filter(|(_, change)| **change == Change::Remove);
+    let removed = removed.filter(|(key, _)| databag::mirrored(key).is_some());
+    let removed: BTreeSet<&str> = removed.map(|(key, _)| key.as_str()).collect();
+    for key in removed {
+        let key = printable(key);
+        notes.push(Note::info(format!(
+            "{key}: placeholder removed, its host is gone"
+        )));
+    }
+
+    let by_name = |changes| InOrder::of(Changes::iter(changes).filter_map(named));
+    let mut relations: Vec<_> = writes
+        .values()
+        .map(|writes| (by_name(&writes.app), by_name(&writes.unit), 0))
+        .collect();
+    for (name, mirrored) in mirror.iter() {
+        let origin = origin(mirrored);
+        let mut is_news = false;
+        for (app, unit, known) in &mut relations {
+            if app.get(name).is_some() || unit.get(name).is_some() {
+                is_news |= origin.is_some();
+                *known += usize::from(origin.is_none());
             }
-            let line = match (change, databag::mirrored(key), mirror.get(key)) {
-                (Change::Remove, Some(_), _) => "placeholder removed, its host is gone".to_owned(),
-                (Change::Set(value), None, _) if key == BOOTSTRAP_APP => printable(value),
-                (Change::Set(value), None, _) if key == MIRROR => {
-                    shown_again.push(Note::info(format!("relation {id}: mirror {value}")));
-                    continue;
-                }
-                (Change::Set(_), Some(_), Some(mirrored)) => match origin(mirrored) {
-                    Some(origin) => origin,
-                    None => {
-                        again.insert(key);
-                        continue;
-                    }
-                },
-                _ => continue,
-            };
-            noted.insert(key);
-            notes.push(Note::info(format!("{}: {line}", printable(key))));
         }
-        if !again.is_empty() {
-            let keys = if again.len() == 1 { "key" } else { "keys" };
-            shown_again.push(Note::info(format!(
-                "relation {id}: {} known {keys} published",
-                again.len()
+        if let Some(origin) = origin.filter(|_| is_news) {
+            let key = printable(&mirror_key(name));
+            notes.push(Note::info(format!("{key}: {origin}")));
+        }
+    }
+    for ((id, writes), (_, _, known)) in writes.iter().zip(relations) {
+        if let Some(Change::Set(value)) = writes.unit.get(MIRROR) {
+            notes.push(Note::info(format!("relation {id}: mirror {value}")));
+        }
+        if known > 0 {
+            let keys = if known == 1 { "key" } else { "keys" };
+            notes.push(Note::info(format!(
+                "relation {id}: {known} known {keys} published"
             )));
         }
     }
-    notes.extend(shown_again);
     notes
+}
+
+fn named<'a>((key, change): (&'a String, &'a Change)) -> Option<(&'a str, &'a Change)> {
+    Some((databag::mirrored(key)?, change))
 }
 
 fn origin(mirrored: &Mirrored<'_>) -> Option<String> {
@@ -552,53 +585,25 @@ fn host_problems(hosts: &Hosts) -> impl Iterator<Item = Problem> {
 fn overview(
     facts: &Snapshot,
     mirror: &Mirror<'_>,
-    hosts: &Hosts,
-    left_out: &BTreeSet<String>,
-    standing: &[Problem],
+    left_out: &BTreeSet<&str>,
+    problems: Vec<Problem>,
 ) -> Overview {
     let mut overview = Overview {
         related: !facts.relations.is_empty(),
-        problems: standing.to_vec(),
+        problems,
         ..Overview::default()
     };
-    for (key, mirrored) in mirror.iter() {
-        if databag::mirrored(key).is_some_and(databag::is_hostname) {
+    for (name, mirrored) in mirror.iter() {
+        if databag::is_hostname(name) {
             overview.hosts += 1;
-            let waits = !is_real(mirrored.value) || left_out.contains(key);
+            let waits = !is_real(mirrored.value) || left_out.contains(name);
             overview.waiting += usize::from(waits);
         }
     }
-    overview.problems.extend(host_problems(hosts));
     if !left_out.is_empty() {
         overview.problems.push(Problem::Full {
             left_out: left_out.len(),
         });
     }
-    overview
-}
-
-/// The overview as the application bags alone tell it.
-fn overview_before(facts: &Snapshot, standing: &[Problem]) -> Overview {
-    let mut overview = Overview {
-        related: !facts.relations.is_empty(),
-        problems: standing.to_vec(),
-        ..Overview::default()
-    };
-    let mut seen = HashSet::new();
-    let mut served = HashSet::new();
-    for relation in facts.relations.values() {
-        for (key, value) in databag::mirror_of(&relation.own_app) {
-            if databag::mirrored(key).is_some_and(databag::is_hostname) {
-                seen.insert(key);
-                if is_real(value) {
-                    served.insert(key);
-                }
-            }
-        }
-    }
-    overview.hosts = seen.len();
-    overview.waiting = seen.len() - served.len();
-    let hosts = Hosts::remembered(facts);
-    overview.problems.extend(host_problems(&hosts));
     overview
 }

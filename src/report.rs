@@ -152,8 +152,7 @@ impl Report {
         for (id, bag) in own_bags(facts) {
             let chosen = bag.get(BOOTSTRAP_APP).map(|app| printable(app));
             report.bootstrap_app = report.bootstrap_app.or(chosen);
-            for (key, value) in databag::mirror_of(bag) {
-                let name = mirrored(key).unwrap_or_default();
+            for (name, value) in databag::mirror_by_name(bag) {
                 known.entry(name).or_default().hold(value, id);
             }
         }
@@ -166,10 +165,10 @@ impl Report {
                 report.communicators.push(place.clone());
             }
             let mut has_minted = bag.contains_key(MIRROR);
-            for (key, value) in databag::mirror_of(bag) {
+            for (name, value) in databag::mirror_by_name(bag) {
                 has_minted = true;
                 // A name that nobody else knows is none of ours: it is of interest once mirrored.
-                if let Some(known) = mirrored(key).and_then(|name| known.get_mut(name)) {
+                if let Some(known) = known.get_mut(name) {
                     known.offers.push((value, place.clone()));
                 }
             }

@@ -3,7 +3,6 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use crate::databag::Databag;
@@ -25,14 +24,12 @@ pub struct UnitName {
     number: u64,
 }
 
-impl Hash for UnitName {
-    /// Few applications share a number, and a number costs less than a name.
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.number.hash(state);
-    }
-}
-
 impl UnitName {
+    /// Whether `text` is a unit's name.
+    pub fn is(text: &str) -> bool {
+        number(text).is_some()
+    }
+
     /// The whole name.
     pub fn as_str(&self) -> &str {
         &self.name
@@ -53,20 +50,21 @@ impl FromStr for UnitName {
     type Err = NotAUnitName;
 
     fn from_str(name: &str) -> Result<Self, NotAUnitName> {
-        let (app, number) = name.rsplit_once('/').ok_or(NotAUnitName)?;
-        // Juju allows no more, and what we write of a name needs no escapes then.
-        let is_of_app = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-        if app.is_empty() || !app.bytes().all(is_of_app) {
-            return Err(NotAUnitName);
-        }
-        if !number.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(NotAUnitName);
-        }
         Ok(UnitName {
+            number: number(name).ok_or(NotAUnitName)?,
             name: name.to_owned(),
-            number: number.parse().map_err(|_| NotAUnitName)?,
         })
     }
+}
+
+/// The number in a unit's name.
+fn number(name: &str) -> Option<u64> {
+    let (app, number) = name.rsplit_once('/')?;
+    // Juju allows no more, and what we write of a name needs no escapes then.
+    let is_of_app = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    let is_named = !app.is_empty() && app.bytes().all(is_of_app);
+    let is_numbered = number.bytes().all(|byte| byte.is_ascii_digit());
+    (is_named && is_numbered).then(|| number.parse().ok())?
 }
 
 impl Ord for UnitName {

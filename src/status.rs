@@ -3,7 +3,6 @@
 use std::fmt;
 
 use crate::databag::printable;
-use crate::snapshot::UnitName;
 
 /// A workload status with its message, as `status-set` takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,18 +77,18 @@ pub enum Problem {
 
 impl Problem {
     /// A name that no token can be minted for.
-    pub fn refused(hostname: &str, units: &[UnitName]) -> Self {
+    pub fn refused(hostname: &str, units: &[&str]) -> Self {
         Problem::Refused {
             hostname: hostname.to_owned(),
-            unit: units.first().map_or("", UnitName::as_str).to_owned(),
+            unit: units.first().copied().unwrap_or_default().to_owned(),
         }
     }
 
     /// A name that a second unit announced.
-    pub fn contested(hostname: &str, units: &[UnitName]) -> Self {
+    pub fn contested(hostname: &str, units: &[&str]) -> Self {
         Problem::Contested {
             hostname: hostname.to_owned(),
-            units: units.iter().map(|unit| unit.as_str().to_owned()).collect(),
+            units: units.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -190,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_person_sees_whether_to_wait_or_to_act() {
-        let refused = Problem::refused("--help", &["microovn/1".parse().expect("a unit")]);
+        let refused = Problem::refused("--help", &["microovn/1"]);
         let loud = Problem::LogLevel {
             value: "loud".to_owned(),
         };

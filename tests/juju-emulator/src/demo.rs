@@ -355,13 +355,13 @@ fn mirror_rows(deployment: &Deployment) -> Vec<[String; 2]> {
         .filter_map(|app| deployment.relation(app))
     {
         let bag = deployment.world.app_bag(relation, DISTRIBUTOR);
-        for (key, value) in databag::mirror_of(&bag) {
+        for (name, value) in databag::mirror_by_name(&bag) {
             let shown = if is_real(value) {
                 format!("{} ({} bytes)", fingerprint(value), value.len())
             } else {
                 "none yet".to_owned()
             };
-            mirror.insert(mirrored(key).unwrap_or(key).to_owned(), shown);
+            mirror.insert(name.to_owned(), shown);
         }
     }
     mirror
