@@ -4,19 +4,23 @@ use std::collections::BTreeSet;
 
 use crate::databag::{self, BOOTSTRAP_APP, MIRROR};
 use crate::mirror::Mirror;
-use crate::snapshot::{Relation, Scope, Snapshot, is_cross_model};
+use crate::snapshot::{Relation, Scope, Snapshot, UnitName, is_cross_model};
 
 /// Chooses the application, by the first of these that applies:
 ///
 /// 1. the option `bootstrap-app`;
 /// 2. what an own application bag already says, while that application is related and may have
 ///    units, or while any sign of a cluster exists: a consumer that has obeyed does not ask again;
-/// 3. the application of a unit whose mirror is up, because it has bootstrapped;
+/// 3. the application of the `communicator`, a unit whose mirror is up: it has bootstrapped;
 /// 4. the application with the lowest relation number that has, or expects, a unit: one without
 ///    units would never bootstrap, and everybody would wait for it.
 ///
 /// `None`: nobody to choose yet.
-pub fn bootstrap_app<'a>(facts: &'a Snapshot, mirror: &Mirror<'_>) -> Option<&'a str> {
+pub fn bootstrap_app<'a>(
+    facts: &'a Snapshot,
+    mirror: &Mirror<'_>,
+    communicator: Option<&'a UnitName>,
+) -> Option<&'a str> {
     if let Some(configured) = facts.config.bootstrap_app.as_deref() {
         return Some(configured);
     }
@@ -37,11 +41,7 @@ pub fn bootstrap_app<'a>(facts: &'a Snapshot, mirror: &Mirror<'_>) -> Option<&'a
         }
     }
 
-    let bootstrapped = relations()
-        .flat_map(|relation| &relation.units)
-        .find(|(_, bag)| databag::is_up(bag))
-        .map(|(unit, _)| unit.app());
-    bootstrapped.or_else(|| {
+    communicator.map(UnitName::app).or_else(|| {
         relations()
             .find(|relation| relation.has_units())
             .and_then(|relation| relation.remote_app.as_deref())

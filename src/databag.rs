@@ -86,22 +86,36 @@ pub fn size(bag: &Databag) -> usize {
 /// digits only.
 pub fn is_hostname(name: &str) -> bool {
     // In one pass: every hook asks this of every host.
-    let (mut length, mut has_only_digits, mut last) = (0, true, b'.');
-    for byte in name.bytes().chain([b'.']) {
+    let mut label = Label::default();
+    for byte in name.bytes() {
         match byte {
-            b'.' if (1..=63).contains(&length) && !has_only_digits && last != b'-' => {
-                (length, has_only_digits) = (0, true);
+            b'.' if label.can_end() => {
+                label = Label::default();
                 continue;
             }
-            b'-' if length == 0 => return false,
-            b'-' | b'a'..=b'z' | b'A'..=b'Z' => has_only_digits = false,
+            b'-' if label.length == 0 => return false,
+            b'-' | b'a'..=b'z' | b'A'..=b'Z' => label.has_other_than_digits = true,
             b'0'..=b'9' => {}
             _ => return false,
         }
-        length += 1;
-        last = byte;
+        label.length += 1;
+        label.ends_with_dash = byte == b'-';
     }
-    name.len() <= 255
+    name.len() <= 255 && label.can_end()
+}
+
+/// A part of a host name between dots, as far as it was read.
+#[derive(Default)]
+struct Label {
+    length: usize,
+    has_other_than_digits: bool,
+    ends_with_dash: bool,
+}
+
+impl Label {
+    fn can_end(&self) -> bool {
+        (1..=63).contains(&self.length) && self.has_other_than_digits && !self.ends_with_dash
+    }
 }
 
 /// One difference between a databag and what it should hold.

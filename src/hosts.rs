@@ -110,15 +110,18 @@ impl<'a> Hosts<'a> {
                     _ => break Vec::new(),
                 }
             };
-            let mut is_first = true;
-            units.retain(|unit| {
-                let is_first = std::mem::take(&mut is_first);
-                claimants.contains(unit)
-                    || !announcers.contains(unit) && !gone(unit)
-                    || is_first && has_value(&name)
-            });
-            claimants.retain(|unit| !units.contains(unit));
-            units.append(&mut claimants);
+            // Most units say what they said before.
+            if units != claimants {
+                let mut is_first = true;
+                units.retain(|unit| {
+                    let is_first = std::mem::take(&mut is_first);
+                    claimants.contains(unit)
+                        || !announcers.contains(unit) && !gone(unit)
+                        || is_first && has_value(&name)
+                });
+                claimants.retain(|unit| !units.contains(unit));
+                units.append(&mut claimants);
+            }
             if units.is_empty() {
                 dropped.insert(name.into_owned());
             } else {

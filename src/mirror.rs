@@ -215,18 +215,19 @@ impl<'a> Mirrored<'a> {
     /// note is for a value that is passed over, if a person should know of it. A communicator that
     /// still shows the token it minted before ours was kept is daily life and gets none.
     fn weigh(&mut self, name: &str, later: Mirrored<'a>) -> Option<Note> {
-        if !is_real(later.value) || self.value == later.value {
+        if !is_real(later.value) {
             return None;
         }
         if !is_real(self.value) {
             *self = later;
             return None;
         }
+        let differs = || self.value != later.value;
         let text = match (self.source, later.source) {
-            (Source::Own(first), Source::Own(second)) => {
+            (Source::Own(first), Source::Own(second)) if differs() => {
                 format!("relations {first} and {second} hold different values; each keeps its own")
             }
-            (Source::Copied(first), Source::Copied(second)) => {
+            (Source::Copied(first), Source::Copied(second)) if differs() => {
                 format!("{first} and {second} give different values; that of {first} is taken")
             }
             _ => return None,

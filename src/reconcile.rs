@@ -13,7 +13,7 @@ use crate::databag::{
 };
 use crate::hosts::{self, Hosts};
 use crate::mirror::{self, Mirror, Mirrored, Source};
-use crate::snapshot::{Relation, RelationId, Scope, Snapshot, is_cross_model};
+use crate::snapshot::{Relation, RelationId, Scope, Snapshot, UnitName, is_cross_model};
 use crate::status::{LOG_LEVELS, Overview, Problem};
 
 /// Bags are kept below this many bytes of keys and values. Juju refuses one over 16 MiB, and only
@@ -127,7 +127,11 @@ pub fn reconcile(facts: &Snapshot) -> Plan {
     let dropped = hosts.update(facts, &announced, has_value);
     let mirror = Mirror::of(&bags, &announced, &dropped, &mut plan.notes);
 
-    let bootstrap = bootstrap_app(facts, &mirror);
+    let communicator = bags.iter().find_map(|(source, _)| match source {
+        Source::Copied(unit) => Some(*unit),
+        _ => None,
+    });
+    let bootstrap = bootstrap_app(facts, &mirror, communicator);
     let desired = Desired {
         mirror: &mirror,
         dropped: &dropped,
@@ -414,7 +418,7 @@ impl<'a> Draft<'a> {
 
     /// Whether writing `value` in place of what is `held` would make a difference, and may.
     fn lacks(&self, held: Held<'_>, value: &str) -> bool {
-        self.held.is_some() && held != Some(value) && !held.is_some_and(is_real)
+        self.held.is_some() && !held.is_some_and(is_real) && held != Some(value)
     }
 
     fn mirror(&mut self, missing: &Missing<'_>, replaces: Option<Held<'_>>) {
@@ -505,9 +509,9 @@ fn news(writes: &BTreeMap<RelationId, Writes>, mirror: &Mirror<'_>) -> Vec<Note>
                 *known += usize::from(origin.is_none());
             }
         }
-        if let Some(origin) = origin.filter(|_| is_news) {
+        if let Some((what, unit)) = origin.filter(|_| is_news) {
             let key = printable(&mirror_key(name));
-            notes.push(Note::info(format!("{key}: {origin}")));
+            notes.push(Note::info(format!("{key}: {what} {unit}")));
         }
     }
     for ((id, writes), (_, _, known)) in writes.iter().zip(relations) {
@@ -528,11 +532,12 @@ fn named<'a>((key, change): (&'a String, &'a Change)) -> Option<(&'a str, &'a Ch
     Some((databag::mirrored(key)?, change))
 }
 
-fn origin(mirrored: &Mirrored<'_>) -> Option<String> {
+/// Who brought a value, unless we have had it all along.
+fn origin<'a>(mirrored: &Mirrored<'a>) -> Option<(&'static str, &'a UnitName)> {
     match mirrored.source {
         Source::Own(_) => None,
-        Source::Copied(unit) if is_real(mirrored.value) => Some(format!("value from {unit}")),
-        Source::Copied(unit) | Source::Announced(unit) => Some(format!("placeholder for {unit}")),
+        Source::Copied(unit) if is_real(mirrored.value) => Some(("value from", unit)),
+        Source::Copied(unit) | Source::Announced(unit) => Some(("placeholder for", unit)),
     }
 }
 
