@@ -31,7 +31,7 @@ pub enum Source<'a> {
     Own(RelationId),
     /// A unit whose mirror is up.
     Copied(&'a UnitName),
-    /// A unit that announced its host name.
+    /// A unit that announced its host name, one that can have a token.
     Announced(&'a UnitName),
 }
 
@@ -57,45 +57,30 @@ impl<'a> Mirror<'a> {
         notes: &mut Vec<Note>,
     ) -> Self {
         let mut mirror = Mirror::default();
-        let mut offers = 0;
+        let mut rank = 0;
         for &(source, bag) in bags {
-            let held = databag::mirror_by_name(bag).enumerate();
-            let held = held.map(|(place, (name, value))| {
-                let value = if is_real(value) { value } else { PLACEHOLDER };
-                let rank = offers + place;
-                (
-                    name,
-                    Mirrored {
-                        value,
-                        source,
-                        rank,
-                    },
-                )
-            });
-            let is_dropped = |name, mirrored: &Mirrored<'_>| {
-                matches!(source, Source::Own(_))
-                    && !is_real(mirrored.value)
-                    && dropped.contains(name)
+            let is_dropped = |name: &str, value: &str| {
+                matches!(source, Source::Own(_)) && !is_real(value) && dropped.contains(name)
             };
-            mirror.offer(
-                held.filter(|(name, offered)| !is_dropped(*name, offered)),
-                notes,
-            );
-            offers += bag.len();
+            let held = databag::mirror_by_name(bag);
+            let held = held.filter(|(name, value)| !is_dropped(name, value));
+            let offers = held.enumerate().map(|(place, (name, value))| {
+                let value = if is_real(value) { value } else { PLACEHOLDER };
+                (name, Mirrored::new(value, source, rank + place))
+            });
+            mirror.offer(offers, notes);
+            rank += bag.len();
         }
         let first_comers = announced.chunk_by(|one, other| one.name == other.name);
-        let announced = first_comers
+        let offers = first_comers
             .filter_map(<[_]>::first)
-            .filter(|host| databag::is_hostname(host.name));
-        let announced = announced.map(|host| {
-            let mirrored = Mirrored {
-                value: PLACEHOLDER,
-                source: Source::Announced(host.unit),
-                rank: offers + host.place,
-            };
-            (host.name, mirrored)
-        });
-        mirror.offer(announced, notes);
+            .filter(|host| databag::is_hostname(host.name))
+            .map(|host| {
+                let source = Source::Announced(host.unit);
+                let mirrored = Mirrored::new(PLACEHOLDER, source, rank + host.place);
+                (host.name, mirrored)
+            });
+        mirror.offer(offers, notes);
         mirror.settle(notes);
         mirror
     }
@@ -211,6 +196,14 @@ fn seek(names: &[(&str, Mirrored<'_>)], next: usize, name: &str) -> Result<usize
 }
 
 impl<'a> Mirrored<'a> {
+    fn new(value: &'a str, source: Source<'a>, rank: usize) -> Self {
+        Mirrored {
+            value,
+            source,
+            rank,
+        }
+    }
+
     /// Keeps the better of two: a real value before a placeholder, the first of two real ones. The
     /// note is for a value that is passed over, if a person should know of it. A communicator that
     /// still shows the token it minted before ours was kept is daily life and gets none.

@@ -599,7 +599,9 @@ fn overview(
         ..Overview::default()
     };
     for (name, mirrored) in mirror.iter() {
-        if databag::is_hostname(name) {
+        // A refused name that is announced does not come this far.
+        let is_announced = matches!(mirrored.source, Source::Announced(_));
+        if is_announced || databag::is_hostname(name) {
             overview.hosts += 1;
             let waits = !is_real(mirrored.value) || left_out.contains(name);
             overview.waiting += usize::from(waits);
