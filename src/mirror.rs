@@ -119,7 +119,7 @@ impl<'a> Mirror<'a> {
             return;
         }
         self.names.append(&mut self.news);
-        self.names.sort_by(|(one, _), (other, _)| one.cmp(other));
+        self.names.sort_by_key(|(name, _)| *name);
         self.names.dedup_by(|(name, later), (known, kept)| {
             let is_known = name == known;
             if is_known {

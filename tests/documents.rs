@@ -312,15 +312,14 @@ fn the_readme_lists_every_action() {
 
 /// Every text that a status can have, with the examples that the table uses.
 fn statuses() -> Vec<Status> {
-    let unit = |name: &str| name.parse().expect("a unit");
     let problems = [
         Problem::NotRelated {
             app: "ovn".to_owned(),
         },
         Problem::CrossModel,
         Problem::Full { left_out: 2 },
-        Problem::refused("node_1", &[unit("microovn/1")]),
-        Problem::contested("h0", &[unit("microovn/0"), unit("microovn/7")]),
+        Problem::refused("node_1", &["microovn/1"]),
+        Problem::contested("h0", &["microovn/0", "microovn/7"]),
         Problem::LogLevel {
             value: "loud".to_owned(),
         },
