@@ -85,6 +85,9 @@ pub fn size(bag: &Databag) -> usize {
 /// dot-separated labels of 1 to 63 characters `[-a-zA-Z0-9]`, none with `-` at an end, none of
 /// digits only.
 pub fn is_hostname(name: &str) -> bool {
+    if name.len() > 255 {
+        return false;
+    }
     // In one pass: every hook asks this of every host.
     let mut label = Label::default();
     for byte in name.bytes() {
@@ -101,7 +104,7 @@ pub fn is_hostname(name: &str) -> bool {
         label.length += 1;
         label.ends_with_dash = byte == b'-';
     }
-    name.len() <= 255 && label.can_end()
+    label.can_end()
 }
 
 /// A part of a host name between dots, as far as it was read.

@@ -331,7 +331,7 @@ impl<'a> HookTools<'a> {
     /// A whole databag. Juju sends our own unit's back at the end of the hook once it was read.
     pub fn relation_get(&self, relation: RelationId, bag: Bag<'_>) -> Result<Databag, ToolError> {
         let relation = id(relation);
-        let Entries(entries) = match bag {
+        let entries = match bag {
             Bag::OwnApp => self.json(
                 "databag",
                 "relation-get",
@@ -347,7 +347,7 @@ impl<'a> HookTools<'a> {
             Bag::OwnUnit => self.relation_get_unit(&relation, "-", &self.own_unit)?,
             Bag::Unit(unit) => self.relation_get_unit(&relation, "-", unit)?,
         };
-        Ok(entries.into_iter().collect())
+        Ok(databag(entries))
     }
 
     /// The bags of many units, in their order. `None` where Juju has none: the unit has not entered
@@ -372,7 +372,7 @@ impl<'a> HookTools<'a> {
                 .and_then(|printed| parse(command, "databag", &printed))
             {
                 Err(error) if error.is_unit_absent() => Ok(None),
-                bag => bag.map(|Entries(entries)| Some(entries.into_iter().collect())),
+                entries => entries.map(databag).map(Some),
             }
         });
         answers.collect()
@@ -521,11 +521,17 @@ fn checked(command: CommandLine, output: io::Result<Output>) -> Result<Vec<u8>, 
     }
 }
 
+/// Juju prints keys in order, and a map that is made of them all at once does not look each one up.
+fn databag(Entries(entries): Entries<String>) -> Databag {
+    entries.into_iter().collect()
+}
+
 fn parse<T: DeserializeOwned>(
     command: CommandLine,
     expected: &'static str,
     printed: &[u8],
 ) -> Result<T, ToolError> {
+    // Once for the whole text, or the parser would check every string by itself.
     let (line, column) = match std::str::from_utf8(printed) {
         Ok(text) => match serde_json::from_str(text) {
             Ok(value) => return Ok(value),

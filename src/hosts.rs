@@ -71,10 +71,7 @@ impl<'a> Hosts<'a> {
             same
         });
         for (_, units) in &mut claims {
-            if units.len() > 1 {
-                let mut seen = BTreeSet::new();
-                units.retain(|unit| seen.insert(*unit));
-            }
+            keep_first_mentions(units);
         }
         claims.retain(|(_, units)| !units.is_empty());
         Hosts { claims }
@@ -91,9 +88,9 @@ impl<'a> Hosts<'a> {
         announced: &[Announced<'a>],
         has_value: impl Fn(&str) -> bool,
     ) -> BTreeSet<String> {
-        let claim = |host: &Announced<'a>| (memo(host.name), vec![host.unit.as_str()]);
-        let now = Hosts::settled(announced.iter().map(claim).collect());
-        let mut now = now.claims.into_iter().peekable();
+        let now = announced.iter();
+        let now = now.map(|host| (memo(host.name), vec![host.unit.as_str()]));
+        let mut now = Hosts::settled(now.collect()).claims.into_iter().peekable();
 
         // Looked at only for a unit that does not say what it said before.
         let announcers = LazyCell::new(|| -> BTreeSet<&str> {
@@ -112,15 +109,16 @@ impl<'a> Hosts<'a> {
             };
             // Most units say what they said before.
             if units != claimants {
+                let current: BTreeSet<&str> = claimants.iter().copied().collect();
                 let mut is_first = true;
                 units.retain(|unit| {
                     let is_first = std::mem::take(&mut is_first);
-                    claimants.contains(unit)
+                    current.contains(unit)
                         || !announcers.contains(unit) && !gone(unit)
                         || is_first && has_value(&name)
                 });
-                claimants.retain(|unit| !units.contains(unit));
                 units.append(&mut claimants);
+                keep_first_mentions(&mut units);
             }
             if units.is_empty() {
                 dropped.insert(name.into_owned());
@@ -186,7 +184,15 @@ impl<'a> Hosts<'a> {
     }
 }
 
-/// The host names that units announce now, in the order of names and then of (relation, unit).
+fn keep_first_mentions(units: &mut Vec<&str>) {
+    if units.len() > 1 {
+        let mut seen = BTreeSet::new();
+        units.retain(|unit| seen.insert(*unit));
+    }
+}
+
+/// The host names that units announce now, in the order of names, as they are remembered, and then
+/// of (relation, unit).
 pub fn announced(facts: &Snapshot) -> Vec<Announced<'_>> {
     let units = facts
         .relations
@@ -198,7 +204,7 @@ pub fn announced(facts: &Snapshot) -> Vec<Announced<'_>> {
         .enumerate()
         .map(|(place, (name, unit))| Announced { name, unit, place })
         .collect();
-    announced.sort_by(|one, other| one.name.cmp(other.name));
+    announced.sort_by(|one, other| memo(one.name).cmp(&memo(other.name)));
     announced
 }
 
@@ -209,7 +215,7 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 fn claim<'a>((Text(name), Text(units)): (Text<'a>, Text<'a>)) -> Claim<'a> {
     let units = match units {
         Cow::Borrowed(units) => units.split(' ').filter(|unit| UnitName::is(unit)).collect(),
-        // No unit has a name that needs one.
+        // No unit has a name that needs escapes.
         Cow::Owned(_) => Vec::new(),
     };
     (name, units)

@@ -20,7 +20,8 @@ pub struct Mirrored<'a> {
     pub value: &'a str,
     /// Where it comes from.
     pub source: Source<'a>,
-    /// Its place in the order of precedence among values of its kind, lower is earlier.
+    /// Its place in the order of precedence among real values or placeholders, lower is earlier;
+    /// the values of one bag have the same.
     pub rank: usize,
 }
 
@@ -35,15 +36,15 @@ pub enum Source<'a> {
     Announced(&'a UnitName),
 }
 
-/// A bag with mirror keys.
-pub type Bag<'a> = (Source<'a>, &'a Databag);
+/// A bag that may hold mirror keys, with who wrote it.
+pub type Sourced<'a> = (Source<'a>, &'a Databag);
 
 /// Every name that a mirror key has after its prefix, with its value, in the order of names.
 #[derive(Debug, Default)]
 pub struct Mirror<'a> {
     names: Vec<(&'a str, Mirrored<'a>)>,
-    /// Offers of names that are not among these yet.
-    news: Vec<(&'a str, Mirrored<'a>)>,
+    /// While the mirror is made: offers, in order of their coming, that belong between these.
+    unplaced: Vec<(&'a str, Mirrored<'a>)>,
 }
 
 impl<'a> Mirror<'a> {
@@ -51,25 +52,23 @@ impl<'a> Mirror<'a> {
     /// `announced` and can have a token. A placeholder that only our own bags name is passed over
     /// if its host is among `dropped`. What disagrees becomes a note.
     pub fn of(
-        bags: &[Bag<'a>],
+        bags: &[Sourced<'a>],
         announced: &[Announced<'a>],
         dropped: &BTreeSet<String>,
         notes: &mut Vec<Note>,
     ) -> Self {
         let mut mirror = Mirror::default();
-        let mut rank = 0;
-        for &(source, bag) in bags {
+        for (rank, &(source, bag)) in bags.iter().enumerate() {
             let is_dropped = |name: &str, value: &str| {
                 matches!(source, Source::Own(_)) && !is_real(value) && dropped.contains(name)
             };
             let held = databag::mirror_by_name(bag);
             let held = held.filter(|(name, value)| !is_dropped(name, value));
-            let offers = held.enumerate().map(|(place, (name, value))| {
+            let offers = held.map(|(name, value)| {
                 let value = if is_real(value) { value } else { PLACEHOLDER };
-                (name, Mirrored::new(value, source, rank + place))
+                (name, Mirrored::new(value, source, rank))
             });
             mirror.offer(offers, notes);
-            rank += bag.len();
         }
         let first_comers = announced.chunk_by(|one, other| one.name == other.name);
         let offers = first_comers
@@ -77,7 +76,7 @@ impl<'a> Mirror<'a> {
             .filter(|host| databag::is_hostname(host.name))
             .map(|host| {
                 let source = Source::Announced(host.unit);
-                let mirrored = Mirrored::new(PLACEHOLDER, source, rank + host.place);
+                let mirrored = Mirrored::new(PLACEHOLDER, source, bags.len() + host.place);
                 (host.name, mirrored)
             });
         mirror.offer(offers, notes);
@@ -103,22 +102,23 @@ impl<'a> Mirror<'a> {
                     next = end + 1;
                 }
                 Err(place) => {
-                    self.news.push((name, offered));
+                    self.unplaced.push((name, offered));
                     next = place;
                 }
             }
         }
-        // Once would be enough, but most bags are alike: the others then find their names.
-        if self.news.len() > self.names.len() {
+        // Most bags are alike, so those that follow should find these names in their place. Not
+        // for a few: each time costs a walk through all.
+        if self.unplaced.len() > self.names.len() {
             self.settle(notes);
         }
     }
 
     fn settle(&mut self, notes: &mut Vec<Note>) {
-        if self.news.is_empty() {
+        if self.unplaced.is_empty() {
             return;
         }
-        self.names.append(&mut self.news);
+        self.names.append(&mut self.unplaced);
         self.names.sort_by_key(|(name, _)| *name);
         self.names.dedup_by(|(name, later), (known, kept)| {
             let is_known = name == known;
@@ -154,7 +154,7 @@ impl<'a> Mirror<'a> {
 }
 
 /// The bags that the mirror is made of, in the order of precedence.
-pub fn bags(facts: &Snapshot) -> Vec<Bag<'_>> {
+pub fn bags(facts: &Snapshot) -> Vec<Sourced<'_>> {
     let own_unit = facts
         .relations
         .iter()
@@ -170,7 +170,7 @@ pub fn bags(facts: &Snapshot) -> Vec<Bag<'_>> {
     bags
 }
 
-fn own_app_bags(facts: &Snapshot) -> Vec<Bag<'_>> {
+fn own_app_bags(facts: &Snapshot) -> Vec<Sourced<'_>> {
     facts
         .relations
         .iter()
@@ -178,8 +178,8 @@ fn own_app_bags(facts: &Snapshot) -> Vec<Bag<'_>> {
         .collect()
 }
 
-/// Where a name that is not before `next` stands, or would stand. Most often it is there: bags that
-/// are alike ask for one name after the other.
+/// Where a name stands or would stand that comes after all before `next`. Most often it is `next`
+/// itself: bags that are alike ask for one name after the other.
 fn seek(names: &[(&str, Mirrored<'_>)], next: usize, name: &str) -> Result<usize, usize> {
     let order = names.get(next).map(|(known, _)| (*known).cmp(name));
     match order {

@@ -109,20 +109,7 @@ pub fn newcomers(
     /// Units without a bag among them that end the search.
     const ABSENT: usize = 3;
 
-    let Some(observed) = facts.relations.get(&relation) else {
-        return Ok(());
-    };
-    let app = observed.remote_app.as_deref().unwrap_or_default();
-    let hosts = Hosts::remembered(facts);
-    let announced: BTreeSet<&str> = hosts.iter().flat_map(|(_, units)| units).copied().collect();
-    let goal = tools.goal_state()?;
-    let silent: Vec<(RelationId, UnitName)> = goal
-        .remote_units(app)
-        .into_iter()
-        .flatten()
-        .filter(|unit| !announced.contains(unit.as_str()) && !observed.units.contains_key(unit))
-        .map(|unit| (relation, unit))
-        .collect();
+    let silent = silent_units(tools, facts, relation)?;
     let Some(observed) = facts.relations.get_mut(&relation) else {
         return Ok(());
     };
@@ -139,6 +126,25 @@ pub fn newcomers(
         }
     }
     Ok(())
+}
+
+/// Units on their way into a relation of whom nobody has heard.
+fn silent_units(
+    tools: &HookTools<'_>,
+    facts: &Snapshot,
+    id: RelationId,
+) -> Result<Vec<(RelationId, UnitName)>, ToolError> {
+    let Some(relation) = facts.relations.get(&id) else {
+        return Ok(Vec::new());
+    };
+    let app = relation.remote_app.as_deref().unwrap_or_default();
+    let expected = tools.goal_state()?.remote_units(app).into_iter().flatten();
+    let hosts = Hosts::remembered(facts);
+    let announced: BTreeSet<&str> = hosts.iter().flat_map(|(_, units)| units).copied().collect();
+    let is_silent =
+        |unit: &UnitName| !announced.contains(unit.as_str()) && !relation.units.contains_key(unit);
+    let silent = expected.filter(is_silent);
+    Ok(silent.map(|unit| (id, unit)).collect())
 }
 
 /// Our application bags of every relation, and nothing else.

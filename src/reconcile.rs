@@ -3,6 +3,7 @@
 //! It cannot fail, and it knows no process, no environment, no clock and no log: what is worth
 //! saying is a note in the plan. The same facts give the same plan.
 
+use std::cell::LazyCell;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -119,11 +120,9 @@ pub fn reconcile(facts: &Snapshot) -> Plan {
     let remembered_problems: Vec<Problem> = host_problems(&hosts).collect();
     let announced = hosts::announced(facts);
     let bags = mirror::bags(facts);
-    let has_value = |name: &str| {
-        let key = mirror_key(name);
-        bags.iter()
-            .any(|(_, bag)| bag.get(&key).is_some_and(|value| is_real(value)))
-    };
+    // Asked only when a host leaves or takes another name.
+    let known = LazyCell::new(|| Mirror::of(&bags, &[], &BTreeSet::new(), &mut Vec::new()));
+    let has_value = |name: &str| known.get(name).is_some_and(|known| is_real(known.value));
     let dropped = hosts.update(facts, &announced, has_value);
     let mirror = Mirror::of(&bags, &announced, &dropped, &mut plan.notes);
 
@@ -348,7 +347,9 @@ impl<'a> Desired<'a> {
         let roomy = app.size + growth.0 < CAPACITY && unit.size + growth.1 < CAPACITY;
         if !roomy {
             // Last in precedence stays outside. A value too big for anybody keeps nobody else out.
-            missing.sort_unstable_by_key(|missing| (!is_real(missing.value), missing.rank));
+            missing.sort_unstable_by_key(|missing| {
+                (!is_real(missing.value), missing.rank, missing.name)
+            });
         }
         for entry in missing {
             let fits = app.size + entry.growth(entry.app) < CAPACITY

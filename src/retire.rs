@@ -3,8 +3,8 @@
 //!
 //! A token that was used or has expired is worthless to its host, and a secret in a databag all the
 //! same. Taking the key away would only make the placeholder, and then another token, come back;
-//! so a short constant stays in its place. It is a real value by the rules of the mirror, and a real
-//! value is never replaced: a communicator that still shows the token does not bring it back.
+//! so a short constant stays in its place. It is a real value by the rules of the mirror, and a
+//! real value is never replaced: a communicator that still shows the token does not bring it back.
 
 use std::collections::BTreeMap;
 

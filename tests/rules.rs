@@ -417,6 +417,13 @@ fn values_are_chosen_in_the_order_of_precedence() {
 }
 
 #[test]
+fn communicators_that_agree_are_no_news() {
+    let up = [("mirror", "up"), ("mirror-k", "token")];
+    let world = world().relation(1, "a").unit("a/0", up).unit("a/1", up);
+    assert_eq!(warnings(&world), [""; 0]);
+}
+
+#[test]
 fn a_departed_host_takes_its_placeholder_along_but_not_its_token() {
     for (case, held, stays) in [("waiting", "empty", false), ("minted", "t", true)] {
         let world = world()
@@ -766,6 +773,48 @@ fn what_is_replaced_or_removed_makes_room() {
 }
 
 #[test]
+fn a_token_has_room_before_a_placeholder() {
+    let full = "x".repeat(CAPACITY - "bootstrap-appamirror-xmirror-ztoken".len() - 1);
+    let world = world()
+        .relation(1, "a")
+        .own_app([("bootstrap-app", "a"), ("mirror-x", &full)])
+        .relation(2, "b")
+        .own_app([("mirror-b", "empty")])
+        .unit("b/0", [("mirror", "up"), ("mirror-z", "token")])
+        .part();
+    let plan = reconcile(&world.0);
+    let app = &plan.writes[&RelationId(1)].app;
+    assert!(app.contains_key("mirror-z") && !app.contains_key("mirror-b"));
+}
+
+#[test]
+fn a_host_named_like_the_guard_is_forgotten_like_any_other() {
+    let memory = r#"{"_bootstraps-elsewhere":"b/0"}"#;
+    let world = world()
+        .relation(1, "a")
+        .own_app([("bootstrap-app", "a"), ("hosts", memory)])
+        .unit("a/0", [])
+        .relation(2, "b")
+        .own_app([("bootstrap-app", "a"), ("hosts", memory)])
+        .own_unit([(GUARD, "true"), ("mirror", "up")])
+        .unit("b/0", [("hostname", "good")]);
+    let (app, _) = own_bags(&world, 2);
+    assert_eq!(app["hosts"], r#"{"good":"b/0"}"#);
+}
+
+#[test]
+fn namesakes_of_no_host_stay_in_the_order_of_their_coming() {
+    let long = "y".repeat(300);
+    let (first, second) = (format!("{long}z"), format!("{long}a"));
+    let world = world()
+        .relation(1, "a")
+        .unit("a/0", [("hostname", &first)])
+        .unit("a/10", [("hostname", &second)]);
+    let (app, _) = own_bags(&world, 1);
+    assert!(app["hosts"].ends_with(r#"":"a/0 a/10"}"#));
+}
+
+#[test]
 fn what_a_full_bag_holds_stays() {
     let big = "x".repeat(CAPACITY + 1);
     let world = world()
@@ -1056,6 +1105,23 @@ fn a_part_of_the_world_suffices_only_where_nothing_hangs_on_the_rest() {
             "{case}"
         );
     }
+}
+
+#[test]
+fn news_for_a_relation_that_has_heard_of_the_choice_needs_no_look_at_everything() {
+    let chosen = [("bootstrap-app", "a")];
+    let mut facts = world()
+        .relation(2, "b")
+        .own_app(chosen)
+        .relation(1, "a")
+        .own_app(chosen)
+        .unit("a/0", [("hostname", "h0")])
+        .part()
+        .0;
+    let other = facts.relations.get_mut(&RelationId(2)).expect("just made");
+    other.remote_app = None;
+    let plan = reconcile(&facts);
+    assert!(plan.writes.len() == 2 && !plan.needs_whole);
 }
 
 #[test]
