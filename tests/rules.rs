@@ -417,10 +417,17 @@ fn values_are_chosen_in_the_order_of_precedence() {
 }
 
 #[test]
-fn communicators_that_agree_are_no_news() {
+fn communicators_that_agree_get_one_note() {
     let up = [("mirror", "up"), ("mirror-k", "token")];
     let world = world().relation(1, "a").unit("a/0", up).unit("a/1", up);
-    assert_eq!(warnings(&world), [""; 0]);
+    let plan = reconcile(&world.0);
+    let notes: Vec<&str> = plan.notes.iter().map(|note| note.text.as_str()).collect();
+    let told = [
+        "bootstrap-app: a",
+        "mirror-k: value from a/0",
+        "relation 1: mirror up",
+    ];
+    assert_eq!(notes, told);
 }
 
 #[test]
