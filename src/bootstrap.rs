@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::databag::{self, BOOTSTRAP_APP, MIRROR};
+use crate::databag::{self, BOOTSTRAP_APP, Databag, MIRROR};
 use crate::mirror::Mirror;
 use crate::snapshot::{Relation, Scope, Snapshot, UnitName, is_cross_model};
 
@@ -48,12 +48,14 @@ pub fn bootstrap_app<'a>(
     })
 }
 
-/// A unit that has been communicator keeps its `mirror` key and its own tokens for ever.
 fn shows_a_cluster(relation: &Relation) -> bool {
-    relation
-        .units
-        .values()
-        .any(|bag| bag.contains_key(MIRROR) || databag::mirror_of(bag).next().is_some())
+    relation.units.values().any(tells_of_a_cluster)
+}
+
+/// Whether this is the bag of a unit that has been communicator: it keeps its `mirror` key and its
+/// own tokens for ever.
+pub fn tells_of_a_cluster(bag: &Databag) -> bool {
+    bag.contains_key(MIRROR) || databag::mirror_of(bag).next().is_some()
 }
 
 /// Whether `app` is certainly not the one that may bootstrap. `related` are all related

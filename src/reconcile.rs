@@ -7,7 +7,7 @@ use std::cell::LazyCell;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::bootstrap::{bootstrap_app, must_not_bootstrap};
+use crate::bootstrap::{bootstrap_app, must_not_bootstrap, tells_of_a_cluster};
 use crate::databag::{
     self, BOOTSTRAP_APP, Change, Changes, DOWN, Databag, GUARD, GUARD_VALUE, HOSTS, MIRROR,
     MIRROR_PREFIX, PLACEHOLDER, UP, is_real, mirror_key, printable,
@@ -240,14 +240,18 @@ fn sees_too_little(facts: &Snapshot, mirror: &Mirror<'_>, nobody_known: bool, pl
         .any(|unit| unit.app() != held);
     nobody_known && first_to_come
         || facts.departed.as_ref().is_some_and(|departed| {
-            let chosen_shrinks = held == departed.unit.app() && !mirror.has_any_real();
+            // The choice may rest on this unit: one of the chosen application, or the last to tell
+            // of a cluster that speaks for it.
+            let is_chosen = held == departed.unit.app();
+            let unsettles =
+                (is_chosen || tells_of_a_cluster(&departed.bag)) && !mirror.has_any_real();
             let unanswered = || {
                 mirror
                     .iter()
                     .any(|(_, mirrored)| mirrored.value == PLACEHOLDER)
             };
             let communicator_lost = databag::is_up(&departed.bag) && unanswered();
-            !plan.is_silent() || chosen_shrinks || communicator_lost
+            !plan.is_silent() || unsettles || communicator_lost
         })
 }
 

@@ -795,6 +795,24 @@ fn a_token_has_room_before_a_placeholder() {
 }
 
 #[test]
+fn a_placeholder_that_we_hold_has_room_before_one_that_is_new() {
+    let rest = r#"bootstrap-appamirror-xhosts{"b":"a/1","z":"a/0"}mirror-yempty"#;
+    let full = "x".repeat(CAPACITY - rest.len() - 1);
+    let world = world()
+        .relation(1, "a")
+        .own_app([("bootstrap-app", "a"), ("mirror-x", &full)])
+        .unit("a/0", [("hostname", "z")])
+        .unit("a/1", [("hostname", "b")])
+        .relation(2, "b")
+        .own_app([("mirror-y", "empty")])
+        .part();
+    let plan = reconcile(&world.0);
+    let app = &plan.writes[&RelationId(1)].app;
+    let keys: Vec<&str> = app.keys().map(String::as_str).collect();
+    assert_eq!(keys, ["hosts", "mirror-y"]);
+}
+
+#[test]
 fn a_host_named_like_the_guard_is_forgotten_like_any_other() {
     let memory = r#"{"_bootstraps-elsewhere":"b/0"}"#;
     let world = world()
@@ -1065,6 +1083,11 @@ fn a_part_of_the_world_suffices_only_where_nothing_hangs_on_the_rest() {
         (
             "the bootstrap application shrinks before its cluster",
             event([("bootstrap-app", "a")]).departed("a/0", []),
+            true,
+        ),
+        (
+            "the last to tell of a cluster departs",
+            event([("bootstrap-app", "b")]).departed("a/0", [("mirror-h0", "empty")]),
             true,
         ),
         (
