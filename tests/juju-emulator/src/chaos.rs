@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use clap::ValueEnum;
 use fastrand::Rng;
 use microcluster_token_distributor::databag::{
     self, BOOTSTRAP_APP, GUARD, HOSTNAME, HOSTS, MIRROR, NUDGE,
@@ -122,7 +123,8 @@ pub fn play(
 }
 
 /// Something that an operator does, or that goes wrong. Most that make no sense now become a fault.
-#[derive(Clone, Copy, Debug)]
+/// Seeds replay the same histories only while their order stays.
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum Deed {
     Relate,
     ElectLeader,
@@ -144,32 +146,14 @@ enum Deed {
     InjectFault,
 }
 
-/// What is drawn from. Seeds replay the same histories only while nothing here moves.
-const DEEDS: [Deed; 20] = {
-    use Deed::*;
-    [
-        Relate,
-        Relate,
-        ElectLeader,
-        LoseLeadership,
-        AddConsumer,
-        RemoveConsumer,
-        LoseConsumer,
-        AddDistributor,
-        RemoveDistributor,
-        LoseDistributor,
-        RestartDistributor,
-        RestartConsumer,
-        UpdateStatus,
-        RemoveRelation,
-        SuspendOrResume,
-        SetLogLevel,
-        SetBootstrapApp,
-        RepeatChanged,
-        InjectFault,
-        InjectFault,
-    ]
-};
+impl Deed {
+    /// Each is as likely as any other, the first and the last twice so.
+    fn draw(rng: &mut Rng) -> Self {
+        let deeds = Deed::value_variants();
+        let drawn = usize::from(rng.u8(..20)).saturating_sub(1);
+        deeds[drawn.min(deeds.len() - 1)]
+    }
+}
 
 struct Chaos<'a> {
     listener: &'a mut Listener<'a>,
@@ -254,7 +238,7 @@ impl Chaos<'_> {
         let consumer = some(&consumers, rng);
         let related = deployment.relation(&app);
         let world = &mut deployment.world;
-        let deed = DEEDS[usize::from(rng.u8(..20))];
+        let deed = Deed::draw(rng);
         (self.listener)(&format!(
             "deed {deed:?}: {app}, {distributor:?}, {consumer:?}"
         ));
