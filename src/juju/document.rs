@@ -5,7 +5,7 @@
 //! everything outside printable ASCII is escaped as `\u` and four digits, but characters above
 //! U+FFFF stand raw, because a pair of surrogate escapes is refused.
 
-use crate::databag::{Change, Changes};
+use crate::core::wire::{Change, Changes};
 
 /// Longer quoted keys, as encoded, are refused unless `?` introduces them. Two quotes and the space
 /// before the colon make 1024, which is as far as Juju's parser looks for that colon.

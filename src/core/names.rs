@@ -1,11 +1,8 @@
-//! Everything a decision may know, as plain values.
+//! The names of relations, units and applications.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
-
-use crate::databag::Databag;
 
 /// A relation's number. Juju sorts relation ids as text (`:10` before `:9`); we never do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,7 +15,7 @@ impl fmt::Display for RelationId {
 }
 
 /// A unit's name such as `microovn/3`, ordered by number, then by application.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UnitName {
     name: String,
     number: u64,
@@ -33,6 +30,11 @@ impl UnitName {
     /// The whole name.
     pub fn as_str(&self) -> &str {
         &self.name
+    }
+
+    /// The number in the name.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// The application's part of the name.
@@ -83,93 +85,6 @@ impl fmt::Display for UnitName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.name)
     }
-}
-
-/// What the leader knows when it decides.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Relations on the endpoint `microcluster-cluster`, without one that is being broken.
-    pub relations: BTreeMap<RelationId, Relation>,
-    /// Whether these are all relations with all their units, or only what one hook is about.
-    pub scope: Scope,
-    /// The charm's options, where they were read.
-    pub config: Config,
-    /// The unit whose departure this hook tells.
-    pub departed: Option<Departed>,
-}
-
-impl Snapshot {
-    /// The related applications, as far as they were asked for.
-    pub fn apps(&self) -> impl Iterator<Item = &str> {
-        self.relations
-            .values()
-            .filter_map(|relation| relation.remote_app.as_deref())
-    }
-}
-
-/// How much of the world a [`Snapshot`] shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Scope {
-    /// Every relation, every unit.
-    #[default]
-    Whole,
-    /// Every relation, but no unit's bag.
-    Relations,
-    /// What one event brings, and own bags. What is absent may exist all the same.
-    Part,
-}
-
-/// One relation with a consumer application.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Relation {
-    /// The remote application's name here, `remote-<32 hex>` for one in another model. `None`
-    /// where it was not asked for.
-    pub remote_app: Option<String>,
-    /// Remote units that were read, with their bags. A unit that Juju expects but that has not
-    /// entered the relation has no bag and stands in `expected` alone.
-    pub units: BTreeMap<UnitName, Databag>,
-    /// Units that goal-state expects to be there and to stay. `None` where goal-state was not
-    /// asked or does not know the application (it never knows those of other models).
-    pub expected: Option<BTreeSet<UnitName>>,
-    /// Our application's bag: the truth.
-    pub own_app: Databag,
-    /// Our unit's bag: the published copy. `None` where it was not read, and then no change of it
-    /// is planned: Juju sends a unit bag that was merely read back whole at the end of the hook.
-    pub own_unit: Option<Databag>,
-}
-
-impl Relation {
-    /// Whether some unit is here or on its way.
-    pub fn has_units(&self) -> bool {
-        !self.units.is_empty()
-            || self
-                .expected
-                .as_ref()
-                .is_some_and(|units| !units.is_empty())
-    }
-
-    /// Whether it is certain that the application has no unit.
-    pub fn has_no_units(&self) -> bool {
-        self.units.is_empty() && self.expected.as_ref().is_some_and(BTreeSet::is_empty)
-    }
-}
-
-/// A unit that is leaving the relation, as its bag says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Departed {
-    /// Its name.
-    pub unit: UnitName,
-    /// Its bag, readable until the relation goes.
-    pub bag: Databag,
-}
-
-/// The options that matter to a decision.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Config {
-    /// `bootstrap-app`, if set.
-    pub bootstrap_app: Option<String>,
-    /// `log-level`, if set: whatever stands there.
-    pub log_level: Option<String>,
 }
 
 /// Whether an application belongs to another model: Juju calls it `remote-` and 32 hex digits, and

@@ -1,14 +1,15 @@
 //! The wire: every key and every special value that stands in a databag.
 //!
-//! Nothing here reads or writes a databag; it only says what the texts in one mean.
+//! Nothing here reads or writes a databag. It says what the texts in one mean.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Bound;
 
 /// One databag: what `relation-get --format=json` prints. Juju has no empty values.
 pub type Databag = BTreeMap<String, String>;
 
-/// Own and consumer unit bags: whether this unit's mirror counts ([`UP`]) or not ([`DOWN`]).
+/// Own and consumer unit bags: whether this unit's mirror is to be read ([`UP`]) or not ([`DOWN`]).
 pub const MIRROR: &str = "mirror";
 /// The value of [`MIRROR`] that consumers and this charm read.
 pub const UP: &str = "up";
@@ -18,24 +19,103 @@ pub const DOWN: &str = "down";
 pub const MIRROR_PREFIX: &str = "mirror-";
 /// A mirror key's value that means "please mint a token".
 pub const PLACEHOLDER: &str = "empty";
-/// The constant that `retire-host` leaves where a token was. Not empty, so a consumer that looks
-/// for any data still finds some; no token, so it tells nobody anything.
+/// The constant under the name of a host that is in the cluster.
+pub const MEMBER_VALUE: &str = "member";
+/// The constant that `retire-host` puts where a token was.
 pub const RETIRED: &str = "retired";
-/// Own bags: the one application that may bootstrap.
+/// Own application bags and the ledger: the one application that may bootstrap.
 pub const BOOTSTRAP_APP: &str = "bootstrap-app";
 /// Consumer unit bags: the host's kernel name.
 pub const HOSTNAME: &str = "hostname";
-/// Own application bag: which unit announced which host name, see [`crate::hosts`].
-pub const HOSTS: &str = "hosts";
-/// Own unit bag: changed to make consumers look again, see [`crate::nudge`].
+/// Own unit bags: changed to make consumers act again, see [`crate::core::nudge`].
 pub const NUDGE: &str = "nudge";
-/// Own unit bag: keeps an application that must not bootstrap from doing so.
+/// Own unit bags: keeps an application that must not bootstrap from doing so.
 ///
 /// The released consumer ignores [`BOOTSTRAP_APP`], but does not bootstrap once it sees any mirror
 /// value. An underscore cannot stand in a host name, so nobody mints or joins by this key.
 pub const GUARD: &str = "mirror-_bootstraps-elsewhere";
 /// The value of [`GUARD`]: anything but [`PLACEHOLDER`].
 pub const GUARD_VALUE: &str = "true";
+
+/// Second protocol, own application bags and consumer unit bags: [`SECOND`].
+pub const PROTOCOL: &str = "protocol";
+/// The value of [`PROTOCOL`] that this charm writes and looks for.
+pub const SECOND: &str = "2";
+/// Second protocol, own application bags: `true` or `false`.
+pub const MAY_BOOTSTRAP: &str = "may-bootstrap";
+/// Second protocol, own unit bags: `spent-<hostname>`, fingerprints separated by spaces.
+pub const SPENT_PREFIX: &str = "spent-";
+/// Second protocol, consumer unit bags: the name under which this unit is in the cluster.
+pub const MEMBER: &str = "member";
+/// Second protocol, consumer unit bags: the fingerprint of the token that did not serve.
+pub const REFUSED: &str = "refused";
+
+/// The value of a mirror key.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Value {
+    /// [`PLACEHOLDER`]: no value yet.
+    Placeholder,
+    /// [`MEMBER_VALUE`]: the host is in the cluster and needs no token.
+    Member,
+    /// [`RETIRED`]: an operator took the token away.
+    Retired,
+    /// What a consumer wrote, byte for byte: a token, or free text under a key that is no host's.
+    Text(String),
+}
+
+impl Value {
+    /// The text in a databag.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Value::Placeholder => PLACEHOLDER,
+            Value::Member => MEMBER_VALUE,
+            Value::Retired => RETIRED,
+            Value::Text(text) => text,
+        }
+    }
+
+    /// Whether consumers take it for a value: it is more than a request to mint one.
+    pub fn is_real(&self) -> bool {
+        *self != Value::Placeholder
+    }
+
+    /// The text that a consumer wrote.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Value::from(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            PLACEHOLDER => Value::Placeholder,
+            MEMBER_VALUE => Value::Member,
+            RETIRED => Value::Retired,
+            _ => Value::Text(text),
+        }
+    }
+}
+
+// A text may be a token, so not even a debug print shows one.
+impl fmt::Debug for Value {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Value::Placeholder => "Placeholder",
+            Value::Member => "Member",
+            Value::Retired => "Retired",
+            Value::Text(_) => "Text(..)",
+        })
+    }
+}
 
 /// The part of a mirror key after the prefix, or `None` where `key` is no key of the mirror.
 ///
@@ -49,36 +129,17 @@ pub fn mirror_key(hostname: &str) -> String {
     [MIRROR_PREFIX, hostname].concat()
 }
 
-/// Whether a mirror value is more than a request to mint one.
-pub fn is_real(value: &str) -> bool {
-    value != PLACEHOLDER && !value.is_empty()
-}
-
-/// All mirror keys of `bag` with their values.
-pub fn mirror_of(bag: &Databag) -> impl Iterator<Item = (&str, &str)> {
+/// All mirror keys of `bag`, as the names after the prefix, with their values.
+pub fn mirror_values(bag: &Databag) -> impl Iterator<Item = (&str, &str)> {
     // The map is sorted, so the keys with one prefix stand together.
-    bag.range::<str, _>((
-        std::ops::Bound::Included(MIRROR_PREFIX),
-        std::ops::Bound::Unbounded,
-    ))
-    .map(|(key, value)| (key.as_str(), value.as_str()))
-    .take_while(|(key, _)| key.starts_with(MIRROR_PREFIX))
-    .filter(|(key, _)| *key != GUARD)
-}
-
-/// The same by the names that the keys have after the prefix, in the order of names.
-pub fn mirror_by_name(bag: &Databag) -> impl Iterator<Item = (&str, &str)> {
-    mirror_of(bag).filter_map(|(key, value)| Some((key.strip_prefix(MIRROR_PREFIX)?, value)))
+    bag.range::<str, _>((Bound::Included(MIRROR_PREFIX), Bound::Unbounded))
+        .take_while(|(key, _)| key.starts_with(MIRROR_PREFIX))
+        .filter_map(|(key, value)| Some((mirrored(key)?, value.as_str())))
 }
 
 /// Whether the unit that wrote `bag` asks for its mirror to be copied.
 pub fn is_up(bag: &Databag) -> bool {
     bag.get(MIRROR).is_some_and(|value| value == UP)
-}
-
-/// Bytes that Juju counts against its limit: all keys and all values.
-pub fn size(bag: &Databag) -> usize {
-    bag.iter().map(|(key, value)| key.len() + value.len()).sum()
 }
 
 /// Whether microcluster's `cluster add` can mint a token for this name: 1 to 255 characters in
@@ -134,7 +195,7 @@ pub enum Change {
 impl fmt::Debug for Change {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Change::Set(value) if !is_real(value) => "Set(placeholder)",
+            Change::Set(value) if value == PLACEHOLDER => "Set(placeholder)",
             Change::Set(_) => "Set(..)",
             Change::Remove => "Remove",
         })
@@ -143,6 +204,22 @@ impl fmt::Debug for Change {
 
 /// All differences of one databag, by key.
 pub type Changes = BTreeMap<String, Change>;
+
+/// What makes `target` of `held`. Keys for which `is_ours` is false stay as they are.
+pub fn difference(held: &Databag, target: &Databag, is_ours: impl Fn(&str) -> bool) -> Changes {
+    let mut changes = Changes::new();
+    for key in held.keys() {
+        if !target.contains_key(key) && is_ours(key) {
+            changes.insert(key.clone(), Change::Remove);
+        }
+    }
+    for (key, value) in target {
+        if held.get(key) != Some(value) {
+            changes.insert(key.clone(), Change::Set(value.clone()));
+        }
+    }
+    changes
+}
 
 /// What Juju makes of `bag`.
 pub fn apply(bag: &mut Databag, changes: &Changes) {
@@ -187,11 +264,8 @@ mod tests {
         ] {
             assert_eq!(mirrored(key), suffix, "{key}");
             let bag = Databag::from([(key.to_owned(), "v".to_owned())]);
-            assert_eq!(
-                mirror_of(&bag).count(),
-                usize::from(suffix.is_some()),
-                "{key}"
-            );
+            let names: Vec<_> = mirror_values(&bag).map(|(name, _)| name).collect();
+            assert_eq!(names, Vec::from_iter(suffix), "{key}");
         }
     }
 
@@ -230,7 +304,7 @@ mod tests {
     fn the_guard_can_be_no_host() {
         let name = GUARD.strip_prefix(MIRROR_PREFIX).expect("consumers see it");
         assert!(!is_hostname(name));
-        assert!(is_real(GUARD_VALUE));
+        assert!(Value::from(GUARD_VALUE).is_real());
     }
 
     #[test]
@@ -251,9 +325,27 @@ mod tests {
     }
 
     #[test]
+    fn a_value_never_prints_a_token() {
+        assert_eq!(format!("{:?}", Value::from("eyJzZWNyZXQi")), "Text(..)");
+    }
+
+    #[test]
+    fn a_difference_leaves_keys_of_others_alone() {
+        let held = Databag::from([("a", "1"), ("b", "2"), ("other", "3")].map(owned));
+        let target = Databag::from([("a", "1"), ("c", "4")].map(owned));
+        let changes = difference(&held, &target, |key| key != "other");
+        let mut bag = held.clone();
+        apply(&mut bag, &changes);
+        assert_eq!(
+            bag,
+            Databag::from([("a", "1"), ("c", "4"), ("other", "3")].map(owned))
+        );
+        assert_eq!(changes.len(), 2);
+    }
+
+    #[test]
     fn changes_make_of_a_bag_what_juju_makes_of_it() {
         let mut bag = Databag::from([("ab", "cde"), ("f", "g"), ("kept", "")].map(owned));
-        assert_eq!(size(&bag), 11);
         let changes = Changes::from([
             ("ab".to_owned(), Change::Set("new".to_owned())),
             ("f".to_owned(), Change::Remove),

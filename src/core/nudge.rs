@@ -1,27 +1,26 @@
 //! The nudge: a key whose every change makes consumers act again.
 //!
-//! A consumer acts only when our databag changes. If its communicator is lost, or one
-//! `cluster add` failed, with placeholders unanswered, nobody would ever try again. So the leader
-//! changes one key of its unit bag from time to time. Each change wakes every consumer, hence the
-//! backoff: 5 minutes, doubling to 6 hours, from the start again when other hosts wait.
+//! A consumer acts only when our databag changes. If the communicator is lost, or one `cluster add`
+//! fails, nobody tries again. So the leader changes one key of its unit bags from time to time.
+//! Each change runs a hook of every consumer, hence the backoff: 5 minutes, doubling to 6 hours,
+//! from the start again when other hosts wait.
 //!
-//! All memory is the value itself: `<serial> <attempt> <unix seconds> <who waits>`. The serial only
+//! The value says all that is needed for the next one: `<serial> <attempt> <unix seconds> <who waits>`. The serial only
 //! grows, because Juju 4 announces no change to a content that it has delivered before.
 
 use std::collections::BTreeSet;
 
-use crate::fingerprint::fnv1a;
+use crate::core::fingerprint::fnv1a;
 
 const FIRST_PAUSE: u64 = 5 * 60;
 const LONGEST_PAUSE: u64 = 6 * 60 * 60;
 
 /// The next value of the nudge key, or `None` while it is too early or nobody waits.
 ///
-/// `held` are the present values, one for each relation that has one; `now` is in seconds since
-/// 1970. `at_once` skips the pause: the communicator has just departed, so consumers need to elect
+/// `held` is the present value; `now` is in seconds since 1970. `at_once` skips the pause: the communicator has just departed, so consumers need to elect
 /// another.
-pub fn nudge<'a>(
-    held: impl IntoIterator<Item = &'a str>,
+pub fn nudge(
+    held: Option<&str>,
     waiting: &BTreeSet<&str>,
     now: u64,
     at_once: bool,
@@ -29,10 +28,7 @@ pub fn nudge<'a>(
     if waiting.is_empty() {
         return None;
     }
-    let last = held
-        .into_iter()
-        .filter_map(Nudge::parse)
-        .max_by_key(|last| last.serial);
+    let last = held.and_then(Nudge::parse);
     let who = fingerprint(waiting);
     let serial = last
         .as_ref()
@@ -102,22 +98,22 @@ mod tests {
         let first = nudge(None, &waiting, 1000, false).expect("the first comes at once");
         for (now, due) in [(1000, false), (1299, false), (1300, true), (999, true)] {
             assert_eq!(
-                nudge([&*first], &waiting, now, false).is_some(),
+                nudge(Some(&first), &waiting, now, false).is_some(),
                 due,
                 "{now}"
             );
         }
-        let second = nudge([&*first], &waiting, 1300, false).expect("due");
-        assert!(nudge([&*second], &waiting, 1300 + 599, false).is_none());
-        assert!(nudge([&*second], &waiting, 1300 + 600, false).is_some());
+        let second = nudge(Some(&first), &waiting, 1300, false).expect("due");
+        assert!(nudge(Some(&second), &waiting, 1300 + 599, false).is_none());
+        assert!(nudge(Some(&second), &waiting, 1300 + 600, false).is_some());
     }
 
     #[test]
     fn other_hosts_or_a_lost_communicator_start_it_again() {
         let first = nudge(None, &waiting(&["h1"]), 1000, false).expect("first");
-        let second = nudge([&*first], &waiting(&["h1"]), 1300, false).expect("second");
+        let second = nudge(Some(&first), &waiting(&["h1"]), 1300, false).expect("second");
         for (hosts, at_once) in [(waiting(&["h1", "h2"]), false), (waiting(&["h1"]), true)] {
-            let next = nudge([&*second], &hosts, 1301, at_once).expect("at once");
+            let next = nudge(Some(&second), &hosts, 1301, at_once).expect("at once");
             assert!(next.starts_with("3 1 1301 "), "{next}");
         }
     }
@@ -141,7 +137,7 @@ mod tests {
     fn nobody_waiting_is_left_alone_and_rubbish_starts_anew() {
         assert_eq!(nudge(None, &waiting(&[]), 1000, true), None);
         for rubbish in ["", "x", "1 2 3", "1 2 3 zz", "-1 1 1 1"] {
-            let next = nudge([rubbish], &waiting(&["h"]), 5, false).expect("due");
+            let next = nudge(Some(rubbish), &waiting(&["h"]), 5, false).expect("due");
             assert!(next.starts_with("1 1 5 "), "{next}");
         }
     }

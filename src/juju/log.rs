@@ -1,17 +1,17 @@
-//! `tracing` in, `juju-log` out: lines are kept until the end of the hook, then sent with one call
-//! for consecutive lines of a level.
+//! `tracing` in, `juju-log` out: a layer keeps the lines until the end of the hook, then sends
+//! consecutive lines of a level with one call.
 
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Dispatch, Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-use crate::hook_tools::{HookTools, ToolError};
-use crate::status::LOG_LEVELS;
+use crate::core::status::LOG_LEVELS;
+use crate::juju::hook_tools::{HookTools, ToolError};
 
-/// What the option `log-level` is by default, and what counts where its value is none.
+/// The default of the option `log-level`, and what counts where its value is not a level.
 pub const DEFAULT_LEVEL: &str = "info";
 
 /// Linux takes 128 KiB in one argument.
@@ -30,12 +30,13 @@ struct Line {
 }
 
 impl Journal {
-    /// Whether something was said that is logged unless the operator asked for less.
-    pub fn has_news(&self) -> bool {
-        self.lines().iter().any(|line| line.level <= Level::INFO)
+    /// Runs `work` with everything it logs kept here.
+    pub fn keep<T>(&self, work: impl FnOnce() -> T) -> T {
+        let subscriber = tracing_subscriber::registry().with(self.clone());
+        tracing::dispatcher::with_default(&Dispatch::new(subscriber), work)
     }
 
-    /// Drops the lines that tell of changes: the hook failed, so Juju drops the changes.
+    /// Drops the lines about changes: the hook failed, so Juju drops the changes.
     pub fn retract_changes(&self) {
         self.lines().retain(|line| line.level <= Level::WARN);
     }
@@ -44,7 +45,7 @@ impl Journal {
     ///
     /// # Errors
     /// When `juju-log` fails.
-    pub fn flush(&self, tools: &HookTools<'_>, level: &str) -> Result<(), ToolError> {
+    pub fn send(&self, tools: &HookTools<'_>, level: &str) -> Result<(), ToolError> {
         let least = severity(level).or(severity(DEFAULT_LEVEL));
         let lines = std::mem::take(&mut *self.lines());
         let mut lines = lines
@@ -86,13 +87,8 @@ fn name(level: Level) -> &'static str {
     }
 }
 
-// A registry of spans would cost more of the executable than this module, and a hook has none.
-impl Subscriber for Journal {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn event(&self, event: &Event<'_>) {
+impl<S: Subscriber> Layer<S> for Journal {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut text = Text::default();
         event.record(&mut text);
         self.lines().push(Line {
@@ -100,18 +96,6 @@ impl Subscriber for Journal {
             text: text.0,
         });
     }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
 }
 
 /// The message of an event; this program uses no other fields.

@@ -16,12 +16,12 @@ use std::thread;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use tracing::warn;
 
-use crate::databag::{Databag, printable};
-use crate::entries::Entries;
-use crate::hook::{self, ENDPOINT};
-use crate::snapshot::{RelationId, UnitName};
-use crate::status::Status;
+use crate::core::names::{RelationId, UnitName};
+use crate::core::status::Status;
+use crate::core::wire::{Databag, printable};
+use crate::juju::environment::{self, ENDPOINT, PEER_ENDPOINT};
 
 /// Something that can run a hook tool: Juju's own, or a model in the same process.
 pub trait Agent {
@@ -138,18 +138,43 @@ pub enum ToolError {
 }
 
 impl ToolError {
-    fn says(&self, text: &str) -> bool {
-        matches!(self, ToolError::Failed { message, .. } if message.contains(text))
+    fn complaint(&self) -> &str {
+        match self {
+            ToolError::Failed { message, .. } => message,
+            _ => "",
+        }
     }
 
-    /// The relation is gone, or this unit was never in it.
+    /// Juju does not serve this relation: it is gone, or going, or this unit is not in it. Juju may
+    /// list it all the same.
     pub fn is_relation_gone(&self) -> bool {
-        self.says("relation not found")
+        let complaint = self.complaint();
+        let numbered = || {
+            let words: Vec<&str> = complaint.split_whitespace().collect();
+            let mut threes = words.windows(4);
+            threes.any(|four| {
+                let is_number = four[1].bytes().all(|byte| byte.is_ascii_digit());
+                four[0].ends_with("relation") && is_number && four[2] == "not" && four[3] == "found"
+            })
+        };
+        complaint.contains("relation not found") || numbered()
     }
 
     /// The unit has not entered the relation: Juju 3's words, then Juju 4's.
     pub fn is_unit_absent(&self) -> bool {
-        self.says("settings not found") || self.says("relation unit not found")
+        let complaint = self.complaint();
+        complaint.contains("settings not found") || complaint.contains("relation unit not found")
+    }
+
+    /// Juju refuses. Of an own unit bag that means that the relation is going. Of an own application
+    /// bag it may also mean that leadership is lost.
+    pub fn is_denied(&self) -> bool {
+        self.complaint().contains("permission denied")
+    }
+
+    /// What any of these says when an own unit bag is read or written.
+    pub fn is_relation_unserved(&self) -> bool {
+        self.is_relation_gone() || self.is_unit_absent() || self.is_denied()
     }
 }
 
@@ -273,7 +298,7 @@ pub enum Bag<'a> {
 pub struct HookTools<'a> {
     agent: &'a dyn Agent,
     own_unit: UnitName,
-    goal: OnceCell<GoalState>,
+    goal: OnceCell<Option<GoalState>>,
 }
 
 impl<'a> HookTools<'a> {
@@ -296,14 +321,41 @@ impl<'a> HookTools<'a> {
         self.json("true or false", "is-leader", &["--format=json"])
     }
 
-    /// The relations on our endpoint. During `install` there are none.
+    /// The relations on our endpoint.
     pub fn relation_ids(&self) -> Result<Vec<RelationId>, ToolError> {
-        let arguments = ["--format=json", ENDPOINT];
+        self.ids_on(ENDPOINT)
+    }
+
+    /// The peer relation, whose application bag is the ledger. `None` where Juju does not show it:
+    /// before the first relation-created, and at the very end of a unit. Juju 3.6.5 can show several
+    /// ids for it; they name one bag, and the highest stays.
+    pub fn peer_relation(&self) -> Result<Option<RelationId>, ToolError> {
+        Ok(self.ids_on(PEER_ENDPOINT)?.into_iter().max())
+    }
+
+    fn ids_on(&self, endpoint: &str) -> Result<Vec<RelationId>, ToolError> {
+        let arguments = ["--format=json", endpoint];
         let ids: Vec<String> = self.json("list of relation ids", "relation-ids", &arguments)?;
         ids.iter()
-            .map(|id| hook::relation_id(id))
+            .map(|id| environment::relation_id(id))
             .collect::<Option<_>>()
             .ok_or_else(|| unreadable("relation-ids", &arguments, "list of relation ids"))
+    }
+
+    /// The databag of the ledger. Any unit of this application may read it.
+    pub fn ledger_get(&self, peer: RelationId) -> Result<Databag, ToolError> {
+        let relation = peer_id(peer);
+        let app = self.own_unit.app();
+        let arguments = ["--format=json", "-r", &relation, "--app", "-", app];
+        self.json("databag", "relation-get", &arguments)
+    }
+
+    /// Merges `document` into the ledger's databag. Only the leader may.
+    pub fn ledger_set(&self, peer: RelationId, document: &str) -> Result<(), ToolError> {
+        let relation = peer_id(peer);
+        let arguments = ["-r", &relation, "--app", "--file", "-"];
+        self.run("relation-set", &arguments, Some(document.as_bytes()))
+            .map(drop)
     }
 
     /// The remote units that have joined. Our own is never among them.
@@ -311,11 +363,12 @@ impl<'a> HookTools<'a> {
         let relation = id(relation);
         let arguments = ["--format=json", "-r", &relation];
         let units: Vec<String> = self.json("list of units", "relation-list", &arguments)?;
-        units
-            .iter()
-            .map(|unit| unit.parse().ok())
-            .collect::<Option<_>>()
-            .ok_or_else(|| unreadable("relation-list", &arguments, "list of units"))
+        let units: Option<Vec<UnitName>> = units.iter().map(|unit| unit.parse().ok()).collect();
+        let mut units =
+            units.ok_or_else(|| unreadable("relation-list", &arguments, "list of units"))?;
+        // Juju 4.0.0 and 4.0.1 list units of our own application, too.
+        units.retain(|unit| unit.app() != self.own_unit.app());
+        Ok(units)
     }
 
     /// The remote application, also where it has no unit.
@@ -331,23 +384,13 @@ impl<'a> HookTools<'a> {
     /// A whole databag. Juju sends our own unit's back at the end of the hook once it was read.
     pub fn relation_get(&self, relation: RelationId, bag: Bag<'_>) -> Result<Databag, ToolError> {
         let relation = id(relation);
-        let entries = match bag {
-            Bag::OwnApp => self.json(
-                "databag",
-                "relation-get",
-                &[
-                    "--format=json",
-                    "-r",
-                    &relation,
-                    "--app",
-                    "-",
-                    self.own_unit.app(),
-                ],
-            )?,
-            Bag::OwnUnit => self.relation_get_unit(&relation, "-", &self.own_unit)?,
-            Bag::Unit(unit) => self.relation_get_unit(&relation, "-", unit)?,
+        let start = ["--format=json", "-r", &relation];
+        let end: &[&str] = match bag {
+            Bag::OwnApp => &["--app", "-", self.own_unit.app()],
+            Bag::OwnUnit => &["-", self.own_unit.as_str()],
+            Bag::Unit(unit) => &["-", unit.as_str()],
         };
-        Ok(databag(entries))
+        self.json("databag", "relation-get", &[&start, end].concat())
     }
 
     /// The bags of many units, in their order. `None` where Juju has none: the unit has not entered
@@ -372,35 +415,13 @@ impl<'a> HookTools<'a> {
                 .and_then(|printed| parse(command, "databag", &printed))
             {
                 Err(error) if error.is_unit_absent() => Ok(None),
-                entries => entries.map(databag).map(Some),
+                bag => bag.map(Some),
             }
         });
         answers.collect()
     }
 
-    /// One value of our own unit's bag.
-    pub fn relation_get_own(
-        &self,
-        relation: RelationId,
-        key: &str,
-    ) -> Result<Option<String>, ToolError> {
-        self.relation_get_unit(&id(relation), key, &self.own_unit)
-    }
-
-    fn relation_get_unit<T: DeserializeOwned>(
-        &self,
-        relation: &str,
-        key: &str,
-        unit: &UnitName,
-    ) -> Result<T, ToolError> {
-        self.json(
-            "databag",
-            "relation-get",
-            &["--format=json", "-r", relation, key, unit.as_str()],
-        )
-    }
-
-    /// Merges `document` (see [`crate::document`]) into one of our own bags. Juju keeps it back
+    /// Merges `document` (see [`crate::juju::document`]) into one of our own bags. Juju keeps it back
     /// until this hook ends well.
     pub fn relation_set(
         &self,
@@ -418,12 +439,18 @@ impl<'a> HookTools<'a> {
     }
 
     /// What Juju expects to be there. The controller is asked once in a hook.
-    pub fn goal_state(&self) -> Result<&GoalState, ToolError> {
-        if let Some(goal) = self.goal.get() {
-            return Ok(goal);
-        }
-        let goal = self.json("goal state", "goal-state", &["--format=json"])?;
-        Ok(self.goal.get_or_init(|| goal))
+    ///
+    /// It is advice: certain cross-model relations make it fail on every call. `None` where it
+    /// fails, and the hook goes on without what it would tell.
+    pub fn goal_state(&self) -> Option<&GoalState> {
+        let ask = || match self.json("goal state", "goal-state", &["--format=json"]) {
+            Ok(goal) => Some(goal),
+            Err(error) => {
+                warn!("what Juju expects to be there is not known: {error}");
+                None
+            }
+        };
+        self.goal.get_or_init(ask).as_ref()
     }
 
     /// All options that are set or have a default.
@@ -521,11 +548,6 @@ fn checked(command: CommandLine, output: io::Result<Output>) -> Result<Vec<u8>, 
     }
 }
 
-/// Juju prints keys in order, and a map that is made of them all at once does not look each one up.
-fn databag(Entries(entries): Entries<String>) -> Databag {
-    entries.into_iter().collect()
-}
-
 fn parse<T: DeserializeOwned>(
     command: CommandLine,
     expected: &'static str,
@@ -555,6 +577,10 @@ fn parse<T: DeserializeOwned>(
 /// Text before the colon would be ignored by Juju, but people read commands, too.
 fn id(relation: RelationId) -> String {
     format!("{ENDPOINT}:{relation}")
+}
+
+fn peer_id(peer: RelationId) -> String {
+    format!("{PEER_ENDPOINT}:{peer}")
 }
 
 fn unreadable(tool: &str, arguments: &[&str], expected: &'static str) -> ToolError {

@@ -6,13 +6,16 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::check::{self, Finding};
-use crate::databag::{RETIRED, is_real, mirror_key, printable};
-use crate::fingerprint::fingerprint;
-use crate::reconcile::{Level, Plan, reconcile};
-use crate::report::{self, Host, PlannedChange, Report, State, View};
-use crate::retire::{Force, NotRetired, Outcome};
-use crate::status::Status;
+use crate::core::fingerprint::fingerprint;
+use crate::core::note::{Level, Note};
+use crate::core::operator::{Force, NotRetired, Outcome};
+use crate::core::plan::Plan;
+use crate::core::status::Status;
+use crate::core::wire::{RETIRED, Value as MirrorValue, printable};
+use crate::report::changes::{PlannedChange, change_table};
+use crate::report::check::{self, Finding};
+use crate::report::hosts::{self, Host, Report, State};
+use crate::report::{self, View};
 
 /// Linux takes 128 KiB in one argument, and every result is one.
 pub const LONGEST_RESULT: usize = 100 * 1024;
@@ -33,6 +36,11 @@ pub enum Action {
     },
     /// Look for what is wrong.
     Check,
+    /// Empty the ledger.
+    Forget {
+        /// Whether a unit may say that it is a member.
+        force: Force,
+    },
 }
 
 /// What `show-mirror` is about.
@@ -50,7 +58,7 @@ pub enum Subject {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// `actions.yaml` has no such action, or an older one than this executable has.
-    #[error("no action {0:?}: there are show-mirror, resync, retire-host and check")]
+    #[error("no action {0:?}: there are show-mirror, resync, retire-host, check and forget")]
     Unknown(String),
     /// A parameter is not what it must be.
     #[error("parameter {name} must be {expected}")]
@@ -79,6 +87,12 @@ pub enum Refusal {
     Announced {
         /// The host.
         host: String,
+        /// The unit.
+        unit: String,
+    },
+    /// A cluster may still be there.
+    #[error("{unit} is a member of the cluster: force=true forgets its cluster all the same")]
+    IsMember {
         /// The unit.
         unit: String,
     },
@@ -111,10 +125,10 @@ impl Action {
                     name: "host",
                     expected: "a host name",
                 })?,
-                force: match flag(parameters, "force")? {
-                    true => Force::Yes,
-                    false => Force::No,
-                },
+                force: force(parameters)?,
+            }),
+            "forget" => Ok(Action::Forget {
+                force: force(parameters)?,
             }),
             "check" => Ok(Action::Check),
             _ => Err(Refusal::Unknown(printable(name))),
@@ -126,6 +140,7 @@ impl Action {
         match self {
             Action::Resync => Some("resync"),
             Action::RetireHost { .. } => Some("retire-host"),
+            Action::Forget { .. } => Some("forget"),
             Action::ShowMirror(_) | Action::Check => None,
         }
     }
@@ -140,6 +155,13 @@ fn host(parameters: &Map<String, Value>) -> Result<Option<String>, Refusal> {
             expected: "a host name",
         }),
     }
+}
+
+fn force(parameters: &Map<String, Value>) -> Result<Force, Refusal> {
+    flag(parameters, "force").map(|force| match force {
+        true => Force::Yes,
+        false => Force::No,
+    })
 }
 
 fn flag(parameters: &Map<String, Value>, name: &'static str) -> Result<bool, Refusal> {
@@ -202,15 +224,9 @@ impl Results {
 /// # Errors
 /// When it is about a host that is not there, or reveals what no result can hold.
 pub fn show_mirror(view: &View, subject: &Subject) -> Result<Results, Refusal> {
-    let report = Report::of(&view.facts);
+    let report = Report::of(view);
     let mut results = Results::default();
     results.set("leader", view.is_leader);
-    if !view.is_leader {
-        results.set(
-            "seen-through",
-            "what units publish: only the leader may read the application bags",
-        );
-    }
     match subject {
         Subject::All => show_all(view, &report, &mut results),
         Subject::One(name) | Subject::Revealed(name) => {
@@ -222,7 +238,7 @@ pub fn show_mirror(view: &View, subject: &Subject) -> Result<Results, Refusal> {
             if matches!(subject, Subject::Revealed(_)) {
                 reveal(view, name, &mut results)?;
             }
-            results.set("mirror", report::table(&[host]));
+            results.set("mirror", hosts::table(&[host]));
             results.set("json", json(host));
         }
     }
@@ -236,7 +252,7 @@ fn show_all(view: &View, report: &Report, results: &mut Results) {
     struct Answer<'a> {
         leader: bool,
         bootstrap_app: &'a Option<String>,
-        communicators: &'a [report::Place],
+        communicators: &'a [String],
         counts: Counts,
         hosts: &'a [&'a Host],
         other_keys: &'a [String],
@@ -249,11 +265,11 @@ fn show_all(view: &View, report: &Report, results: &mut Results) {
     results.set("hosts.token", counts.token);
     results.set("hosts.member", counts.member);
     results.set("hosts.retired", counts.retired);
-    results.set("hosts.refused", counts.refused);
+    results.set("hosts.invalid", counts.invalid);
     if let Some(app) = &report.bootstrap_app {
         results.set("bootstrap-app", app);
     }
-    let notes = warnings(&reconcile(&view.facts));
+    let notes = warnings(&view.plan());
     if !notes.is_empty() {
         results.set_fitting("notes", &notes, |notes| notes.join("\n"));
     }
@@ -270,11 +286,11 @@ fn show_all(view: &View, report: &Report, results: &mut Results) {
         })
     };
     let mut hosts: Vec<&Host> = report.hosts.iter().collect();
-    if answer(&hosts).len().max(report::table(&hosts).len()) > LONGEST_RESULT {
-        hosts.retain(|host| !host.is_fine());
+    if answer(&hosts).len().max(hosts::table(&hosts).len()) > LONGEST_RESULT {
+        hosts.retain(|host| matches!(host.state, State::Waiting | State::Invalid));
         results.shortened("hosts that are fine are only counted".to_owned());
     }
-    results.set_fitting("mirror", &hosts, report::table);
+    results.set_fitting("mirror", &hosts, hosts::table);
     results.set_fitting("json", &hosts, answer);
 }
 
@@ -290,32 +306,28 @@ struct Counts {
     token: usize,
     member: usize,
     retired: usize,
-    refused: usize,
+    invalid: usize,
     other_keys: usize,
 }
 
 impl Counts {
     fn of(report: &Report) -> Self {
-        let refused = report.count(State::Refused);
+        let invalid = report.count(State::Invalid);
         Counts {
-            total: report.hosts.len() - refused,
+            total: report.hosts.len() - invalid,
             waiting: report.count(State::Waiting),
             token: report.count(State::Token),
             member: report.count(State::Member),
             retired: report.count(State::Retired),
-            refused,
+            invalid,
             other_keys: report.other_keys.len(),
         }
     }
 }
 
 fn reveal(view: &View, host: &str, results: &mut Results) -> Result<(), Refusal> {
-    let key = mirror_key(host);
-    let relations = view.facts.relations.values();
-    let value = relations
-        .flat_map(|relation| std::iter::once(&relation.own_app).chain(&relation.own_unit))
-        .filter_map(|bag| bag.get(&key))
-        .find(|value| is_real(value));
+    let held = view.ledger.mirror.get(host);
+    let value = held.and_then(MirrorValue::text);
     if let Some(value) = value {
         // An argument cannot hold a NUL either.
         if value.len() > LONGEST_RESULT || value.contains('\0') {
@@ -327,12 +339,20 @@ fn reveal(view: &View, host: &str, results: &mut Results) -> Result<(), Refusal>
     Ok(())
 }
 
+/// What `forget` answers once `changed` keys of the ledger have changed.
+pub fn forgotten(changed: usize, status: &Status) -> Results {
+    let mut results = Results::default();
+    results.set("changed", changed);
+    set_status(&mut results, status);
+    results
+}
+
 /// What is worth a person's attention in a plan.
 pub fn warnings(plan: &Plan) -> Vec<String> {
     let notes = plan.notes.iter();
     notes
         .filter(|note| note.level == Level::Warning)
-        .map(|note| note.text.clone())
+        .map(|Note { text, .. }| text.clone())
         .collect()
 }
 
@@ -342,25 +362,23 @@ pub fn resynced(changes: &[PlannedChange], status: &Status) -> Results {
     results.set("changed", changes.len());
     set_status(&mut results, status);
     if !changes.is_empty() {
-        results.set_fitting("changes", changes, report::change_table);
+        results.set_fitting("changes", changes, change_table);
     }
     results.set_fitting("json", changes, |changes| json(&changes));
     results
 }
 
 /// What `retire-host` answers.
-pub fn retired(host: &str, outcome: Outcome, relations: usize, status: &Status) -> Results {
+pub fn retired(host: &str, outcome: Outcome, status: &Status) -> Results {
     #[derive(Serialize)]
     struct Answer<'a> {
         host: &'a str,
         outcome: &'static str,
-        relations: usize,
     }
 
     let answer = Answer {
         host,
         outcome: outcome.as_str(),
-        relations,
     };
     let mut results = Results::default();
     results.set("host", printable(host));
@@ -368,15 +386,13 @@ pub fn retired(host: &str, outcome: Outcome, relations: usize, status: &Status) 
     if outcome == Outcome::Retired {
         results.set("value", RETIRED);
     }
-    results.set("relations", relations);
     set_status(&mut results, status);
     results.set("json", json(&answer));
     results
 }
 
 fn set_status(results: &mut Results, status: &Status) {
-    let (kind, message) = (status.kind.as_str(), &status.message);
-    results.set("status", format!("{kind}: {message}"));
+    results.set("status", status);
 }
 
 /// What `check` answers.
@@ -388,8 +404,8 @@ pub fn checked(view: &View) -> Results {
         findings: &'a [Finding],
     }
 
-    let plan = reconcile(&view.facts);
-    let report = Report::of(&view.facts);
+    let plan = view.plan();
+    let report = Report::of(view);
     let findings = check::findings(view, &plan, &report);
     let mut results = Results::default();
     results.set("leader", view.is_leader);

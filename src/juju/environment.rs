@@ -1,21 +1,27 @@
 //! Which hook is this? Environment values in, a [`Hook`] out.
 
-use crate::snapshot::{RelationId, UnitName};
+use crate::core::names::{RelationId, UnitName};
 
 /// The endpoint whose relations this charm serves. Every other endpoint is left alone.
 pub const ENDPOINT: &str = "microcluster-cluster";
+
+/// The peer endpoint, whose application bag is the ledger.
+pub const PEER_ENDPOINT: &str = "cluster";
 
 /// What Juju started us for, as far as this charm distinguishes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hook {
     /// The charm was just installed. Juju shows no relation yet.
     Install,
-    /// The charm was replaced, or everything may have changed: look at all of it.
-    Resync,
-    /// `upgrade-charm`: as [`Hook::Resync`], with a new workload version.
+    /// Everything may have changed: leader-elected, config-changed, start.
+    LookAtEverything,
+    /// The charm was replaced.
     Upgrade,
     /// A relation exists; no remote unit has been seen in it.
-    RelationCreated,
+    RelationCreated {
+        /// The relation.
+        relation: RelationId,
+    },
     /// `relation-joined`, or `relation-changed` of a unit's bag.
     UnitChanged {
         /// The relation.
@@ -34,6 +40,11 @@ pub enum Hook {
     RelationBroken {
         /// The relation.
         relation: RelationId,
+    },
+    /// The ledger has changed.
+    LedgerChanged {
+        /// The peer relation.
+        peer: RelationId,
     },
     /// Nothing happened for some minutes.
     UpdateStatus,
@@ -84,6 +95,11 @@ impl Hook {
         let Some(name) = path.strip_prefix("hooks/") else {
             return Ok(Hook::Other);
         };
+        let relation = || {
+            variable("JUJU_RELATION_ID")
+                .and_then(|id| relation_id(&id))
+                .ok_or_else(|| unusable("JUJU_RELATION_ID"))
+        };
         let Some(event) = name
             .strip_prefix(ENDPOINT)
             .and_then(|rest| rest.strip_prefix("-relation-"))
@@ -91,24 +107,25 @@ impl Hook {
             return Ok(match name {
                 "install" => Hook::Install,
                 "upgrade-charm" => Hook::Upgrade,
-                "leader-elected" | "config-changed" | "start" => Hook::Resync,
+                "leader-elected" | "config-changed" | "start" => Hook::LookAtEverything,
+                // Without a remote unit it is the application bag that has changed.
+                "cluster-relation-changed" if variable("JUJU_REMOTE_UNIT").is_none() => {
+                    Hook::LedgerChanged { peer: relation()? }
+                }
                 "update-status" => Hook::UpdateStatus,
                 _ => Hook::Other,
             });
         };
 
-        let relation = || {
-            variable("JUJU_RELATION_ID")
-                .and_then(|id| relation_id(&id))
-                .ok_or_else(|| unusable("JUJU_RELATION_ID"))
-        };
         let unit = |name: &'static str| {
             variable(name)
                 .map(|unit| unit.parse().map_err(|_| unusable(name)))
                 .transpose()
         };
         Ok(match event {
-            "created" => Hook::RelationCreated,
+            "created" => Hook::RelationCreated {
+                relation: relation()?,
+            },
             "broken" => Hook::RelationBroken {
                 relation: relation()?,
             },
@@ -164,19 +181,16 @@ mod tests {
         for (path, hook) in [
             ("hooks/install", Hook::Install),
             ("hooks/upgrade-charm", Hook::Upgrade),
-            ("hooks/leader-elected", Hook::Resync),
-            ("hooks/config-changed", Hook::Resync),
-            ("hooks/start", Hook::Resync),
+            ("hooks/leader-elected", Hook::LookAtEverything),
+            ("hooks/config-changed", Hook::LookAtEverything),
+            ("hooks/start", Hook::LookAtEverything),
             ("hooks/update-status", Hook::UpdateStatus),
             ("hooks/stop", Hook::Other),
             ("hooks/remove", Hook::Other),
             ("hooks/a-hook-of-2031", Hook::Other),
-            ("hooks/cluster-relation-changed", Hook::Other),
+            ("hooks/cluster-relation-created", Hook::Other),
+            ("hooks/cluster-relation-departed", Hook::Other),
             ("hooks/microcluster-cluster-2-relation-changed", Hook::Other),
-            (
-                "hooks/microcluster-cluster-relation-created",
-                Hook::RelationCreated,
-            ),
             ("actions/install", Hook::Action("install".to_owned())),
         ] {
             assert_eq!(parse(&[("JUJU_DISPATCH_PATH", path)]), Ok(hook), "{path}");
@@ -201,6 +215,7 @@ mod tests {
             ("departed", "microovn/3", "microovn/3", Some(departed)),
             ("departed", "microovn/3", "mtd/0", Some(Hook::Other)),
             ("departed", "", "microovn/3", None),
+            ("created", "", "", Some(Hook::RelationCreated { relation })),
             ("broken", "", "", Some(Hook::RelationBroken { relation })),
             ("changed", "microovn", "", None),
         ] {
@@ -214,6 +229,19 @@ mod tests {
                 ("JUJU_DEPARTING_UNIT", departing),
             ]);
             assert_eq!(read.ok(), hook, "{event} {remote:?} {departing:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_application_bag_of_the_peer_relation_is_the_ledger() {
+        let peer = RelationId(1);
+        for (remote, hook) in [("", Hook::LedgerChanged { peer }), ("mtd/1", Hook::Other)] {
+            let read = parse(&[
+                ("JUJU_DISPATCH_PATH", "hooks/cluster-relation-changed"),
+                ("JUJU_RELATION_ID", "cluster:1"),
+                ("JUJU_REMOTE_UNIT", remote),
+            ]);
+            assert_eq!(read, Ok(hook), "{remote:?}");
         }
     }
 
