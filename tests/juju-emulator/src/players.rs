@@ -13,7 +13,7 @@ use fastrand::Rng;
 use microcluster_token_distributor as distributor;
 use microovn::command_line;
 use microovn::consumer::{
-    self, Census, CommandOutput, Crash, Databag, Host, Level, ListError, Release, State,
+    self, Census, CommandOutput, Crash, Databag, Host, Level, ListError, Release, Standing, State,
 };
 use microovn::microcluster::Cloud;
 
@@ -149,6 +149,10 @@ impl Host for Machine<'_, '_> {
         self.hostname.to_owned()
     }
 
+    fn now(&self) -> u64 {
+        self.now
+    }
+
     /// A heartbeat ends the waiting, unless a member that has not come up is dead.
     fn wait_for_pending(&mut self) -> ControlFlow<()> {
         /// Longer than any orderly wait; then the hook counts as hanging.
@@ -186,5 +190,11 @@ impl Host for Machine<'_, '_> {
         let mut cloud = self.cloud.borrow_mut();
         let census = cloud.census(self.hostname, self.now);
         census.map_err(|_| ListError::Refused(1))
+    }
+
+    fn standing(&mut self) -> Result<Standing, ListError> {
+        let mut cloud = self.cloud.borrow_mut();
+        let standing = cloud.standing(self.hostname, self.now);
+        standing.map_err(|_| ListError::Refused(1))
     }
 }

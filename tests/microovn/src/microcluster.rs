@@ -14,7 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
-use crate::consumer::Census;
+use crate::consumer::{Census, Standing};
 
 /// How microcluster behaves, with its defaults.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -362,6 +362,17 @@ impl Cloud {
         Ok(Census::of(rows.map(|row| {
             (row.name, row.role.as_str(), row.status.as_str())
         })))
+    }
+
+    /// `cluster list` reduced to where this machine stands in its cluster.
+    pub fn standing(&mut self, machine: &str, now: u64) -> Result<Standing, Refusal> {
+        let cluster = self.probe_all(machine, now)?;
+        let machine = self.machine(machine);
+        let rows = self.rows(cluster, now);
+        Ok(Standing::of(
+            &self.machines[machine].hostname,
+            rows.map(|row| (row.name, row.role.as_str(), row.status.as_str())),
+        ))
     }
 
     /// `cluster remove NAME`: the member leaves and its machine forgets the cluster.

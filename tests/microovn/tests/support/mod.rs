@@ -205,6 +205,7 @@ impl Host for World {
             ("relation-set", ["-r", RELATION, "--file", "-"]) => {
                 let document: Databag = serde_json::from_slice(stdin.unwrap()).unwrap();
                 self.own.extend(document);
+                self.own.retain(|_, value| !value.is_empty());
                 self.writes += 1;
                 CommandOutput::default()
             }
@@ -240,6 +241,10 @@ impl Host for World {
 
     fn hostname(&self) -> String {
         self.machine.clone()
+    }
+
+    fn now(&self) -> u64 {
+        self.now
     }
 
     fn wait_for_pending(&mut self) -> ControlFlow<()> {
