@@ -227,6 +227,13 @@ struct Token {
     join_addresses: Vec<String>,
 }
 
+impl Token {
+    fn read(text: &str) -> Option<Self> {
+        let json = BASE64.decode(text.trim()).ok()?;
+        serde_json::from_slice(&json).ok()
+    }
+}
+
 impl Cloud {
     /// A cloud without machines; they appear when they are first spoken of.
     pub fn new(settings: Settings, seed: u64) -> Self {
@@ -316,11 +323,7 @@ impl Cloud {
     pub fn join(&mut self, machine: &str, token: &str, now: u64) -> Result<(), Refusal> {
         let machine = self.uninitialized(machine)?;
         let hostname = self.machines[machine].hostname.clone();
-        let json = BASE64
-            .decode(token.trim())
-            .map_err(|_| Refusal::MalformedToken)?;
-        let token: Token = serde_json::from_slice(&json).map_err(|_| Refusal::MalformedToken)?;
-
+        let token = Token::read(token).ok_or(Refusal::MalformedToken)?;
         let founded = |cluster: &Cluster| cluster.fingerprint == token.fingerprint;
         let cluster = self
             .clusters
@@ -389,6 +392,21 @@ impl Cloud {
         let member = members.remove(leaving);
         self.machines[member.machine].cluster = None;
         Ok(())
+    }
+
+    /// Whether a host of that name could join with the token now.
+    pub fn is_live(&self, name: &str, token: &str, now: u64) -> bool {
+        let Some(token) = Token::read(token) else {
+            return false;
+        };
+        let mut clusters = self.clusters.iter();
+        let Some(cluster) = clusters.find(|cluster| cluster.fingerprint == token.fingerprint)
+        else {
+            return false;
+        };
+        let minted = cluster.outstanding.get(name);
+        minted.is_some_and(|minted| minted.secret == token.secret && minted.expires > now)
+            && cluster.member(name).is_none()
     }
 
     /// When this machine's cluster sees its next heartbeat; nothing outside a cluster.
