@@ -256,6 +256,18 @@ impl Cloud {
         self.machines[machine].hostname = hostname.to_owned();
     }
 
+    /// The machine's host name.
+    pub fn hostname(&mut self, machine: &str) -> &str {
+        let machine = self.machine(machine);
+        &self.machines[machine].hostname
+    }
+
+    /// Whether the machine is in a cluster.
+    pub fn is_member(&self, machine: &str) -> bool {
+        let machine = self.by_name.get(machine);
+        machine.is_some_and(|&machine| self.machines[machine].cluster.is_some())
+    }
+
     /// The machine's power fails: it answers nobody and sees no heartbeat.
     pub fn kill(&mut self, machine: &str) {
         let machine = self.machine(machine);
