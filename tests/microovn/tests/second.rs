@@ -308,8 +308,9 @@ fn rule_2_a_bootstrap_that_fails_is_tried_again() {
 fn rule_3_a_host_joins_with_its_token() {
     let mut unit = unit("h1").beside("h0", &[]);
     let token = unit.world.cloud.add("h0", "h1", None, 100).unwrap();
-    let rows: [(&str, Bag<'_>); 6] = [
+    let rows: [(&str, Bag<'_>); 7] = [
         ("none", &[UP]),
+        ("an option", &[UP, ("mirror-h1", "--help")]),
         ("a placeholder", &[UP, ("mirror-h1", "empty")]),
         ("member", &[UP, ("mirror-h1", "member")]),
         ("retired", &[UP, ("mirror-h1", "retired")]),
@@ -480,6 +481,23 @@ fn rule_4_it_waits_for_its_own_heartbeat_and_for_no_other() {
     hopeless.world.patience = 0;
     assert_eq!(hopeless.run(CHANGED), 0);
     hopeless.own_is(&member_bag("h0", &[]), "not now");
+}
+
+#[test]
+fn rule_4_at_update_status_only_who_has_a_part_asks_for_the_list() {
+    for (case, own, shown, lists) in [
+        ("nothing to do", &[][..], &[UP][..], 0),
+        ("was communicator once", &[DOWN], &[UP], 0),
+        ("is communicator", &[UP], &[UP], 1),
+        ("somebody waits", &[], &[UP, ("mirror-h1", "empty")], 1),
+    ] {
+        let mut unit = unit("h0")
+            .member("h0", &[])
+            .own(own)
+            .distributor("P/0", shown);
+        assert_eq!(unit.run("update-status"), 0, "{case}");
+        assert_eq!(unit.lists(), lists, "{case}");
+    }
 }
 
 #[test]

@@ -197,8 +197,15 @@ impl<'a> Model<'a> {
         Ok(bags)
     }
 
-    /// The databags of all remote units.
-    pub(super) fn unit_bags(&mut self, relation: &str) -> Result<Vec<Arc<Databag>>, Crash> {
+    /// The databags of all remote units, by the units' names.
+    pub(super) fn unit_bags_by_name(&mut self, relation: &str) -> Result<Vec<Arc<Databag>>, Crash> {
+        let mut units = self.relation(relation)?.units.clone();
+        units.sort();
+        let bag = |unit: &String| self.databag(relation, unit, Level::Unit);
+        units.iter().map(bag).collect()
+    }
+
+    fn unit_bags(&mut self, relation: &str) -> Result<Vec<Arc<Databag>>, Crash> {
         let remote = self.relation(relation)?;
         let bag = |unit: &String| self.databag(relation, unit, Level::Unit);
         remote.units.iter().map(bag).collect()

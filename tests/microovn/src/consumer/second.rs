@@ -41,7 +41,9 @@ impl Tried {
             return true;
         };
         let pause = (FIRST_PAUSE << doublings.min(16)).min(LONGEST_PAUSE);
-        at_update_status && now >= self.last + pause
+        // A clock that was set back makes nobody wait for longer.
+        let since = now.checked_sub(self.last);
+        at_update_status && since.is_none_or(|since| since >= pause)
     }
 }
 
@@ -64,8 +66,7 @@ struct View {
 
 impl View {
     fn up(&self) -> impl Iterator<Item = &Databag> {
-        let is_up = |bag: &&Databag| bag.get("mirror").is_some_and(|mirror| mirror == "up");
-        self.units.iter().map(|bag| &**bag).filter(is_up)
+        self.units.iter().map(|bag| &**bag).filter(|bag| is_up(bag))
     }
 
     /// What the mirrors show for a name.
@@ -109,12 +110,25 @@ impl View {
         }
     }
 
-    /// What a host may join with: tokens that serve, and only where there are none, spent ones.
-    fn tokens(&self, name: &str) -> BTreeSet<&str> {
+    /// The tokens shown for a name, with their fingerprints.
+    fn tokens(&self, name: &str) -> Vec<(String, &str)> {
         let tokens = self.shown(name).filter(|value| is_token(value));
-        let (spent, live): (BTreeSet<_>, BTreeSet<_>) =
-            tokens.partition(|value| self.is_spent(name, value));
-        if live.is_empty() { spent } else { live }
+        tokens.map(|token| (fingerprint(token), token)).collect()
+    }
+
+    /// What to join with next: a token that nobody calls spent, then the one that failed least.
+    fn best_token(
+        &self,
+        name: &str,
+        tried: &BTreeMap<String, Tried>,
+    ) -> Option<(String, &str, Tried)> {
+        let tokens = self.tokens(name).into_iter().map(|(fingerprint, token)| {
+            let fared = tried.get(&fingerprint).copied().unwrap_or_default();
+            (fingerprint, token, fared)
+        });
+        tokens.min_by_key(|(_, token, fared)| {
+            (self.is_spent(name, token), fared.failures, fared.last)
+        })
     }
 
     /// The names for which the communicator owes a token.
@@ -149,8 +163,13 @@ impl View {
     }
 }
 
+fn is_up(bag: &Databag) -> bool {
+    bag.get("mirror").is_some_and(|mirror| mirror == "up")
+}
+
 fn is_token(value: &str) -> bool {
-    value != PLACEHOLDER && !CONSTANTS.contains(&value)
+    // What begins with a dash would be an option to the command.
+    value != PLACEHOLDER && !CONSTANTS.contains(&value) && !value.starts_with('-')
 }
 
 impl Charm<'_> {
@@ -167,13 +186,14 @@ impl Charm<'_> {
     fn pass_relation(&mut self, relation: &str, at_update_status: bool) -> Result<(), Crash> {
         let view = View {
             own: self.model.own_bag(relation)?,
-            units: self.model.unit_bags(relation)?,
+            units: self.model.unit_bags_by_name(relation)?,
             app: self.model.remote_app_bag(relation)?,
         };
         let hostname = self.model.host.hostname();
         let mut bag = (*view.own).clone();
         bag.insert("hostname".to_owned(), hostname.clone());
         bag.insert("protocol".to_owned(), "2".to_owned());
+        let entered = !self.state.in_cluster;
         if !self.state.in_cluster {
             self.bootstrap(&view)?;
         }
@@ -184,13 +204,19 @@ impl Charm<'_> {
             self.state.tried.clear();
             bag.remove("refused");
             bag.insert("member".to_owned(), hostname);
-        } else if let Some(refused) = self.refused() {
+        } else if let Some(refused) = self.refused(&view, &hostname) {
             bag.insert("refused".to_owned(), refused);
         }
         for key in view.outlived() {
             bag.remove(key);
         }
-        match self.standing() {
+        // The list asks every member, and at update-status every member would ask for it.
+        let has_part = !view.to_mint().is_empty() || is_up(&bag);
+        let standing = match at_update_status && !has_part && !entered {
+            true => None,
+            false => self.standing(),
+        };
+        match standing {
             Some(Standing::Communicator) => {
                 bag.insert("mirror".to_owned(), "up".to_owned());
                 self.mint_all(&view, &mut bag);
@@ -225,23 +251,12 @@ impl Charm<'_> {
     /// Rule 3.
     fn join(&mut self, view: &View, hostname: &str, at_update_status: bool) {
         let now = self.model.host.now();
-        let tokens = view.tokens(hostname);
-        let by_fingerprint: BTreeMap<String, &str> = tokens
-            .into_iter()
-            .map(|token| (fingerprint(token), token))
-            .collect();
-        let tried = &mut self.state.tried;
-        if !by_fingerprint.is_empty() {
-            tried.retain(|fingerprint, _| by_fingerprint.contains_key(fingerprint));
-        }
-        let fared = |fingerprint: &String| tried.get(fingerprint).copied().unwrap_or_default();
-        let Some((fingerprint, token)) = by_fingerprint
-            .into_iter()
-            .filter(|(fingerprint, _)| fared(fingerprint).is_due(now, at_update_status))
-            .min_by_key(|(fingerprint, _)| fared(fingerprint).failures)
-        else {
+        let Some((fingerprint, token, fared)) = view.best_token(hostname, &self.state.tried) else {
             return;
         };
+        if !fared.is_due(now, at_update_status) {
+            return;
+        }
         let joined = self.cluster_answers()
             || self.model.host.microovn(&["cluster", "join", token]).status == 0
             || self.cluster_answers();
@@ -251,20 +266,28 @@ impl Charm<'_> {
         }
         let line = format!("joining cluster failed with token {fingerprint}");
         self.model.log("ERROR", &line);
-        let tried = self.state.tried.entry(fingerprint).or_default();
-        tried.failures += 1;
-        tried.last = now;
+        let failed = Tried {
+            failures: fared.failures + 1,
+            last: now,
+        };
+        let tried = &mut self.state.tried;
+        tried.insert(fingerprint, failed);
+        let shown: BTreeSet<String> = view
+            .tokens(hostname)
+            .into_iter()
+            .map(|(it, _)| it)
+            .collect();
+        tried.retain(|fingerprint, _| shown.contains(fingerprint));
     }
 
-    /// The fingerprint of the token that was refused last.
-    fn refused(&self) -> Option<String> {
-        let refused = self
-            .state
-            .tried
-            .iter()
-            .filter(|(_, tried)| tried.failures >= REFUSED);
-        let last = refused.max_by_key(|(_, tried)| tried.last);
-        last.map(|(fingerprint, _)| fingerprint.clone())
+    /// The fingerprint of the token that was refused last, of those that are shown.
+    fn refused(&self, view: &View, hostname: &str) -> Option<String> {
+        let tokens = view.tokens(hostname).into_iter();
+        let tried = tokens.filter_map(|(fingerprint, _)| {
+            let tried = self.state.tried.get(&fingerprint)?;
+            (tried.failures >= REFUSED).then_some((tried.last, fingerprint))
+        });
+        tried.max().map(|(_, fingerprint)| fingerprint)
     }
 
     /// Rule 4: where this member stands, once it has seen a heartbeat; nothing where the cluster
