@@ -93,11 +93,8 @@ pub fn play(
         apps: rng.usize(1..=2),
         units: rng.usize(1..=3),
         distributor_units: rng.usize(1..=3),
-        consumer: if rng.bool() {
-            Release::Released
-        } else {
-            Release::Newest
-        },
+        consumer: some_release(&mut rng),
+        beside: rng.bool().then(|| some_release(&mut rng)),
         distributor: distributor.clone(),
         ..Setup::default()
     };
@@ -122,6 +119,10 @@ pub fn play(
     Ok(chaos.history)
 }
 
+fn some_release(rng: &mut Rng) -> Release {
+    Release::ALL[rng.usize(..Release::ALL.len())]
+}
+
 /// Something that an operator does, or that goes wrong. Most that make no sense now become a fault.
 /// Seeds replay the same histories only while their order stays.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -143,6 +144,9 @@ enum Deed {
     SetLogLevel,
     SetBootstrapApp,
     RepeatChanged,
+    RefreshConsumers,
+    RedeployConsumer,
+    ExpireTokens,
     InjectFault,
 }
 
@@ -150,7 +154,7 @@ impl Deed {
     /// Each is as likely as any other, the first and the last twice so.
     fn draw(rng: &mut Rng) -> Self {
         let deeds = Deed::value_variants();
-        let drawn = usize::from(rng.u8(..20)).saturating_sub(1);
+        let drawn = usize::from(rng.u8(..23)).saturating_sub(1);
         deeds[drawn.min(deeds.len() - 1)]
     }
 }
@@ -187,6 +191,16 @@ impl Chaos<'_> {
             let remote = run.remote_unit.as_deref().unwrap_or_default();
             let failure = run.failure.as_deref().unwrap_or_default();
             (self.listener)(&format!("{}: {} {remote} {failure}", run.unit, run.hook));
+            // Faults are for distributors alone.
+            if let Some(failure) = &run.failure
+                && self.deployment.release_of(&run.unit) == Some(Release::Second)
+            {
+                return Err(Violation {
+                    promise: format!("a consumer of the second protocol failed: {failure}"),
+                    unit: run.unit.to_string(),
+                    hook: run.hook.clone(),
+                });
+            }
         }
         for commit in world.commits() {
             self.history.commits += 1;
@@ -298,6 +312,16 @@ impl Chaos<'_> {
                         drop(deployment.world.run_changed(&unit, id, Some(&remote)));
                     }
                 }
+            }
+            (RefreshConsumers, ..) => drop(deployment.refresh_consumers(some_release(rng))),
+            (RedeployConsumer, _, Some(unit)) if consumers.len() > 1 => {
+                let hostname = deployment.hostname(&unit);
+                drop(deployment.lose(&unit));
+                drop(deployment.redeploy(&app, &hostname));
+            }
+            (ExpireTokens, ..) => {
+                let life = deployment.with_cloud(|cloud| cloud.settings().token_life)?;
+                deployment.clock.set(deployment.clock.now() + life);
             }
             (_, Some(unit), _) => {
                 let injection = self.fault();

@@ -63,6 +63,7 @@ impl Args {
             apps: self.apps.into(),
             units: self.units.into(),
             distributor_units: self.distributor_units.into(),
+            beside: None,
             consumer: self.consumer,
             distributor: match &self.charm {
                 Some(path) => Provider::Packed(path.clone()),
