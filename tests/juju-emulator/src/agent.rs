@@ -3,7 +3,7 @@
 //! [`Agent::next_operation`] is the order between operations, [`next_in_relation`] the order inside
 //! one relation; both only look. [`Agent::completed`] is what a successful end changes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use fastrand::Rng;
@@ -199,6 +199,8 @@ pub struct RelationState {
     pub remote_app_known: bool,
     /// A restarted agent no longer knows that a relation is a peer relation.
     pub peer_known: bool,
+    /// Peers that had gone when the agent started. Of those that go later Juju 4 does not tell it.
+    pub gone: BTreeSet<UnitName>,
 }
 
 impl RelationState {
@@ -212,6 +214,7 @@ impl RelationState {
             cache: BTreeMap::new(),
             remote_app_known: true,
             peer_known: true,
+            gone: BTreeSet::new(),
         }
     }
 }
@@ -389,23 +392,28 @@ impl Agent {
         if !alive {
             return None;
         }
-        self.choose_relation(model, rng, |relation, state| {
+        self.choose_relation(model, rng, false, |relation, state| {
             let due = !state.created && relation.life == Life::Alive && !relation.suspended;
             due.then_some(RelationEvent::Created)
         })
     }
 
     fn next_relation_hook(&self, model: &Model, rng: &mut Rng, alive: bool) -> Option<Hook> {
-        self.choose_relation(model, rng, |relation, state| {
-            next_in_relation(&self.unit, alive, relation, state)
-        })
+        self.choose_relation(
+            model,
+            rng,
+            model.quirks.peers_come_last,
+            |relation, state| next_in_relation(&self.unit, alive, relation, state, model),
+        )
     }
 
-    /// One of the relations that have something to do: any, but in Juju 4 peers come last.
+    /// One of the relations that have something to do: any, but where `peers_last`, those that the
+    /// agent knows for peer relations come after all others.
     fn choose_relation(
         &self,
         model: &Model,
         rng: &mut Rng,
+        peers_last: bool,
         due: impl Fn(&Relation, &RelationState) -> Option<RelationEvent>,
     ) -> Option<Hook> {
         let mut choices: Vec<(bool, Hook)> = Vec::new();
@@ -419,10 +427,10 @@ impl Agent {
                     endpoint: state.endpoint.clone(),
                     event,
                 };
-                choices.push((relation.is_peer(), hook));
+                choices.push((relation.is_peer() && state.peer_known, hook));
             }
         }
-        if model.generation == JujuGeneration::Four && choices.iter().any(|(peer, _)| !peer) {
+        if peers_last && choices.iter().any(|(peer, _)| !peer) {
             choices.retain(|(peer, _)| !peer);
         }
         if choices.is_empty() {
@@ -525,6 +533,7 @@ impl Agent {
             }
             RelationEvent::Departed { unit } => {
                 state.members.remove(unit);
+                state.gone.remove(unit);
             }
             RelationEvent::Broken => {
                 self.relations.remove(&id);
@@ -534,12 +543,22 @@ impl Agent {
     }
 
     /// The agent process is started anew: what it only had in memory is gone.
-    pub fn restart(&mut self) {
+    pub fn restart(&mut self, model: &Model) {
         self.died = self.busy;
-        for state in self.relations.values_mut() {
+        for (id, state) in &mut self.relations {
             state.cache.clear();
             state.remote_app_known = false;
             state.peer_known = false;
+            if let Some(relation) = model.relations.get(id) {
+                let seen =
+                    |name: &UnitName| relation.counterparts(&self.unit).any(|(n, _)| n == name);
+                state.gone = state
+                    .members
+                    .keys()
+                    .filter(|name| !seen(name))
+                    .cloned()
+                    .collect();
+            }
         }
         // A relation whose scope was entered but whose created hook did not run never gets it.
         for state in self.relations.values_mut() {
@@ -572,6 +591,7 @@ pub fn next_in_relation(
     alive: bool,
     relation: &Relation,
     state: &RelationState,
+    model: &Model,
 ) -> Option<RelationEvent> {
     let ending = !alive || relation.suspended || relation.life == Life::Dying;
     let remote = relation.remote_side(unit.application())?;
@@ -589,10 +609,13 @@ pub fn next_in_relation(
                 .map_or(0, |bag| bag.version),
         });
     }
-    let gone = state
-        .members
-        .keys()
-        .find(|name| ending || seen(name).is_none());
+    let silent = |name: &UnitName| model.quirks.silent_units.contains(name);
+    let departed_is_lost = relation.is_peer()
+        && model.generation == JujuGeneration::Four
+        && !model.quirks.peers_depart;
+    let gone = state.members.keys().find(|name| {
+        ending || (seen(name).is_none() && (!departed_is_lost || state.gone.contains(*name)))
+    });
     if let Some(gone) = gone {
         return Some(RelationEvent::Departed { unit: gone.clone() });
     }
@@ -609,7 +632,7 @@ pub fn next_in_relation(
     }
     let joined = relation
         .counterparts(unit)
-        .find(|(name, _)| !state.members.contains_key(*name));
+        .find(|(name, _)| !state.members.contains_key(*name) && !silent(name));
     if let Some((name, member)) = joined {
         return Some(RelationEvent::Joined {
             unit: name.clone(),
@@ -618,7 +641,7 @@ pub fn next_in_relation(
     }
     state.members.iter().find_map(|(name, delivered)| {
         let version = seen(name)?.bag.version;
-        (version != *delivered).then(|| RelationEvent::UnitChanged {
+        (version != *delivered && !silent(name)).then(|| RelationEvent::UnitChanged {
             unit: name.clone(),
             version,
         })

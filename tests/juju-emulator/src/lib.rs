@@ -14,6 +14,7 @@ pub mod names;
 
 pub mod charm;
 pub mod model;
+pub mod quirks;
 
 pub mod agent;
 pub mod context;
@@ -46,6 +47,7 @@ pub use deployment::{Deployment, Setup};
 pub use faults::{Effect, Fault, Injection};
 pub use model::{JujuGeneration, Model};
 pub use names::{AppName, RelationId, UnitName};
+pub use quirks::{Complaint, Quirks, Unserved};
 pub use record::{Detail, HookRun};
 pub use tools::ToolOutput;
 pub use world::{World, WorldError};
