@@ -530,6 +530,28 @@ fn a_refresh_that_drops_an_endpoint_in_use_is_refused() {
 }
 
 #[test]
+fn juju_4_commits_only_for_a_unit_in_the_scope() {
+    for (generation, leaves, committed) in [
+        (Three, true, true),
+        (Four, true, false),
+        (Four, false, true),
+    ] {
+        let mut rig = Rig::settled(generation, 1, 1);
+        rig.charms(|_, _, tools| Tools(tools).call("relation-set -r 0 --app a=1").code);
+        rig.world.fire_update_status("p/0").unwrap();
+        let leader = UnitName::new("p", 0);
+        let Begun::Open(open) = rig.world.begin(&leader) else {
+            panic!("update-status is due");
+        };
+        if leaves {
+            rig.world.model_mut().leave_scope(PEER, &leader);
+        }
+        rig.world.finish(*open);
+        assert_eq!(rig.world.runs()[0].committed, committed, "{generation:?}");
+    }
+}
+
+#[test]
 fn a_refused_commit_is_a_failed_hook_and_is_tried_again() {
     let mut rig = Rig::settled(Four, 1, 1);
     rig.charms(|_, environment, tools| {
