@@ -151,8 +151,9 @@ pub enum Operation {
     ClaimLeadership,
     /// Notice that the lease is gone. No hook.
     Resign,
-    /// Enter the scope of relations it sees for the first time. No hook.
-    EnterScopes(Vec<(RelationId, String)>),
+    /// Enter the scope of relations it sees for the first time, each with the unit's endpoint and
+    /// the application at the other end. No hook.
+    EnterScopes(Vec<(RelationId, String, AppName)>),
     /// Forget relations that no longer exist. No hook.
     ForgetRelations(Vec<RelationId>),
     /// Put the new charm in place. No hook yet.
@@ -185,6 +186,8 @@ impl Operation {
 pub struct RelationState {
     /// By which of its endpoints the unit takes part.
     pub endpoint: String,
+    /// The application at the other end as the unit knows it; its own in a peer relation.
+    pub remote_app: AppName,
     /// relation-created has run.
     pub created: bool,
     /// Joined units, each with the version of its bag last delivered.
@@ -195,7 +198,7 @@ pub struct RelationState {
     pub changed_pending: Option<UnitName>,
     /// Bags of joined units, kept across hooks.
     pub cache: BTreeMap<UnitName, Content>,
-    /// A restarted agent no longer knows the remote application in relation-broken.
+    /// A restarted agent does not tell relation-broken the remote application.
     pub remote_app_known: bool,
     /// A restarted agent no longer knows that a relation is a peer relation.
     pub peer_known: bool,
@@ -204,9 +207,20 @@ pub struct RelationState {
 }
 
 impl RelationState {
-    fn new(endpoint: String) -> Self {
+    /// How the unit knows `unit` of the other end.
+    #[must_use]
+    pub fn shown_unit(&self, unit: &UnitName) -> UnitName {
+        if unit.application() == self.remote_app.as_str() {
+            unit.clone()
+        } else {
+            UnitName::new(self.remote_app.as_str(), unit.number())
+        }
+    }
+
+    fn new(endpoint: String, remote_app: AppName) -> Self {
         Self {
             endpoint,
+            remote_app,
             created: false,
             members: BTreeMap::new(),
             apps: BTreeMap::new(),
@@ -367,6 +381,7 @@ impl Agent {
             .keys()
             .filter(|id| !model.relations.contains_key(id))
             .copied()
+            .filter(|id| model.quirks.forgets_gone_relations || self.is_peer(*id))
             .collect();
         if !gone.is_empty() {
             return Some(Operation::ForgetRelations(gone));
@@ -376,16 +391,25 @@ impl Agent {
             return None;
         }
         let app = self.unit.application();
-        let fresh: Vec<(RelationId, String)> = model
+        let fresh: Vec<(RelationId, String, AppName)> = model
             .relations
             .values()
             .filter(|r| r.life == Life::Alive && !r.suspended)
             .filter(|relation| !self.relations.contains_key(&relation.id))
-            .filter_map(|relation| Some((relation.id, relation.own_side(app)?.endpoint.clone())))
+            .filter_map(|relation| {
+                let endpoint = relation.own_side(app)?.endpoint.clone();
+                let remote = AppName::new(relation.remote_side(app)?.shown_app());
+                Some((relation.id, endpoint, remote))
+            })
             // While an old charm is in place, endpoints that only the new one has are skipped.
-            .filter(|(_, endpoint)| self.charm.endpoints.contains_key(endpoint))
+            .filter(|(_, endpoint, _)| self.charm.endpoints.contains_key(endpoint))
             .collect();
         (!fresh.is_empty()).then_some(Operation::EnterScopes(fresh))
+    }
+
+    fn is_peer(&self, id: RelationId) -> bool {
+        let state = self.relations.get(&id);
+        state.is_some_and(|state| state.remote_app.as_str() == self.unit.application())
     }
 
     fn next_created(&self, model: &Model, rng: &mut Rng, alive: bool) -> Option<Hook> {
@@ -545,6 +569,13 @@ impl Agent {
     /// The agent process is started anew: what it only had in memory is gone.
     pub fn restart(&mut self, model: &Model) {
         self.died = self.busy;
+        let gone = self
+            .relations
+            .keys()
+            .filter(|id| !model.relations.contains_key(id));
+        for id in gone.copied().collect::<Vec<_>>() {
+            self.forget(id);
+        }
         for (id, state) in &mut self.relations {
             state.cache.clear();
             state.remote_app_known = false;
@@ -566,7 +597,7 @@ impl Agent {
         }
     }
 
-    /// A relation is gone, by force: nothing about it is run any more.
+    /// A relation is gone: nothing about it is run any more.
     pub fn forget(&mut self, id: RelationId) {
         self.relations.remove(&id);
         let queued = self.queued.as_ref().and_then(Hook::relation);
@@ -576,10 +607,10 @@ impl Agent {
     }
 
     /// Starts to take part in relations.
-    pub fn entered(&mut self, relations: &[(RelationId, String)]) {
-        for (id, endpoint) in relations {
-            self.relations
-                .insert(*id, RelationState::new(endpoint.clone()));
+    pub fn entered(&mut self, relations: &[(RelationId, String, AppName)]) {
+        for (id, endpoint, remote_app) in relations {
+            let state = RelationState::new(endpoint.clone(), remote_app.clone());
+            self.relations.insert(*id, state);
         }
     }
 }

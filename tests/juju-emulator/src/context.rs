@@ -112,7 +112,7 @@ impl Context {
         serial: u64,
     ) -> Self {
         let relation = match &operation {
-            Operation::Run(hook) => hook_relation(hook, agent, model),
+            Operation::Run(hook) => hook_relation(hook, agent),
             _ => None,
         };
         let action = match &operation {
@@ -182,24 +182,15 @@ impl Context {
     }
 }
 
-fn hook_relation(hook: &Hook, agent: &Agent, model: &Model) -> Option<HookRelation> {
+fn hook_relation(hook: &Hook, agent: &Agent) -> Option<HookRelation> {
     let (id, event) = hook.relation()?;
     let state = agent.relations.get(&id)?;
-    let side = model
-        .relations
-        .get(&id)
-        .and_then(|relation| relation.remote_side(agent.unit.application()));
     let known = !matches!(event, RelationEvent::Broken) || state.remote_app_known;
     Some(HookRelation {
         id,
         endpoint: state.endpoint.clone(),
-        remote_unit: event.unit().map(|unit| match side {
-            Some(side) => side.shown_unit(unit).to_string(),
-            None => unit.to_string(),
-        }),
-        remote_app: side
-            .filter(|_| known)
-            .map(|side| side.shown_app().to_owned()),
+        remote_unit: event.unit().map(|unit| state.shown_unit(unit).to_string()),
+        remote_app: known.then(|| state.remote_app.to_string()),
     })
 }
 

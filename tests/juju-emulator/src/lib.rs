@@ -8,7 +8,8 @@
 //!
 //! The `model` is what the controller knows, an `agent` what one unit's agent remembers and does
 //! next, a `context` what one hook has read and not committed yet. They are plain data; only the
-//! modules below `world` start processes or touch files.
+//! modules below `world` start processes or touch files. A model's `quirks` are what only some
+//! Jujus do, `faults` what goes wrong once.
 
 pub mod names;
 

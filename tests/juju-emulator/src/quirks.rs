@@ -17,6 +17,10 @@ pub struct Quirks {
     /// Juju 4 deletes a dying relation under the last unit in its scope, if that unit is dying and
     /// its workload is blocked or in error. It does so within a minute, which is often too late.
     pub cuts_off_blocked_units: bool,
+    /// An agent forgets a relation that has gone without its hooks. It does not: until it restarts
+    /// it lists it, and all that is asked about it is refused (canonical/operator#2709, seen on
+    /// 3.6.28 and 4.0.14). Of a peer relation it does; [`Unserved`] is for those.
+    pub forgets_gone_relations: bool,
     /// `goal-state` fails with this text, as while certain cross-model relations exist
     /// (juju/juju#21152): `unit not found` and the like.
     pub goal_state_fails: Option<String>,
@@ -34,6 +38,7 @@ impl Default for Quirks {
             peers_come_last: true,
             peers_depart: false,
             cuts_off_blocked_units: false,
+            forgets_gone_relations: false,
             goal_state_fails: None,
             lists_own_units: false,
             silent_units: BTreeSet::new(),

@@ -649,7 +649,7 @@ impl World {
             }
             Operation::EnterScopes(relations) => {
                 agent.entered(&relations);
-                for (id, _) in relations {
+                for (id, ..) in relations {
                     self.model.enter_scope(id, unit);
                 }
             }

@@ -99,18 +99,12 @@ pub(super) fn list(call: &mut Call<'_>, arguments: Arguments) -> Result<Reply, S
     let id = chosen(call, &arguments)?;
     arguments.nothing_left()?;
     is_served(call, id)?;
-    let side = call
-        .model
-        .relations
-        .get(&id)
-        .and_then(|relation| relation.remote_side(own_app(call)));
-    if arguments.switch("app") {
-        let name = side.map(|side| side.shown_app().to_owned());
-        return Ok(Value::from(name.unwrap_or_default()).into());
-    }
     let Some(state) = call.agent.relations.get(&id) else {
         return Ok(json!([]).into());
     };
+    if arguments.switch("app") {
+        return Ok(Value::from(state.remote_app.as_str()).into());
+    }
     let joining = match call.context.event() {
         Some((of, RelationEvent::Joined { unit, .. })) if of == id => Some(unit),
         _ => None,
@@ -120,7 +114,7 @@ pub(super) fn list(call: &mut Call<'_>, arguments: Arguments) -> Result<Reply, S
         .keys()
         .filter(|unit| is_member(call, id, state, unit))
         .chain(joining.filter(|unit| !state.members.contains_key(*unit)))
-        .map(|unit| side.map_or_else(|| unit.clone(), |side| side.shown_unit(unit)))
+        .map(|unit| state.shown_unit(unit))
         .collect();
     if call.model.quirks.lists_own_units {
         let relation = call.model.relations.get(&id);

@@ -402,6 +402,12 @@ pub(super) fn network_get(call: &mut Call<'_>, mut arguments: Arguments) -> Resu
     let about = asked.or(call.context.relation.as_ref().map(|own| own.id));
     if let Some(id) = about {
         relation::is_served(call, id)?;
+        if call.model.served(id, &call.agent.unit).is_none() {
+            return Err(Stop::failure(match call.model.generation {
+                JujuGeneration::Three => format!("relation {id} not found"),
+                JujuGeneration::Four => "permission denied".to_owned(),
+            }));
+        }
     }
     let unit = call.model.units.get(&call.agent.unit);
     let (true, Some(unit)) = (known || asked.is_some(), unit) else {

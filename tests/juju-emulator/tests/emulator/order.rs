@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::{BOTH, DB, Rig};
+use crate::support::{BOTH, DB, Rig, stdout};
 use juju_emulator::JujuGeneration::{Four, Three};
 use juju_emulator::world::Begun;
-use juju_emulator::{RelationId, UnitName};
+use juju_emulator::{RelationId, ToolOutput, UnitName};
 
 const SEEDS: std::ops::Range<u64> = 0..40;
 
@@ -306,13 +306,39 @@ fn a_removed_relation_parts_and_breaks_on_both_sides_and_is_gone() {
 }
 
 #[test]
-fn a_relation_removed_with_force_is_gone_without_a_hook() {
-    let mut rig = Rig::settled(Four, 1, 1);
-    rig.world.model_mut().force_remove_relation(DB).unwrap();
-    rig.settle();
-    assert_eq!(rig.world.hooks_of("p/0"), [""; 0]);
-    let output = rig.ask("p/0", "relation-ids db --format=json");
-    assert_eq!(output.stdout, b"[]\n");
+fn a_relation_removed_with_force_runs_no_hook_and_is_listed_until_the_agent_restarts() {
+    for generation in BOTH {
+        for (forgets, restarts, listed) in [
+            (false, false, true),
+            (false, true, false),
+            (true, false, false),
+        ] {
+            let mut rig = Rig::settled(generation, 1, 1);
+            rig.world.model_mut().quirks.forgets_gone_relations = forgets;
+            rig.world.model_mut().force_remove_relation(DB).unwrap();
+            if restarts {
+                rig.world.restart_agent("p/0").unwrap();
+            }
+            rig.settle();
+            assert_eq!(rig.world.hooks_of("p/0"), [""; 0]);
+            let ids = stdout(&rig.ask("p/0", "relation-ids db"));
+            assert_eq!(ids, if listed { "db:1\n" } else { "" });
+            let members = rig.ask("p/0", "relation-list -r 1");
+            let app = rig.ask("p/0", "relation-list --app -r 1");
+            let bag = rig.ask("p/0", "relation-get -r 1 --app - r");
+            if listed {
+                let words = match generation {
+                    Three => "permission denied",
+                    Four => "relation not found",
+                };
+                assert_eq!(stdout(&members), "r/0\n");
+                assert_eq!(stdout(&app), "r\n");
+                assert_eq!(bag, ToolOutput::error(1, words));
+            } else {
+                assert_eq!([members.code, app.code, bag.code], [2, 2, 2]);
+            }
+        }
+    }
 }
 
 #[test]

@@ -38,7 +38,8 @@ fn with_peers() -> Charm {
     )
 }
 
-/// What `p/0` is told by several calls in one hook; `(code, stdout or the text after "ERROR ")`.
+/// What `unit` is told by several calls in one hook, each an exit status and the output or the text
+/// after `ERROR `, and whether the hook is committed.
 fn told(rig: &mut Rig, unit: &str, hook: Hook, lines: &[&str]) -> (Vec<(i32, String)>, bool) {
     let answers = Rc::new(RefCell::new(Vec::new()));
     let (kept, lines) = (Rc::clone(&answers), lines.join("\n"));
@@ -61,7 +62,7 @@ fn rows(rows: &[(i32, &str)]) -> Vec<(i32, String)> {
     rows.iter().map(row).collect()
 }
 
-/// `(hook, remote unit, remote application)` of every hook of `friends`, by unit.
+/// Unit, hook, remote unit and remote application of hooks of `friends`.
 type Heard = Vec<(String, String, String, String)>;
 
 fn heard_while_settling(rig: &mut Rig) -> Heard {
