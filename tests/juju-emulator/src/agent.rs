@@ -202,6 +202,8 @@ pub struct RelationState {
     pub remote_app_known: bool,
     /// A restarted agent no longer knows that a relation is a peer relation.
     pub peer_known: bool,
+    /// The relation was dying when the agent started. Of one that dies later it does not notice.
+    pub started_dying: bool,
     /// Peers that had gone when the agent started. Of those that go later Juju 4 does not tell it.
     pub gone: BTreeSet<UnitName>,
 }
@@ -228,6 +230,7 @@ impl RelationState {
             cache: BTreeMap::new(),
             remote_app_known: true,
             peer_known: true,
+            started_dying: false,
             gone: BTreeSet::new(),
         }
     }
@@ -581,6 +584,7 @@ impl Agent {
             state.remote_app_known = false;
             state.peer_known = false;
             if let Some(relation) = model.relations.get(id) {
+                state.started_dying = relation.life == Life::Dying;
                 let seen =
                     |name: &UnitName| relation.counterparts(&self.unit).any(|(n, _)| n == name);
                 state.gone = state

@@ -81,18 +81,19 @@ pub(super) fn ids(call: &mut Call<'_>, mut arguments: Arguments) -> Result<Reply
         .agent
         .relations
         .iter()
-        .filter(|(id, state)| state.endpoint == endpoint && !is_omitted(call, **id))
+        .filter(|(id, state)| state.endpoint == endpoint && !is_omitted(call, **id, state))
         .map(|(id, _)| format!("{endpoint}:{id}"))
         .collect();
     ids.sort();
     Ok(Value::from(ids).into())
 }
 
-/// A relation is not listed in its own relation-broken if it was suspended; one that was removed
-/// still is, because the agent does not refresh what it remembers of the relation's life.
-fn is_omitted(call: &Call<'_>, id: RelationId) -> bool {
-    let breaking = matches!(call.context.event(), Some((of, RelationEvent::Broken)) if of == id);
-    breaking && call.model.relations.get(&id).is_some_and(|r| r.suspended)
+/// A relation without members is not listed while it is suspended, nor once it was dying when the
+/// agent started. One that was removed later still is, even in its relation-broken: the agent does
+/// not refresh what it remembers of the relation's life. A peer relation is neither.
+fn is_omitted(call: &Call<'_>, id: RelationId, state: &RelationState) -> bool {
+    let over = |relation: &Relation| relation.suspended || state.started_dying;
+    state.members.is_empty() && call.model.relations.get(&id).is_some_and(over)
 }
 
 pub(super) fn list(call: &mut Call<'_>, arguments: Arguments) -> Result<Reply, Stop> {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::support::{BOTH, DB, Rig, stdout};
 use juju_emulator::JujuGeneration::{Four, Three};
+use juju_emulator::agent::Hook;
 use juju_emulator::world::Begun;
 use juju_emulator::{RelationId, ToolOutput, UnitName};
 
@@ -374,24 +375,42 @@ fn a_suspended_relation_breaks_and_begins_anew_with_the_application_bag_kept() {
 }
 
 #[test]
-fn a_suspended_relation_is_not_listed_in_its_broken_and_a_removed_one_still_is() {
-    for (suspend, expected) in [(true, ""), (false, "db:1\n")] {
+fn a_relation_that_is_over_is_listed_unless_the_agent_knows_it_and_has_no_members_left() {
+    for (suspend, restart, expected) in [
+        (true, false, ""),
+        (true, true, ""),
+        (false, false, "db:1\n"),
+        (false, true, ""),
+    ] {
         let mut rig = Rig::settled(Four, 1, 1);
-        let seen = std::rc::Rc::new(std::cell::RefCell::new(String::new()));
-        let kept = std::rc::Rc::clone(&seen);
-        rig.charms(move |unit, environment, tools| {
-            if unit.as_str() == "p/0" && environment["JUJU_HOOK_NAME"] == "db-relation-broken" {
-                *kept.borrow_mut() = crate::support::Tools(tools).text("relation-ids db");
-            }
-            0
-        });
         if suspend {
             rig.world.suspend_relation(DB).unwrap();
         } else {
             rig.world.remove_relation(DB).unwrap();
         }
-        rig.settle();
-        assert_eq!(*seen.borrow(), expected);
+        if restart {
+            rig.world.restart_agent("p/0").unwrap();
+        }
+        let listed = stdout(&rig.ask("p/0", "relation-ids db"));
+        assert_eq!(listed, "db:1\n", "it has a member");
+        rig.charms(|unit, environment, _| {
+            let breaks = environment["JUJU_HOOK_NAME"] == "db-relation-broken";
+            i32::from(breaks && unit.as_str() == "p/0")
+        });
+        while rig.world.agent("p/0").unwrap().failed.is_none() {
+            assert!(rig.world.step(), "relation-broken never runs");
+        }
+        // In whatever hook comes next, its own broken or another.
+        let broken = rig.world.agent("p/0").unwrap().failed.clone().unwrap().hook;
+        for hook in [Hook::UpdateStatus, broken] {
+            let listed = stdout(&rig.ask_in("p/0", hook, "relation-ids db"));
+            assert_eq!(listed, expected, "suspend: {suspend}, restart: {restart}");
+        }
+        let peers = stdout(&rig.ask("p/0", "relation-ids friends"));
+        assert_eq!(
+            peers, "friends:0\n",
+            "it has no members and is there all the same"
+        );
     }
 }
 
