@@ -103,7 +103,12 @@ pub fn everything(before: &Ledger, world: &World, own_unit: &UnitName) -> Learne
         bootstrap::a_cluster_exists(ledger, world),
         &bootstrap::applications(world),
     );
-    ledger.bootstrap_app = chosen.map(str::to_owned);
+    // A mirror that is up is never to be seen without a choice, and a former leader's may be: it
+    // goes down in a hook of its own.
+    let mut siblings = served().flat_map(|relation| relation.siblings.values());
+    if chosen.is_some() || !siblings.any(wire::is_up) {
+        ledger.bootstrap_app = chosen.map(str::to_owned);
+    }
     list_relations(ledger, world);
     name_leader(ledger, own_unit);
     learner.learned()
