@@ -1,6 +1,8 @@
 //! The same executable on a laptop: what the charm would do with a model as `juju show-unit`
 //! shows it, and why. It decides with the code that runs in the charm, and reaches no model.
 
+pub mod document;
+pub mod model;
 mod output;
 pub mod show_unit;
 
@@ -175,7 +177,8 @@ impl Input {
             documents.push(Document::parse(name, text)?);
         }
         let mut shown = combine(&documents)?;
-        shown.view.facts.config.bootstrap_app = self.bootstrap_app.clone();
+        let bootstrap_app = model::option(self.bootstrap_app.as_deref());
+        shown.view.facts.config.bootstrap_app = bootstrap_app.map(str::to_owned);
         Ok(shown)
     }
 }
