@@ -1,6 +1,7 @@
 //! The same executable on a laptop: what the charm would do with a model as `juju show-unit`
 //! shows it, and why. It decides with the code that runs in the charm, and reaches no model.
 
+mod completions;
 pub mod document;
 pub mod model;
 mod output;
@@ -148,7 +149,7 @@ impl Cli {
                 input,
                 output,
             } => explain(&input.read()?, host, output.format),
-            Command::Completions { shell } => Ok(output::completions(&Cli::command(), *shell)),
+            Command::Completions { shell } => Ok(completions::completions(&Cli::command(), *shell)),
         }
     }
 }

@@ -1,12 +1,11 @@
 //! Answers for people and for scripts.
 
-use clap::Command;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Shell;
 use crate::check::{self, Finding};
 use crate::report::{self, Host, Place, PlannedChange};
+use crate::table::folded;
 
 /// What `plan` answers.
 #[derive(Serialize)]
@@ -34,7 +33,7 @@ pub(super) struct Explained<'a> {
 
 impl Planned<'_> {
     pub(super) fn to_text(&self) -> String {
-        let mut text = format!("{}\n{}\n", self.unit, self.status);
+        let mut text = format!("{}\n{}", self.unit, folded(&self.status));
         if !self.hosts.is_empty() {
             let hosts: Vec<&Host> = self.hosts.iter().collect();
             section(&mut text, "Hosts now", &report::table(&hosts));
@@ -76,36 +75,12 @@ fn lacks(text: &mut String, incomplete: &[String]) {
     }
 }
 
-/// Sentences for a terminal of 80 columns: what goes on from the line above is indented.
-fn folded(text: &str) -> String {
-    const WIDTH: usize = 78;
-    let mut folded = String::new();
-    for line in text.lines() {
-        let mut length = 0;
-        for word in line.split(' ') {
-            let word_length = word.chars().count();
-            if length > 0 && length + 1 + word_length > WIDTH {
-                folded.push_str("\n  ");
-                length = 2;
-            } else if length > 0 {
-                folded.push(' ');
-                length += 1;
-            }
-            folded.push_str(word);
-            length += word_length;
-        }
-        folded.push('\n');
-    }
-    folded
-}
-
 fn section(text: &mut String, title: &str, body: &str) {
     text.push('\n');
     text.push_str(title);
     text.push('\n');
     for line in body.lines() {
-        text.push_str("  ");
-        text.push_str(line);
+        text.push_str(format!("  {line}").trim_end());
         text.push('\n');
     }
 }
@@ -154,35 +129,4 @@ fn push_nested(text: &mut String, value: &Value, indent: usize) {
     };
     text.push(if nests { '\n' } else { ' ' });
     push_yaml(text, value, indent);
-}
-
-/// A completion script. It completes commands, options, their values and files; the library that
-/// does more is larger than this whole module.
-pub(super) fn completions(command: &Command, shell: Shell) -> String {
-    let name = command.get_name();
-    let function = name.replace('-', "_");
-    let mut words: Vec<String> = Vec::new();
-    for subcommand in command.get_subcommands() {
-        words.push(subcommand.get_name().to_owned());
-        for argument in subcommand.get_arguments() {
-            words.extend(argument.get_long().map(|option| format!("--{option}")));
-            let values = argument.get_possible_values();
-            words.extend(values.iter().map(|value| value.get_name().to_owned()));
-        }
-    }
-    words.extend(["--help", "--version"].map(str::to_owned));
-    words.sort();
-    words.dedup();
-    let words = words.join(" ");
-    match shell {
-        Shell::Bash => format!(
-            "_{function}() {{\n    COMPREPLY=($(compgen -f -W '{words}' -- \"${{COMP_WORDS[COMP_CWORD]}}\"))\n}}\n\
-             complete -o filenames -F _{function} {name}\n"
-        ),
-        Shell::Zsh => format!(
-            "#compdef {name}\n_{function}() {{\n    compadd -- {words}\n    _files\n}}\n\
-             compdef _{function} {name}\n"
-        ),
-        Shell::Fish => format!("complete -c {name} -a '{words}'\n"),
-    }
 }
