@@ -421,3 +421,40 @@ fn another_commands_output_is_named() {
         );
     }
 }
+
+/// The files of the other tests of the command line, which are whole dumps of both sides.
+#[test]
+fn whole_dumps_lack_nothing_but_what_another_model_has() {
+    let read = |file: &str| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/show-unit");
+        std::fs::read(format!("{folder}/{file}")).expect("a situation")
+    };
+    for (file, relations, lacks) in [
+        ("fresh.yaml", &[2][..], 0),
+        ("waiting.yaml", &[2], 0),
+        ("two-applications.yaml", &[2, 10], 0),
+        ("total-loss.yaml", &[8], 0),
+        ("cross-model.yaml", &[5], 3),
+    ] {
+        let model = model(&[&read(file)]).expect(file);
+        let distributor = &model.distributors["microcluster-token-distributor"];
+        let ids: Vec<u64> = distributor.relations.keys().map(|id| id.0).collect();
+        assert_eq!(ids, relations, "{file}");
+        assert_eq!(
+            distributor.lacks().len(),
+            lacks,
+            "{file}: {:?}",
+            distributor.lacks()
+        );
+        assert_eq!(
+            [distributor.notes.clone(), model.notes].concat(),
+            [""; 0],
+            "{file}"
+        );
+    }
+    let error = refused(&read("consumer-only.yaml"));
+    assert!(
+        error.ends_with("add `juju show-unit microcluster-token-distributor/0`"),
+        "{error}"
+    );
+}
