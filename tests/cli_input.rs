@@ -157,6 +157,16 @@ fn what_options_leave_out_is_unseen_and_not_gone() {
         relation(&only(&unknown), 2).are_all,
         Seen::Unseen(Unseen::NotInInput)
     );
+    // Sibling: a whole dump from before a unit came that the ledger of a later one knows.
+    let later = whole.replace("host-h: m/0", "host-h: m/0 m/1");
+    assert_eq!(
+        relation(&only(&later), 1).remote_units[&name("m/1")],
+        UNSEEN
+    );
+    assert_eq!(
+        relation(&only(&later), 1).are_all,
+        Seen::Unseen(Unseen::NotInInput)
+    );
     // Sibling: Juju lists a unit that has not entered the relation. It is known not to be there.
     let scope = whole.replace(
         "{m/0: {in-scope: true, data: {hostname: h}}}",
@@ -279,6 +289,32 @@ fn another_models_relation_is_left_out() {
             .all(|lack| lack.ends_with("only the other model shows that")),
         "{lacks:?}"
     );
+}
+
+/// Siblings: the application has the same name there, and so has the relation's number.
+#[test]
+fn a_namesake_in_another_model_is_left_out() {
+    let whole = text("other-endpoint-name.yaml");
+    let at = whole.find("m/0:\n  charm").expect("the consumer's dump");
+    let (own, consumer) = whole.split_at(at);
+    let alone = model(&[own.as_bytes()]).expect("it is read");
+    for (case, consumer) in [
+        (
+            "its distributor",
+            consumer.replace("{d/0: {in", "{x/0: {in"),
+        ),
+        (
+            "its offer",
+            consumer.replace(
+                "    related-endpoint",
+                "    cross-model: true\n    related-endpoint",
+            ),
+        ),
+    ] {
+        let both = model(&[own.as_bytes(), consumer.as_bytes()]).expect(case);
+        assert_eq!(both.distributors, alone.distributors, "{case}");
+        assert_eq!(both.notes.len(), 1, "{case}: {:?}", both.notes);
+    }
 }
 
 #[test]

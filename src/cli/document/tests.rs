@@ -132,6 +132,14 @@ fn lines_around_the_dump_are_left_out_with_a_note() {
             note("lines 1 to 3 are"),
         ),
         (
+            "a banner between",
+            TWO.replace(
+                "\nb/0:",
+                "\nWelcome to Ubuntu 24.04\n * Documentation:  https://there\nb/0:",
+            ),
+            note("lines 11 to 12 are"),
+        ),
+        (
             "a fence",
             format!("```yaml\n{TWO}```\n"),
             [note("line 1 is"), note("line 14 is")].concat(),
@@ -196,6 +204,21 @@ fn what_cannot_be_read_is_named_by_file_and_line() {
             "a line beside the others",
             "a/0:\n    charm: a\n  leader: true\n",
             "not YAML (line 3, column ",
+        ),
+        (
+            "the same after a prompt",
+            "a/0:\n    charm: a\n$ x\n    machine: x\n  leader: true\n",
+            "not YAML (line 5, column ",
+        ),
+        (
+            "an open quote",
+            "\na/0:\n  charm: \"SECRET\n",
+            "not YAML (line 3, column ",
+        ),
+        (
+            "an open quote above a unit",
+            "a/0:\n  charm: \"SECRET\nb/0:\n  charm: b\n",
+            "not YAML (line 2, column ",
         ),
         (
             "JSON that ends",

@@ -146,6 +146,23 @@ fn what_does_not_fit_together_is_said() {
             assert!(given.contains(note), "{case}: {given}");
         }
     }
+    // What a unit wrote counts, and then what came first.
+    let member = |member: &str| format!("{RELATION}    related-units: {{m/0: {{{member}}}}}\n");
+    for (first, second) in [
+        ("in-scope: true, data: {a: b}", "in-scope: true, data: {}"),
+        ("in-scope: true, data: {a: b}", "in-scope: false, data: {}"),
+        ("in-scope: false, data: {}", "in-scope: true, data: {a: b}"),
+    ] {
+        let text = own("d/0", true, "", &member(first)) + &own("d/1", false, "", &member(second));
+        let bag = only(&text).relations[&RelationId(1)].remote_units
+            [&"m/0".parse().expect("a name")]
+            .clone();
+        assert_eq!(
+            bag,
+            Seen::Shown([("a".to_owned(), "b".to_owned())].into()),
+            "{text}"
+        );
+    }
     // The leader's ledger is the one that counts.
     let ledger = only(&(own("d/0", false, "mirror-h: t", "") + &other(""))).ledger;
     assert_eq!(ledger, Seen::Shown(Databag::new()));
