@@ -109,12 +109,17 @@ impl Run<'_> {
 
     /// relation-created: what is known is published at once, for the released consumers act on what
     /// they see a second later. Units are read when they join.
-    pub(super) fn relation_created(&mut self, memory: &Memory) -> Result<(), RunError> {
+    pub(super) fn relation_created(
+        &mut self,
+        memory: &Memory,
+        relation: RelationId,
+    ) -> Result<(), RunError> {
         let before = &memory.ledger;
         if before.is_led_by_another(self.own_unit()) {
             return self.everything(memory, Leaving::default());
         }
-        let world = self.look(before, Scope::Relations, &Leaving::default())?;
+        let scope = Scope::NewRelation(relation);
+        let world = self.look(before, scope, &Leaving::default())?;
         let learned = learn::everything(before, &world, self.own_unit());
         let is_chosen_anew =
             before.bootstrap_app.is_some() && learned.ledger.bootstrap_app != before.bootstrap_app;
