@@ -41,7 +41,6 @@ as data in docs/vectors/consumer.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import os
@@ -50,7 +49,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import ops
@@ -65,27 +64,18 @@ LIBPATCH = 1
 logger = logging.getLogger(__name__)
 
 PREFIX = "mirror-"
-EMPTY = "empty"
-"""The placeholder: no value yet, please mint."""
+EMPTY = "empty"  # The placeholder: no value yet, please mint.
 NOT_TOKENS = frozenset({"", EMPTY, "member", "retired"})
-"""Values of a host's key that nobody can join with."""
 
-REFUSALS = 2
-"""A token is refused when it failed this often (rule 3)."""
-FIRST_PAUSE = 5 * 60
-"""Seconds between tries of a token that was just refused; doubles with every further try."""
-LONGEST_PAUSE = 6 * 60 * 60
-"""Seconds between tries of a refused token, at most."""
-PENDING_LIMIT = 30
-"""Seconds that a pass waits for this member's own role (rule 4)."""
+REFUSALS = 2  # A token is refused when it failed this often (rule 3).
+FIRST_PAUSE = 5 * 60  # Seconds between tries of a refused token; doubles with each,
+LONGEST_PAUSE = 6 * 60 * 60  # to no more than these.
+PENDING_LIMIT = 30  # Seconds that a pass waits for this member's own role (rule 4).
 
 UPDATE_STATUS = "update-status"
-STOPPED = frozenset({"departed", "broken"})
-"""Events in which a pass does nothing."""
+STOPPED = frozenset({"departed", "broken"})  # Events in which a pass does nothing.
 
-# ---------------------------------------------------------------------------------------------
-# What a pass knows
-# ---------------------------------------------------------------------------------------------
+# --- What a pass knows -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -145,9 +135,7 @@ class Facts:
     """The status that this pass said last, with its message."""
 
 
-# ---------------------------------------------------------------------------------------------
-# What a pass can do
-# ---------------------------------------------------------------------------------------------
+# --- What a pass can do ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -230,9 +218,7 @@ Step = (
     Set | Delete | AskList | Wait | AskLeader | Bootstrap | Join | Mint | NoteInCluster | Emit | Say
 )
 
-# ---------------------------------------------------------------------------------------------
-# Deciding: pure
-# ---------------------------------------------------------------------------------------------
+# --- Deciding: pure --------------------------------------------------------------------------
 
 
 def decide(facts: Facts) -> tuple[Step, ...]:
@@ -252,38 +238,35 @@ def decide(facts: Facts) -> tuple[Step, ...]:
 
 def after(facts: Facts, step: Step, answer: Any = None) -> Facts:
     """Return the facts once `step` is done and was answered as the step's class says."""
-
-    def grown(**changes: Any) -> Facts:
-        return dataclasses.replace(facts, **changes)
-
     match step:
         case Set(key, value):
-            return grown(own={**facts.own, key: value})
+            return replace(facts, own={**facts.own, key: value})
         case Delete(key):
-            return grown(own={name: value for name, value in facts.own.items() if name != key})
+            return replace(facts, own={it: facts.own[it] for it in facts.own if it != key})
         case AskList():
-            return grown(listing=answer)
+            return replace(facts, listing=answer)
         case Wait():
-            return grown(listing=answer, done=facts.done | {"wait"})
+            return replace(facts, listing=answer, done=facts.done | {"wait"})
         case AskLeader():
-            return grown(leads=answer, done=facts.done | {"ask-leader"})
+            return replace(facts, leads=answer, done=facts.done | {"ask-leader"})
+        case Bootstrap() if answer:
+            return replace(facts, listing=None, entered="bootstrap")
         case Bootstrap():
-            outcome = {"entered": "bootstrap"} if answer else {"failed": "bootstrap"}
-            return grown(listing=None, **outcome)
+            return replace(facts, listing=None, failed="bootstrap")
+        case Join() if answer:
+            return replace(facts, listing=None, entered="join")
         case Join(unit):
-            if answer:
-                return grown(listing=None, entered="join")
             failed = fingerprint(facts.remote_units[unit][PREFIX + facts.hostname])
-            return grown(listing=None, failed=failed, tries=_failed_again(facts, failed))
+            return replace(facts, listing=None, failed=failed, tries=_failed_again(facts, failed))
         case Mint():
             minted = {PREFIX + name: token for name, token in answer.items()}
-            return grown(own={**facts.own, **minted}, done=facts.done | {"mint"})
+            return replace(facts, own={**facts.own, **minted}, done=facts.done | {"mint"})
         case NoteInCluster():
-            return grown(in_cluster=True, failed=None, tries={})
+            return replace(facts, in_cluster=True, failed=None, tries={})
         case Emit(event):
-            return grown(done=facts.done | {event})
-        case Say(status, message):
-            return grown(said=(status, message))
+            return replace(facts, done=facts.done | {event})
+        case _:
+            return replace(facts, said=(step.status, step.message))
 
 
 def fingerprint(value: str) -> str:
@@ -346,7 +329,14 @@ def _enter(facts: Facts) -> list[Step]:
     if entered is None and facts.listing:
         entered = "bootstrap" if may_bootstrap else "join"
     if entered is not None:
-        return _entered(bootstrapper=entered == "bootstrap")
+        founded = entered == "bootstrap"
+        # Observers of the events ask whether this unit is in the cluster.
+        return [
+            NoteInCluster(),
+            *([Emit("bootstrapped")] if founded else []),
+            Emit("joined", bootstrapper=founded),
+            Say("active", ""),
+        ]
     if facts.failed is not None:
         return [*_refuse(facts), *_say(facts, *_outside(facts))]
     if not may_bootstrap and source is None:
@@ -367,17 +357,6 @@ def _enter(facts: Facts) -> list[Step]:
         *_say(facts, "maintenance", "bootstrapping the cluster"),
         Emit("prebootstrap"),
         AskLeader(),
-    ]
-
-
-def _entered(*, bootstrapper: bool) -> list[Step]:
-    founded: list[Step] = [Emit("bootstrapped")] if bootstrapper else []
-    # Observers of the events ask whether this unit is in the cluster.
-    return [
-        NoteInCluster(),
-        *founded,
-        Emit("joined", bootstrapper=bootstrapper),
-        Say("active", ""),
     ]
 
 
@@ -412,8 +391,8 @@ def _serve(facts: Facts) -> list[Step]:
         is_idle = not wanting and not says_up and facts.entered is None
         # Listing asks every member, and all members have this event all the time.
         return steps if facts.event == UPDATE_STATUS and is_idle else [*steps, AskList()]
-    if is_pending(facts.listing, facts.hostname) and "wait" not in facts.done:
-        return [*steps, Wait()]
+    if is_pending(facts.listing, facts.hostname):
+        return steps if "wait" in facts.done else [*steps, Wait()]
     if is_communicator(facts.listing, facts.hostname):
         if not says_up:
             steps.append(Set("mirror", "up"))
@@ -557,9 +536,7 @@ def _prune(facts: Facts, shown: Mapping[str, Sequence[str]]) -> list[Step]:
     return [Delete(key) for key, value in own if is_over(key[len(PREFIX) :], value)]
 
 
-# ---------------------------------------------------------------------------------------------
-# The cluster's command
-# ---------------------------------------------------------------------------------------------
+# --- The cluster's command -------------------------------------------------------------------
 
 
 class CommandFailed(Exception):
@@ -692,9 +669,7 @@ def _without_secrets(output: bytes) -> str:
     return " ".join(text.split())[:500]
 
 
-# ---------------------------------------------------------------------------------------------
-# In a charm
-# ---------------------------------------------------------------------------------------------
+# --- In a charm ------------------------------------------------------------------------------
 
 
 class ClusterBootstrappedEvent(ops.EventBase):
@@ -845,7 +820,8 @@ class TokenConsumer(ops.Object):
             try:
                 self._pass(relation, kind)
             except _RelationGone:
-                # Juju takes bags away before the charm hears of the end.
+                # Juju takes bags away before the charm hears of the end: they read as empty, and
+                # the first write, which announces the host again, is refused.
                 logger.info("%s went away", relation)
 
     def _on_remove(self, _: ops.RemoveEvent) -> None:
@@ -906,9 +882,9 @@ class TokenConsumer(ops.Object):
                 logger.info("in the cluster as %s", self.hostname)
             case Emit():
                 self._emit(step)
-            case Say(status, message):
-                self._stored.said = [status, message]
-                self._charm.unit.status = ops.StatusBase.from_name(status, message)
+            case _:
+                self._stored.said = [step.status, step.message]
+                self._charm.unit.status = ops.StatusBase.from_name(step.status, step.message)
 
     def _emit(self, step: Emit) -> None:
         match step:
@@ -916,8 +892,8 @@ class TokenConsumer(ops.Object):
                 self.on.joined.emit(bootstrapper=bootstrapper)
             case Emit("token_refused", fingerprint=refused):
                 self.on.token_refused.emit(fingerprint=refused)
-            case Emit(event):
-                cast("ops.BoundEvent", getattr(self.on, event)).emit()
+            case _:
+                cast("ops.BoundEvent", getattr(self.on, step.event)).emit()
 
     def _list(self) -> tuple[Member, ...]:
         try:
@@ -981,10 +957,5 @@ class _RelationGone(Exception):
 
 
 def _read(relation: ops.Relation, owner: ops.Unit | ops.Application | None) -> dict[str, str]:
-    """Return a copy of a bag. An application that Juju does not name has none."""
-    if owner is None:
-        return {}
-    try:
-        return dict(relation.data[owner])
-    except ops.RelationNotFoundError:
-        raise _RelationGone from None
+    """Return a copy of a bag; nothing of an application that Juju does not name."""
+    return {} if owner is None else dict(relation.data[owner])
