@@ -5,7 +5,7 @@
 //! can be had again.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -111,6 +111,8 @@ pub struct Timeline {
     told: BTreeSet<UnitName>,
     /// Units whose update-status timer runs.
     ticking: BTreeSet<UnitName>,
+    /// Units whose machine is off until then.
+    off: BTreeMap<UnitName, Duration>,
 }
 
 impl Timeline {
@@ -128,6 +130,7 @@ impl Timeline {
             pending: 0,
             told: BTreeSet::new(),
             ticking: BTreeSet::new(),
+            off: BTreeMap::new(),
         }
     }
 
@@ -156,6 +159,12 @@ impl Timeline {
         step: impl FnOnce(&mut Deployment) -> Result<(), DeploymentError> + 'static,
     ) {
         self.due(at.max(self.now), Event::Step(Box::new(step)));
+    }
+
+    /// Turns a unit's machine off until some time, [`Duration::MAX`] for good. Juju goes on showing
+    /// the unit and its databags; a hook that is open still ends.
+    pub fn turn_off(&mut self, unit: &UnitName, until: Duration) {
+        self.off.insert(unit.clone(), until);
     }
 
     /// Lets agents that have done nothing yet begin at any time within `spread`.
@@ -319,6 +328,15 @@ impl Timeline {
         retry: bool,
         stop: &mut impl FnMut(Duration, Happened<'_>, &Deployment) -> bool,
     ) -> bool {
+        if let Some(&until) = self.off.get(unit)
+            && until > self.now
+        {
+            // Whatever is due waits for the machine, and a unit that was told is not told again.
+            if self.told.insert(unit.clone()) && until < Duration::MAX {
+                self.due(until, Event::Notice(unit.clone()));
+            }
+            return false;
+        }
         loop {
             // What an earlier hook left is not this one's.
             let _ = self.deployment.clock.take_waited();

@@ -2,12 +2,13 @@
 //! simulations and most tests play with.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::str::FromStr;
 
 use fastrand::Rng;
+use microcluster_token_distributor::core::ledger::Ledger;
 use microovn::cloud_directory::{CloudDirectory, CloudDirectoryError};
 use microovn::consumer::{Release, State};
 use microovn::layout;
@@ -16,7 +17,7 @@ use tempfile::TempDir;
 
 use crate::charm::{Charm, CharmError, Metadata};
 use crate::executables::{self, BuildError, DistributorError};
-use crate::model::JujuGeneration;
+use crate::model::{Content, JujuGeneration};
 use crate::names::{RelationId, UnitName};
 use crate::players::{Consumer, Distributor};
 use crate::python::{Python, Rules};
@@ -42,6 +43,9 @@ pub struct Setup {
     pub distributor_units: usize,
     /// Which consumer.
     pub consumer: Release,
+    /// Another consumer, in this process: every second application has it, or every second unit of
+    /// the only one.
+    pub beside: Option<Release>,
     /// What plays the distributor.
     pub distributor: Provider,
     /// How consumers run.
@@ -57,6 +61,7 @@ impl Default for Setup {
             units: 3,
             distributor_units: 1,
             consumer: Release::Newest,
+            beside: None,
             distributor: Provider::Library,
             consumers: Form::Values,
         }
@@ -106,11 +111,57 @@ pub enum DeploymentError {
     /// The cloud cannot be read.
     #[error(transparent)]
     Cloud(#[from] CloudDirectoryError),
+    /// Consumers that are processes cannot do this.
+    #[error("consumers have to run in this process for that")]
+    Processes,
 }
 
 enum Hosts {
-    Values(Rc<RefCell<Cloud>>),
+    Values(Consumers),
     Directory(CloudDirectory),
+}
+
+/// What consumers in this process share.
+#[derive(Clone)]
+struct Consumers {
+    cloud: Rc<RefCell<Cloud>>,
+    clock: Clock,
+    names: Names,
+    seed: u64,
+    units: Rc<RefCell<BTreeMap<UnitName, ConsumerUnit>>>,
+}
+
+/// Which consumer a unit is, and what it remembers.
+struct ConsumerUnit {
+    release: Release,
+    state: Rc<RefCell<State>>,
+}
+
+impl Consumers {
+    fn charm(&self, release: impl Fn(&UnitName) -> Release + 'static) -> Result<Charm, CharmError> {
+        let metadata = Metadata::parse(layout::METADATA, "", "")?;
+        let consumers = self.clone();
+        Ok(Charm::in_process(metadata, move |unit| {
+            let release = release(unit);
+            let mut units = consumers.units.borrow_mut();
+            // A unit that is refreshed keeps what it remembers.
+            let refreshed = units.remove(unit).map(|unit| unit.state);
+            let state = refreshed.unwrap_or_default();
+            let known = ConsumerUnit {
+                release,
+                state: Rc::clone(&state),
+            };
+            units.insert(unit.clone(), known);
+            Consumer {
+                release,
+                state,
+                machine: consumers.names.of(unit.as_str()),
+                cloud: Rc::clone(&consumers.cloud),
+                clock: consumers.clock.clone(),
+                rng: Rng::with_seed(consumers.seed),
+            }
+        }))
+    }
 }
 
 /// A distributor with consumers, deployed and not yet related.
@@ -128,7 +179,7 @@ pub struct Deployment {
     _folder: TempDir,
 }
 
-/// The host names of the machines: in no order that follows from the units' names, so that any
+/// The names of the machines, which are their host names until one is redeployed: in no order that follows from the units' names, so that any
 /// host may have to become communicator.
 #[derive(Clone)]
 struct Names(u64);
@@ -154,6 +205,24 @@ pub fn app_name(number: usize) -> String {
 }
 
 impl Setup {
+    /// Which consumer a unit is.
+    fn release(&self) -> impl Fn(&UnitName) -> Release + use<> {
+        let (first, beside) = (self.consumer, self.beside.unwrap_or(self.consumer));
+        let apps: Vec<String> = (0..self.apps).map(app_name).collect();
+        move |unit| {
+            let is_of = |app: &String| app == unit.application();
+            let turn = match apps.len() {
+                1 => usize::try_from(unit.number()).ok(),
+                _ => apps.iter().position(is_of),
+            };
+            if turn.is_some_and(|turn| turn % 2 == 1) {
+                beside
+            } else {
+                first
+            }
+        }
+    }
+
     /// Deploys the consumers first and then the distributor; relates nothing.
     ///
     /// # Errors
@@ -167,9 +236,15 @@ impl Setup {
         let cloud = Cloud::new(Settings::default(), self.seed);
         let (hosts, consumer) = match self.consumers {
             Form::Values => {
-                let cloud = Rc::new(RefCell::new(cloud));
-                let consumer = in_process_consumer(self, &cloud, &clock, &names)?;
-                (Hosts::Values(cloud), consumer)
+                let consumers = Consumers {
+                    cloud: Rc::new(RefCell::new(cloud)),
+                    clock: clock.clone(),
+                    names: names.clone(),
+                    seed: self.seed,
+                    units: Rc::default(),
+                };
+                let consumer = consumers.charm(self.release())?;
+                (Hosts::Values(consumers), consumer)
             }
             Form::Processes => {
                 let cloud_path = folder.path().join("cloud");
@@ -243,25 +318,6 @@ impl Provider {
     }
 }
 
-fn in_process_consumer(
-    setup: &Setup,
-    cloud: &Rc<RefCell<Cloud>>,
-    clock: &Clock,
-    names: &Names,
-) -> Result<Charm, CharmError> {
-    let metadata = Metadata::parse(layout::METADATA, "", "")?;
-    let (release, seed) = (setup.consumer, setup.seed);
-    let (cloud, clock, names) = (Rc::clone(cloud), clock.clone(), names.clone());
-    Ok(Charm::in_process(metadata, move |unit| Consumer {
-        release,
-        state: State::default(),
-        hostname: names.of(unit.as_str()),
-        cloud: Rc::clone(&cloud),
-        clock: clock.clone(),
-        rng: Rng::with_seed(seed),
-    }))
-}
-
 impl Deployment {
     /// The consumer applications.
     #[must_use]
@@ -285,6 +341,47 @@ impl Deployment {
     /// No such application.
     pub fn add_unit(&mut self, app: &str) -> Result<UnitName, DeploymentError> {
         Ok(self.world.add_unit(app)?)
+    }
+
+    /// Adds a unit on a machine that has the host name of another, as a machine does that was
+    /// installed anew.
+    ///
+    /// # Errors
+    /// No such application, or consumers are processes.
+    pub fn redeploy(&mut self, app: &str, hostname: &str) -> Result<UnitName, DeploymentError> {
+        let Hosts::Values(consumers) = &self.hosts else {
+            return Err(DeploymentError::Processes);
+        };
+        let unit = self.world.add_unit(app)?;
+        let machine = self.names.of(unit.as_str());
+        let mut cloud = consumers.cloud.borrow_mut();
+        cloud.set_hostname(&machine, hostname);
+        Ok(unit)
+    }
+
+    /// Refreshes all consumers to another one. Each unit gets there when its agent is idle.
+    ///
+    /// # Errors
+    /// Consumers are processes: the emulator replaces the directory that holds their memory.
+    pub fn refresh_consumers(&mut self, release: Release) -> Result<(), DeploymentError> {
+        let Hosts::Values(consumers) = &self.hosts else {
+            return Err(DeploymentError::Processes);
+        };
+        self.consumer = consumers.charm(move |_| release)?;
+        for app in &self.apps {
+            self.world.refresh(app, &self.consumer)?;
+        }
+        Ok(())
+    }
+
+    /// Which consumer a unit is now; nothing where consumers are processes.
+    #[must_use]
+    pub fn release_of(&self, unit: &UnitName) -> Option<Release> {
+        let Hosts::Values(consumers) = &self.hosts else {
+            return None;
+        };
+        let units = consumers.units.borrow();
+        units.get(unit).map(|unit| unit.release)
     }
 
     /// Relates one consumer application to the distributor.
@@ -330,10 +427,17 @@ impl Deployment {
         Ok(())
     }
 
-    /// The name of the machine that a unit is on.
+    /// The host name of the machine that a unit is on.
     #[must_use]
     pub fn hostname(&self, unit: &str) -> String {
-        self.names.of(unit)
+        let machine = self.names.of(unit);
+        match &self.hosts {
+            Hosts::Values(consumers) => {
+                let mut cloud = consumers.cloud.borrow_mut();
+                cloud.hostname(&machine).to_owned()
+            }
+            Hosts::Directory(_) => machine,
+        }
     }
 
     /// The consumer units that are there.
@@ -344,6 +448,22 @@ impl Deployment {
             .iter()
             .flat_map(|app| self.world.model().units_of(app));
         units.collect()
+    }
+
+    /// The distributor's application bag of its peer relation.
+    #[must_use]
+    pub fn ledger_bag(&self) -> Content {
+        let mut relations = self.world.model().relations.values();
+        let peer = relations
+            .find(|relation| relation.is_peer() && relation.own_side(DISTRIBUTOR).is_some());
+        peer.map(|peer| self.world.app_bag(peer.id, DISTRIBUTOR))
+            .unwrap_or_default()
+    }
+
+    /// What the distributor remembers.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        Ledger::from((*self.ledger_bag()).clone())
     }
 
     /// The distributor unit that leads.
@@ -363,15 +483,13 @@ impl Deployment {
     pub fn communicator(&self) -> Result<Option<UnitName>, DeploymentError> {
         let now = self.clock.now();
         let units = self.consumer_units();
-        self.with_cloud(|cloud| {
-            let census = units
-                .iter()
-                .find_map(|unit| cloud.census(&self.hostname(unit.as_str()), now).ok());
-            let communicator = census?.communicator?;
-            let mut units = units.iter();
-            let unit = units.find(|unit| self.hostname(unit.as_str()) == communicator);
-            unit.cloned()
-        })
+        let communicator = self.with_cloud(|cloud| {
+            let machines = units.iter().map(|unit| self.names.of(unit.as_str()));
+            let mut censuses = machines.filter_map(|machine| cloud.census(&machine, now).ok());
+            censuses.next()?.communicator
+        })?;
+        let is_it = |unit: &UnitName| Some(self.hostname(unit.as_str())) == communicator;
+        Ok(units.into_iter().find(is_it))
     }
 
     /// Takes a unit away together with its machine, as a fire would.
@@ -379,10 +497,20 @@ impl Deployment {
     /// # Errors
     /// No such unit.
     pub fn lose(&mut self, unit: &str) -> Result<(), DeploymentError> {
-        let hostname = self.hostname(unit);
-        self.with_cloud(|cloud| cloud.kill(&hostname))?;
+        let machine = self.names.of(unit);
+        self.with_cloud(|cloud| cloud.kill(&machine))?;
         self.world.lose_unit(unit)?;
         Ok(())
+    }
+
+    /// Takes a member out of its cluster by a command on the machine of `unit`.
+    ///
+    /// # Errors
+    /// The cloud cannot be read.
+    pub fn remove_member(&self, unit: &UnitName, hostname: &str) -> Result<(), DeploymentError> {
+        let (machine, now) = (self.names.of(unit.as_str()), self.clock.now());
+        // A refusal is the cluster's own affair, and shows in the outcome.
+        self.with_cloud(|cloud| drop(cloud.remove(&machine, hostname, now)))
     }
 
     /// The member names of each cluster.
@@ -404,7 +532,7 @@ impl Deployment {
     /// The cloud cannot be read.
     pub fn with_cloud<T>(&self, act: impl FnOnce(&mut Cloud) -> T) -> Result<T, DeploymentError> {
         match &self.hosts {
-            Hosts::Values(cloud) => Ok(act(&mut cloud.borrow_mut())),
+            Hosts::Values(consumers) => Ok(act(&mut consumers.cloud.borrow_mut())),
             Hosts::Directory(directory) => Ok(directory.update(|cloud, _| act(cloud))?),
         }
     }
@@ -415,19 +543,14 @@ impl Deployment {
     /// The cloud cannot be read.
     pub fn outcome(&self) -> Result<Outcome, DeploymentError> {
         let clusters = self.clusters()?;
-        let hosts: BTreeSet<String> = self
-            .consumer_units()
-            .iter()
-            .map(|unit| self.hostname(unit.as_str()))
-            .collect();
-        let joined = clusters
-            .iter()
-            .flatten()
-            .filter(|name| hosts.contains(*name))
-            .count();
+        let units = self.consumer_units();
+        let joined = self.with_cloud(|cloud| {
+            let is_member = |unit: &&UnitName| cloud.is_member(&self.names.of(unit.as_str()));
+            units.iter().filter(is_member).count()
+        })?;
         Ok(Outcome {
             clusters: clusters.len(),
-            hosts: hosts.len(),
+            hosts: units.len(),
             joined,
         })
     }

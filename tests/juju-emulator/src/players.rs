@@ -13,7 +13,7 @@ use fastrand::Rng;
 use microcluster_token_distributor as distributor;
 use microovn::command_line;
 use microovn::consumer::{
-    self, Census, CommandOutput, Crash, Databag, Host, Level, ListError, Release, State,
+    self, Census, CommandOutput, Crash, Databag, Host, Level, ListError, Release, Standing, State,
 };
 use microovn::microcluster::Cloud;
 
@@ -71,7 +71,7 @@ impl InProcess for Distributor {
 
 struct InHook<'a, 'b>(RefCell<&'a mut CallTool<'b>>);
 
-impl distributor::hook_tools::Agent for InHook<'_, '_> {
+impl distributor::juju::hook_tools::Agent for InHook<'_, '_> {
     fn call(&self, tool: &str, arguments: &[String], stdin: Option<&[u8]>) -> io::Result<Output> {
         let output = (self.0.borrow_mut())(tool, arguments, stdin);
         Ok(Output {
@@ -85,8 +85,9 @@ impl distributor::hook_tools::Agent for InHook<'_, '_> {
 /// A consumer unit on its machine.
 pub(crate) struct Consumer {
     pub(crate) release: Release,
-    pub(crate) state: State,
-    pub(crate) hostname: String,
+    /// It survives a refresh, as the charm's stored state does.
+    pub(crate) state: Rc<RefCell<State>>,
+    pub(crate) machine: String,
     pub(crate) cloud: Rc<RefCell<Cloud>>,
     pub(crate) clock: Clock,
     pub(crate) rng: Rng,
@@ -98,8 +99,10 @@ impl InProcess for Consumer {
         environment: &BTreeMap<String, String>,
         tools: &mut CallTool<'_>,
     ) -> i32 {
+        let hostname = self.cloud.borrow_mut().hostname(&self.machine).to_owned();
         let mut machine = Machine {
-            hostname: &self.hostname,
+            name: &self.machine,
+            hostname,
             cloud: &self.cloud,
             clock: &self.clock,
             now: self.clock.now(),
@@ -111,7 +114,7 @@ impl InProcess for Consumer {
         consumer::dispatch(
             self.release,
             environment,
-            &mut self.state,
+            &mut self.state.borrow_mut(),
             &mut machine,
             &mut tie,
         )
@@ -127,7 +130,8 @@ fn plain(output: ToolOutput) -> CommandOutput {
 }
 
 struct Machine<'a, 'b> {
-    hostname: &'a str,
+    name: &'a str,
+    hostname: String,
     cloud: &'a RefCell<Cloud>,
     clock: &'a Clock,
     /// This hook's own time: it runs ahead of the model's while the hook waits.
@@ -142,11 +146,15 @@ impl Host for Machine<'_, '_> {
     }
 
     fn microovn(&mut self, args: &[&str]) -> CommandOutput {
-        command_line::microovn(&mut self.cloud.borrow_mut(), self.hostname, args, self.now)
+        command_line::microovn(&mut self.cloud.borrow_mut(), self.name, args, self.now)
     }
 
     fn hostname(&self) -> String {
-        self.hostname.to_owned()
+        self.hostname.clone()
+    }
+
+    fn now(&self) -> u64 {
+        self.now
     }
 
     /// A heartbeat ends the waiting, unless a member that has not come up is dead.
@@ -158,7 +166,7 @@ impl Host for Machine<'_, '_> {
         if self.polls > PATIENCE {
             return ControlFlow::Break(());
         }
-        let beat = self.cloud.borrow().next_heartbeat(self.hostname, self.now);
+        let beat = self.cloud.borrow().next_heartbeat(self.name, self.now);
         self.now = beat.unwrap_or(self.now + 1).max(self.now + 1);
         self.clock.waited.set(self.now - self.clock.now());
         ControlFlow::Continue(())
@@ -184,7 +192,13 @@ impl Host for Machine<'_, '_> {
 
     fn census(&mut self) -> Result<Census, ListError> {
         let mut cloud = self.cloud.borrow_mut();
-        let census = cloud.census(self.hostname, self.now);
+        let census = cloud.census(self.name, self.now);
         census.map_err(|_| ListError::Refused(1))
+    }
+
+    fn standing(&mut self) -> Result<Standing, ListError> {
+        let mut cloud = self.cloud.borrow_mut();
+        let standing = cloud.standing(self.name, self.now);
+        standing.map_err(|_| ListError::Refused(1))
     }
 }

@@ -1,8 +1,10 @@
 //! Many plays of the same scenarios, and one line of figures for each scenario.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -15,9 +17,9 @@ use juju_emulator::model::BagOwner;
 use juju_emulator::parallel;
 use juju_emulator::python::Rules;
 use juju_emulator::record::Detail;
-use juju_emulator::simulation::{Arrival, Crashes, Relate, Report, Scenario};
+use juju_emulator::simulation::{Act, Arrival, Crashes, Relate, Report, Scenario};
 use microcluster_token_distributor::chain;
-use microovn::consumer::Release;
+use microovn::consumer::{Release, UnknownRelease};
 use serde::Serialize;
 
 /// What to play. Options that take a list play every combination.
@@ -32,14 +34,26 @@ pub(crate) struct Args {
     /// Units of the distributor
     #[arg(long, default_value = "1", value_delimiter = ',', value_name = "N,...")]
     distributor_units: Vec<usize>,
-    /// Which consumer library: `released` is what MicroOVN has today
+    /// Which consumer library: `released` is what MicroOVN has today, `second` speaks the second
+    /// protocol; of two with a plus between, every second application has the other, or every
+    /// second unit of a single one
     #[arg(
         long,
         default_value = "newest",
         value_delimiter = ',',
-        value_name = "released|newest,..."
+        value_name = "released|newest|second|ONE+OTHER,..."
     )]
-    consumer: Vec<Release>,
+    consumer: Vec<Mix>,
+    /// Refresh all consumers to this one
+    #[arg(
+        long,
+        requires = "refresh_consumers",
+        value_name = "released|newest|second"
+    )]
+    refresh_to: Option<Release>,
+    /// Seconds from the first relation to that refresh
+    #[arg(long, requires = "refresh_to", value_name = "SECONDS")]
+    refresh_consumers: Option<f64>,
     /// Which Juju
     #[arg(
         long,
@@ -69,6 +83,22 @@ pub(crate) struct Args {
     /// Once all have joined, add two hosts and kill the communicator before it has answered them
     #[arg(long)]
     kill_communicator: bool,
+    /// Then the machine of the leading distributor dies with its mirror up, and a host comes
+    #[arg(long)]
+    kill_distributor: bool,
+    /// Then all relations are removed and made anew, and a host comes
+    #[arg(long)]
+    remake_relations: bool,
+    /// Then a unit leaves, and another comes on a machine of the same host name
+    #[arg(long)]
+    redeploy: bool,
+    /// Then a machine dies, a unit comes on another of the same host name, and half an hour later
+    /// somebody removes the dead member
+    #[arg(long)]
+    redeploy_lost: bool,
+    /// Then a host comes, and is off until its token has expired
+    #[arg(long)]
+    expire_token: bool,
     /// Seconds between two update-status hooks, give or take a fifth; 0 for none
     #[arg(long, default_value_t = 300.0, value_name = "SECONDS")]
     update_status: f64,
@@ -132,6 +162,41 @@ enum ArrivalName {
     Trickle,
 }
 
+/// One consumer, or two side by side.
+#[derive(Clone, Copy)]
+struct Mix {
+    first: Release,
+    beside: Option<Release>,
+}
+
+impl fmt::Display for Mix {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.beside {
+            None => write!(formatter, "{}", self.first),
+            Some(beside) => write!(formatter, "{}+{beside}", self.first),
+        }
+    }
+}
+
+impl FromStr for Mix {
+    type Err = UnknownRelease;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRelease> {
+        let (first, beside) = match text.split_once('+') {
+            None => (text, None),
+            Some((first, beside)) => (first, Some(beside.parse()?)),
+        };
+        let first = first.parse()?;
+        Ok(Mix { first, beside })
+    }
+}
+
+impl Serialize for Mix {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 fn milliseconds(text: &str) -> Result<Range<Duration>, String> {
     let (from, to) = text.split_once('-').unwrap_or((text, text));
     let read = |text: &str| text.parse().map(Duration::from_millis);
@@ -155,7 +220,8 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
 #[derive(Clone, Serialize)]
 struct Line {
     provider: ProviderName,
-    consumer: Release,
+    consumer: Mix,
+    refresh_to: Option<Release>,
     #[serde(serialize_with = "juju_number")]
     juju: JujuGeneration,
     apps: usize,
@@ -163,7 +229,7 @@ struct Line {
     distributor_units: usize,
     relate: RelateName,
     arrival: ArrivalName,
-    kill_communicator: bool,
+    acts: Vec<Act>,
 }
 
 fn juju_number<S: serde::Serializer>(
@@ -177,6 +243,15 @@ fn number(juju: JujuGeneration) -> u8 {
     match juju {
         JujuGeneration::Three => 3,
         JujuGeneration::Four => 4,
+    }
+}
+
+impl Line {
+    fn consumers(&self) -> String {
+        match self.refresh_to {
+            None => self.consumer.to_string(),
+            Some(release) => format!("{} → {release}", self.consumer),
+        }
     }
 }
 
@@ -200,13 +275,14 @@ impl Args {
                                     lines.extend(self.provider.iter().map(|&provider| Line {
                                         provider,
                                         consumer,
+                                        refresh_to: self.refresh_to,
                                         juju,
                                         apps,
                                         units,
                                         distributor_units,
                                         relate,
                                         arrival,
-                                        kill_communicator: self.kill_communicator,
+                                        acts: self.acts(),
                                     }));
                                 }
                             }
@@ -218,6 +294,19 @@ impl Args {
         lines
     }
 
+    fn acts(&self) -> Vec<Act> {
+        let acts = [
+            (self.kill_communicator, Act::KillCommunicator),
+            (self.kill_distributor, Act::KillDistributor),
+            (self.remake_relations, Act::RemakeRelations),
+            (self.redeploy, Act::Redeploy),
+            (self.redeploy_lost, Act::RedeployLost),
+            (self.expire_token, Act::ExpireToken),
+        ];
+        let chosen = acts.into_iter().filter(|(chosen, _)| *chosen);
+        chosen.map(|(_, act)| act).collect()
+    }
+
     fn scenario(&self, line: &Line, seed: u64) -> Scenario {
         let seconds = Duration::from_secs_f64;
         Scenario {
@@ -227,7 +316,8 @@ impl Args {
                 apps: line.apps,
                 units: line.units,
                 distributor_units: line.distributor_units,
-                consumer: line.consumer,
+                consumer: line.consumer.first,
+                beside: line.consumer.beside,
                 distributor: match line.provider {
                     ProviderName::Ours => Provider::Library,
                     ProviderName::Executable => Provider::Executable,
@@ -252,7 +342,8 @@ impl Args {
                 ArrivalName::Burst => Arrival::Burst,
                 ArrivalName::Trickle => Arrival::Trickle(seconds(self.between)),
             },
-            communicator_dies: line.kill_communicator,
+            refresh: self.refresh_consumers.map(seconds).zip(line.refresh_to),
+            acts: line.acts.clone(),
             patience: seconds(self.patience),
         }
     }
@@ -381,7 +472,7 @@ fn trace(now: Duration, happened: &Happened<'_>, deployment: &Deployment) {
 }
 
 fn table(played: &[Played]) -> Table {
-    const HEADER: [&str; 17] = [
+    const HEADER: [&str; 20] = [
         "provider",
         "consumer",
         "juju",
@@ -395,7 +486,10 @@ fn table(played: &[Played]) -> Table {
         "seconds",
         "consumer hooks",
         "crashed",
+        "by protocol",
         "in error",
+        "live tokens replaced",
+        "tokens left",
         "provider hooks",
         "writes",
         "calls/host",
@@ -453,7 +547,7 @@ fn row(line: &Line, reports: &[Report]) -> Vec<String> {
     let stuck = reports.iter().filter(|report| report.stuck > 0).count();
     vec![
         name(line.provider.to_possible_value()),
-        line.consumer.to_string(),
+        line.consumers(),
         number(line.juju).to_string(),
         format!("{}×{}", line.apps, line.units),
         line.distributor_units.to_string(),
@@ -469,7 +563,18 @@ fn row(line: &Line, reports: &[Report]) -> Vec<String> {
         range(seconds, 1),
         each(|report| report.consumer_hooks),
         crashed,
+        format!(
+            "{} first, {} second",
+            sum(|report| report.first_protocol_failures),
+            sum(|report| report.second_protocol_failures)
+        ),
         format!("{stuck} of {}", reports.len()),
+        sum(|report| report.live_tokens_replaced).to_string(),
+        format!(
+            "{} ours, {} theirs",
+            sum(|report| report.tokens_left),
+            sum(|report| report.consumer_tokens_left)
+        ),
         each(|report| report.provider_hooks),
         each(|report| report.writes_until_joined),
         range(per_host, 1),

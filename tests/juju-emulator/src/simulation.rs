@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use microcluster_token_distributor::databag::{self, is_real};
+use microcluster_token_distributor::core::wire::{self, Value};
+use microovn::consumer::Release;
+use microovn::microcluster::is_valid_name;
 use serde::Serialize;
 
 use crate::clock::{Happened, Pace, Timeline};
 use crate::deployment::{DISTRIBUTOR, Deployment, DeploymentError, Outcome, Provider, Setup};
-use crate::names::UnitName;
+use crate::names::{RelationId, UnitName};
 use crate::python::Rules;
 use crate::record::{Detail, HookRun};
 
@@ -23,8 +25,10 @@ pub struct Scenario {
     pub relate: Relate,
     /// When hosts come.
     pub arrival: Arrival,
-    /// The communicator dies while hosts wait for it, and two more hosts have just come.
-    pub communicator_dies: bool,
+    /// How long after the first relation all consumers are refreshed, and to which.
+    pub refresh: Option<(Duration, Release)>,
+    /// What happens once everybody has joined, one after the other.
+    pub acts: Vec<Act>,
     /// How long after the last host has come somebody may be without a cluster.
     pub patience: Duration,
 }
@@ -49,6 +53,25 @@ pub enum Arrival {
     Trickle(Duration),
 }
 
+/// Something that happens to a cluster. Each ends with a host that has to join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Act {
+    /// Two hosts come, and the communicator dies before it has answered them.
+    KillCommunicator,
+    /// The machine that minds the distributor dies, and nobody tells Juju: its mirror stays up.
+    KillDistributor,
+    /// All relations are removed, and made anew.
+    RemakeRelations,
+    /// A unit leaves, and another comes on a machine of the same host name.
+    Redeploy,
+    /// A machine dies, and a unit comes on another machine of the same host name. Half an hour
+    /// later somebody removes the dead member.
+    RedeployLost,
+    /// A host announces itself and is off until its token has expired.
+    ExpireToken,
+}
+
 /// What came of it. Everything is counted from the first relation on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Report {
@@ -60,12 +83,17 @@ pub struct Report {
     pub hosts: usize,
     /// Of these, members of a cluster.
     pub joined: usize,
-    /// Seconds until the last one's hook that joined ended, if all did.
+    /// Seconds from the first relation, or from the last act, until the last one's hook that joined
+    /// ended, if all did.
     pub seconds: Option<f64>,
     /// Hooks of consumers.
     pub consumer_hooks: usize,
     /// Of these, failed ones.
     pub consumer_crashes: Crashes,
+    /// Of these, by consumers that do not know the second protocol.
+    pub first_protocol_failures: usize,
+    /// And by those that do.
+    pub second_protocol_failures: usize,
     /// Consumer units that are in error at the end.
     pub stuck: usize,
     /// Hooks of the distributor.
@@ -82,6 +110,12 @@ pub struct Report {
     pub consumer_calls: usize,
     /// Bytes in the fullest databag of the distributor's leader.
     pub largest_bag: usize,
+    /// Tokens that their host could have joined with when the distributor stopped showing them.
+    pub live_tokens_replaced: usize,
+    /// Tokens in the distributor's databags ten minutes after the last host joined, or at the end.
+    pub tokens_left: usize,
+    /// The same in the databags of consumers that know the second protocol.
+    pub consumer_tokens_left: usize,
 }
 
 /// Consumer hooks that failed, by what was known of the token that they missed when they began.
@@ -147,14 +181,22 @@ impl Scenario {
         let mut timeline = Timeline::new(deployment, self.pace());
         let settled = self.relate(&mut timeline)?;
         let last_host = self.let_hosts_come(&mut timeline, settled);
-
-        let mut tally = Tally::new(self.setup.apps * self.setup.units, settled);
-        let limit = last_host + self.patience;
-        tally.follow(&mut timeline, limit, listener)?;
-        if self.communicator_dies {
-            tally = self.kill_communicator(&mut timeline, listener)?;
+        if let Some((after, release)) = self.refresh {
+            timeline.plan(settled + after, move |deployment| {
+                deployment.refresh_consumers(release)
+            });
         }
-        tally.report(&timeline.deployment)
+        let mut play = Play {
+            tally: Tally::new(self.setup.apps * self.setup.units, settled),
+            timeline,
+            patience: self.patience,
+            listener,
+        };
+        play.follow(last_host)?;
+        for act in &self.acts {
+            play.act(*act)?;
+        }
+        play.end()
     }
 
     fn pace(&self) -> Pace {
@@ -204,33 +246,240 @@ impl Scenario {
         }
         at
     }
+}
 
-    /// Two hosts come; as soon as they have placeholders, who should answer them dies.
-    fn kill_communicator(
-        &self,
-        timeline: &mut Timeline,
-        listener: &mut Listener<'_>,
-    ) -> Result<Tally, DeploymentError> {
-        let app = timeline.deployment.apps()[0].clone();
-        for _ in 0..2 {
-            timeline.deployment.add_unit(&app)?;
-        }
-        timeline.run_on(
-            timeline.now() + self.patience,
-            |now, happened, deployment| {
-                listener(now, &happened, deployment);
-                somebody_waits(deployment)
-            },
-        )?;
-        if let Some(communicator) = timeline.deployment.communicator()? {
-            timeline.deployment.lose(communicator.as_str())?;
-        }
-        let from = timeline.now();
-        let hosts = timeline.deployment.consumer_units().len();
-        let mut tally = Tally::new(hosts, from);
-        tally.follow(timeline, from + self.patience, listener)?;
-        Ok(tally)
+/// A scenario under way.
+struct Play<'a, 'b> {
+    timeline: Timeline,
+    tally: Tally,
+    patience: Duration,
+    listener: &'a mut Listener<'b>,
+}
+
+impl Play<'_, '_> {
+    /// Lets time pass until things are as wanted, or until `limit`.
+    fn until(
+        &mut self,
+        limit: Duration,
+        mut wanted: impl FnMut(&Tally, &Deployment) -> bool,
+    ) -> Result<(), DeploymentError> {
+        self.timeline.run_on(limit, |now, happened, deployment| {
+            (self.listener)(now, &happened, deployment);
+            self.tally.note(now, &happened, deployment);
+            wanted(&self.tally, deployment)
+        })
     }
+
+    /// Lets time pass until nothing but update-status is due, or until `limit`.
+    fn rest(&mut self, limit: Duration) -> Result<(), DeploymentError> {
+        self.timeline.run(limit, |now, happened, deployment| {
+            (self.listener)(now, &happened, deployment);
+            self.tally.note(now, &happened, deployment);
+            false
+        })
+    }
+
+    /// Lets time pass until everybody has joined and all is calm; patience begins at `from`.
+    fn follow(&mut self, from: Duration) -> Result<(), DeploymentError> {
+        let limit = from + self.patience;
+        loop {
+            self.rest(limit)?;
+            if self.tally.joined_at.is_some() || self.timeline.now() >= limit {
+                return Ok(());
+            }
+            self.until(limit, |tally, _| tally.joined_at.is_some())?;
+        }
+    }
+
+    /// Plays an act, and waits for those who have to join after it.
+    fn act(&mut self, act: Act) -> Result<(), DeploymentError> {
+        let app = self.timeline.deployment.apps()[0].clone();
+        let from = match act {
+            Act::KillCommunicator => self.kill_communicator(&app)?,
+            Act::KillDistributor => self.kill_distributor(&app)?,
+            Act::RemakeRelations => self.remake_relations(&app)?,
+            Act::Redeploy => self.redeploy(&app)?,
+            Act::RedeployLost => self.redeploy_lost(&app)?,
+            Act::ExpireToken => self.expire_token(&app)?,
+        };
+        self.follow(from)
+    }
+
+    /// From now on so many hosts are expected to be members.
+    fn expect(&mut self, hosts: usize) -> Duration {
+        let now = self.timeline.now();
+        self.tally.expect(hosts, now);
+        now
+    }
+
+    fn hosts(&self) -> usize {
+        self.timeline.deployment.consumer_units().len()
+    }
+
+    fn kill_communicator(&mut self, app: &str) -> Result<Duration, DeploymentError> {
+        for _ in 0..2 {
+            self.timeline.deployment.add_unit(app)?;
+        }
+        self.expect(self.hosts());
+        self.until(self.timeline.now() + self.patience, |_, deployment| {
+            somebody_waits(deployment)
+        })?;
+        if let Some(communicator) = self.timeline.deployment.communicator()? {
+            self.timeline.deployment.lose(communicator.as_str())?;
+        }
+        Ok(self.expect(self.hosts()))
+    }
+
+    fn kill_distributor(&mut self, app: &str) -> Result<Duration, DeploymentError> {
+        /// Until Juju gives a silent unit's leadership to another.
+        const LEASE: Duration = Duration::from_secs(60);
+
+        let now = self.expect(self.hosts() + 1);
+        if let Some(leader) = self.timeline.deployment.leader() {
+            self.timeline.turn_off(&leader, Duration::MAX);
+        }
+        self.timeline.plan(now + LEASE, |deployment| {
+            if deployment.world.model().units_of(DISTRIBUTOR).len() == 1 {
+                deployment.world.add_unit(DISTRIBUTOR)?;
+            }
+            Ok(deployment.world.lose_leadership(DISTRIBUTOR)?)
+        });
+        Ok(self.add_unit_later(app, now + 2 * LEASE))
+    }
+
+    fn remake_relations(&mut self, app: &str) -> Result<Duration, DeploymentError> {
+        let from = self.expect(self.hosts() + 1);
+        let deployment = &mut self.timeline.deployment;
+        for app in deployment.apps().to_vec() {
+            if let Some(id) = deployment.relation(&app) {
+                deployment.world.remove_relation(id)?;
+                deployment.forget_relation(&app);
+            }
+        }
+        self.rest(from + self.patience)?;
+        self.timeline.deployment.relate_all()?;
+        let now = self.timeline.now();
+        Ok(self.add_unit_later(app, now + Duration::from_secs(60)))
+    }
+
+    fn add_unit_later(&mut self, app: &str, at: Duration) -> Duration {
+        let app = app.to_owned();
+        self.timeline
+            .plan(at, move |deployment| deployment.add_unit(&app).map(drop));
+        at
+    }
+
+    /// The youngest unit that is no communicator: what becomes of it needs nobody else.
+    fn somebody(&self, app: &str) -> Result<Option<UnitName>, DeploymentError> {
+        let deployment = &self.timeline.deployment;
+        let communicator = deployment.communicator()?;
+        let mut units = deployment.world.model().units_of(app).into_iter().rev();
+        Ok(units.find(|unit| Some(unit) != communicator.as_ref()))
+    }
+
+    fn redeploy(&mut self, app: &str) -> Result<Duration, DeploymentError> {
+        let Some(leaves) = self.somebody(app)? else {
+            return Ok(self.timeline.now());
+        };
+        let hostname = self.timeline.deployment.hostname(leaves.as_str());
+        self.timeline
+            .deployment
+            .world
+            .remove_unit(leaves.as_str())?;
+        let is_gone = |_: &Tally, deployment: &Deployment| {
+            let units = deployment.world.model().units_of(leaves.application());
+            !units.contains(&leaves)
+        };
+        self.until(self.timeline.now() + self.patience, is_gone)?;
+        self.timeline.deployment.redeploy(app, &hostname)?;
+        Ok(self.expect(self.hosts()))
+    }
+
+    fn redeploy_lost(&mut self, app: &str) -> Result<Duration, DeploymentError> {
+        let Some(lost) = self.somebody(app)? else {
+            return Ok(self.timeline.now());
+        };
+        let deployment = &mut self.timeline.deployment;
+        let hostname = deployment.hostname(lost.as_str());
+        deployment.lose(lost.as_str())?;
+        deployment.redeploy(app, &hostname)?;
+        let now = self.expect(self.hosts());
+        let removed = now + Duration::from_secs(30 * 60);
+        self.timeline.plan(removed, move |deployment| {
+            if let Some(member) = deployment.communicator()? {
+                deployment.remove_member(&member, &hostname)?;
+            }
+            Ok(())
+        });
+        Ok(removed)
+    }
+
+    fn expire_token(&mut self, app: &str) -> Result<Duration, DeploymentError> {
+        /// A little more than a token lives.
+        const OFF: Duration = Duration::from_secs(10_800 + 600);
+
+        let unit = self.timeline.deployment.add_unit(app)?;
+        let now = self.expect(self.hosts());
+        let has_announced = |_: &Tally, deployment: &Deployment| {
+            deployment.relation(app).is_some_and(|id| {
+                let bag = deployment.world.unit_bag(id, unit.as_str());
+                bag.contains_key(wire::HOSTNAME)
+            })
+        };
+        self.until(now + self.patience, has_announced)?;
+        let on = self.timeline.now() + OFF;
+        self.timeline.turn_off(&unit, on);
+        Ok(on)
+    }
+
+    /// What came of it, once second thoughts had their time.
+    fn end(mut self) -> Result<Report, DeploymentError> {
+        /// Two rounds of update-status.
+        const LATER: Duration = Duration::from_secs(10 * 60);
+
+        let mut report = self.tally.report(&self.timeline.deployment)?;
+        if let Some(joined_at) = self.tally.joined_at {
+            let listener = &mut self.listener;
+            let later = joined_at + LATER;
+            self.timeline.run_on(later, |now, happened, deployment| {
+                listener(now, &happened, deployment);
+                false
+            })?;
+        }
+        (report.tokens_left, report.consumer_tokens_left) = tokens_left(&self.timeline.deployment);
+        Ok(report)
+    }
+}
+
+/// Tokens in the distributor's databags, and in those of consumers that know the second protocol.
+fn tokens_left(deployment: &Deployment) -> (usize, usize) {
+    let count = |bag: &BTreeMap<String, String>| tokens(bag).count();
+    let (mut ours, mut theirs) = (0, 0);
+    for relation in deployment.world.model().relations.values() {
+        for side in &relation.sides {
+            let members = side.members.iter();
+            if side.app.as_str() == DISTRIBUTOR {
+                ours += count(&side.app_bag.content);
+                ours += members
+                    .map(|(_, member)| count(&member.bag.content))
+                    .sum::<usize>();
+            } else {
+                theirs += members
+                    .filter(|(unit, _)| deployment.release_of(unit) == Some(Release::Second))
+                    .map(|(_, member)| count(&member.bag.content))
+                    .sum::<usize>();
+            }
+        }
+    }
+    (ours, theirs)
+}
+
+/// The join tokens of a bag: host name and token.
+fn tokens(bag: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
+    let values = wire::mirror_values(bag);
+    values.filter(|(name, value)| {
+        matches!(Value::from(*value), Value::Text(_)) && is_valid_name(name)
+    })
 }
 
 fn somebody_waits(deployment: &Deployment) -> bool {
@@ -266,7 +515,10 @@ struct Tally {
     joining: BTreeSet<UnitName>,
     /// What was last known of the clusters' size and the number of hosts.
     known: (usize, usize),
-    all_joined: bool,
+    /// When the last one's hook that joined ended.
+    joined_at: Option<Duration>,
+    /// What distributors showed last, by relation and key.
+    offered: BTreeMap<(RelationId, String), BTreeSet<String>>,
 }
 
 impl Tally {
@@ -279,31 +531,17 @@ impl Tally {
             from,
             joining: BTreeSet::new(),
             known: (0, 0),
-            all_joined: false,
+            joined_at: None,
+            offered: BTreeMap::new(),
         }
     }
 
-    fn follow(
-        &mut self,
-        timeline: &mut Timeline,
-        limit: Duration,
-        listener: &mut Listener<'_>,
-    ) -> Result<(), DeploymentError> {
-        loop {
-            timeline.run(limit, |now, happened, deployment| {
-                listener(now, &happened, deployment);
-                self.note(now, &happened, deployment);
-                false
-            })?;
-            if self.all_joined || timeline.now() >= limit {
-                return Ok(());
-            }
-            timeline.run_on(limit, |now, happened, deployment| {
-                listener(now, &happened, deployment);
-                self.note(now, &happened, deployment);
-                self.all_joined
-            })?;
-        }
+    /// From now on, so many members are waited for.
+    fn expect(&mut self, hosts: usize, now: Duration) {
+        self.expected = hosts;
+        self.from = now;
+        self.joined_at = None;
+        self.report.seconds = None;
     }
 
     fn note(&mut self, now: Duration, happened: &Happened<'_>, deployment: &Deployment) {
@@ -328,10 +566,14 @@ impl Tally {
             report.provider_crashes += crash;
             report.provider_calls += run.tool_calls.len();
             report.provider_writes += usize::from(run.wrote);
-            report.writes_until_joined += usize::from(run.wrote && !self.all_joined);
+            report.writes_until_joined += usize::from(run.wrote && self.joined_at.is_none());
             return;
         }
         report.consumer_hooks += 1;
+        match deployment.release_of(&run.unit) {
+            Some(Release::Second) => report.second_protocol_failures += crash,
+            _ => report.first_protocol_failures += crash,
+        }
         if crash > 0 {
             let known = |at: Option<&Duration>| at.is_some_and(|at| *at <= run.started);
             let crashes = &mut report.consumer_crashes;
@@ -344,10 +586,10 @@ impl Tally {
         }
         report.consumer_calls += run.tool_calls.len();
         self.joining.remove(&run.unit);
-        if !self.all_joined && self.known.0 >= self.expected && self.joining.is_empty() {
+        if self.joined_at.is_none() && self.known.0 >= self.expected && self.joining.is_empty() {
             let outcome = deployment.outcome();
-            self.all_joined = outcome.is_ok_and(|outcome| outcome.joined >= self.expected);
-            if self.all_joined {
+            if outcome.is_ok_and(|outcome| outcome.joined >= self.expected) {
+                self.joined_at = Some(now);
                 self.report.seconds = Some((now - self.from).as_secs_f64());
             }
         }
@@ -359,6 +601,7 @@ impl Tally {
             return;
         }
         let known = if run.unit.application() == DISTRIBUTOR {
+            self.note_replaced(deployment);
             &mut self.shown
         } else {
             &mut self.minted
@@ -368,15 +611,52 @@ impl Tally {
                 continue;
             };
             let bag = deployment.world.unit_bag(id, run.unit.as_str());
-            for (key, _) in databag::mirror_of(&bag).filter(|(_, value)| is_real(value)) {
-                if !known.contains_key(key) {
-                    known.insert(key.to_owned(), now);
-                }
+            let values = wire::mirror_values(&bag);
+            for (name, _) in values.filter(|(_, value)| Value::from(*value).is_real()) {
+                known.entry(wire::mirror_key(name)).or_insert(now);
             }
         }
     }
 
-    fn report(self, deployment: &Deployment) -> Result<Report, DeploymentError> {
+    /// Counts the tokens that have gone from all of the distributor's bags in a relation, although
+    /// their host could still have joined with them.
+    fn note_replaced(&mut self, deployment: &Deployment) {
+        let now = deployment.clock.now();
+        let mut offered: BTreeMap<(RelationId, String), BTreeSet<String>> = BTreeMap::new();
+        for id in deployment
+            .apps()
+            .iter()
+            .filter_map(|app| deployment.relation(app))
+        {
+            for unit in deployment.world.model().units_of(DISTRIBUTOR) {
+                let bag = deployment.world.unit_bag(id, unit.as_str());
+                for (name, value) in tokens(&bag) {
+                    let values = offered.entry((id, name.to_owned())).or_default();
+                    values.insert(value.to_owned());
+                }
+            }
+        }
+        let gone = |(place, token): &(&(RelationId, String), &String)| {
+            !offered
+                .get(*place)
+                .is_some_and(|tokens| tokens.contains(*token))
+        };
+        let is_live = |(place, token): &(&(RelationId, String), &String)| {
+            let live = deployment.with_cloud(|cloud| cloud.is_live(&place.1, token, now));
+            live.is_ok_and(|live| live)
+        };
+        let before = self.offered.iter();
+        let replaced = before
+            .flat_map(|(place, tokens)| tokens.iter().map(move |token| (place, token)))
+            .filter(|(place, _)| deployment.world.model().relation(place.0).is_ok())
+            .filter(gone)
+            .filter(is_live)
+            .count();
+        self.report.live_tokens_replaced += replaced;
+        self.offered = offered;
+    }
+
+    fn report(&self, deployment: &Deployment) -> Result<Report, DeploymentError> {
         let Outcome {
             clusters,
             hosts,
@@ -396,6 +676,8 @@ impl Tally {
                 .map(move |unit| deployment.world.unit_bag(id, unit.as_str()));
             unit.chain([deployment.world.app_bag(id, DISTRIBUTOR)])
         });
+        let ledger = deployment.ledger_bag();
+        let bags = bags.chain([ledger]);
         let units = deployment.world.status();
         let stuck = units
             .iter()
@@ -407,7 +689,7 @@ impl Tally {
             hosts,
             joined,
             largest_bag: bags.map(|bag| size(&bag)).max().unwrap_or_default(),
-            ..self.report
+            ..self.report.clone()
         })
     }
 }

@@ -14,7 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
-use crate::consumer::Census;
+use crate::consumer::{Census, Standing};
 
 /// How microcluster behaves, with its defaults.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -227,6 +227,13 @@ struct Token {
     join_addresses: Vec<String>,
 }
 
+impl Token {
+    fn read(text: &str) -> Option<Self> {
+        let json = BASE64.decode(text.trim()).ok()?;
+        serde_json::from_slice(&json).ok()
+    }
+}
+
 impl Cloud {
     /// A cloud without machines; they appear when they are first spoken of.
     pub fn new(settings: Settings, seed: u64) -> Self {
@@ -247,6 +254,18 @@ impl Cloud {
     pub fn set_hostname(&mut self, machine: &str, hostname: &str) {
         let machine = self.machine(machine);
         self.machines[machine].hostname = hostname.to_owned();
+    }
+
+    /// The machine's host name.
+    pub fn hostname(&mut self, machine: &str) -> &str {
+        let machine = self.machine(machine);
+        &self.machines[machine].hostname
+    }
+
+    /// Whether the machine is in a cluster.
+    pub fn is_member(&self, machine: &str) -> bool {
+        let machine = self.by_name.get(machine);
+        machine.is_some_and(|&machine| self.machines[machine].cluster.is_some())
     }
 
     /// The machine's power fails: it answers nobody and sees no heartbeat.
@@ -316,11 +335,7 @@ impl Cloud {
     pub fn join(&mut self, machine: &str, token: &str, now: u64) -> Result<(), Refusal> {
         let machine = self.uninitialized(machine)?;
         let hostname = self.machines[machine].hostname.clone();
-        let json = BASE64
-            .decode(token.trim())
-            .map_err(|_| Refusal::MalformedToken)?;
-        let token: Token = serde_json::from_slice(&json).map_err(|_| Refusal::MalformedToken)?;
-
+        let token = Token::read(token).ok_or(Refusal::MalformedToken)?;
         let founded = |cluster: &Cluster| cluster.fingerprint == token.fingerprint;
         let cluster = self
             .clusters
@@ -364,6 +379,17 @@ impl Cloud {
         })))
     }
 
+    /// `cluster list` reduced to where this machine stands in its cluster.
+    pub fn standing(&mut self, machine: &str, now: u64) -> Result<Standing, Refusal> {
+        let cluster = self.probe_all(machine, now)?;
+        let machine = self.machine(machine);
+        let rows = self.rows(cluster, now);
+        Ok(Standing::of(
+            &self.machines[machine].hostname,
+            rows.map(|row| (row.name, row.role.as_str(), row.status.as_str())),
+        ))
+    }
+
     /// `cluster remove NAME`: the member leaves and its machine forgets the cluster.
     pub fn remove(&mut self, machine: &str, name: &str, now: u64) -> Result<(), Refusal> {
         let cluster = self.cluster_of(machine, now)?;
@@ -378,6 +404,21 @@ impl Cloud {
         let member = members.remove(leaving);
         self.machines[member.machine].cluster = None;
         Ok(())
+    }
+
+    /// Whether a host of that name could join with the token now.
+    pub fn is_live(&self, name: &str, token: &str, now: u64) -> bool {
+        let Some(token) = Token::read(token) else {
+            return false;
+        };
+        let mut clusters = self.clusters.iter();
+        let Some(cluster) = clusters.find(|cluster| cluster.fingerprint == token.fingerprint)
+        else {
+            return false;
+        };
+        let minted = cluster.outstanding.get(name);
+        minted.is_some_and(|minted| minted.secret == token.secret && minted.expires > now)
+            && cluster.member(name).is_none()
     }
 
     /// When this machine's cluster sees its next heartbeat; nothing outside a cluster.

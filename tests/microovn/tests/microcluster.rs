@@ -143,6 +143,46 @@ fn a_name_has_one_outstanding_token_at_a_time() {
 }
 
 #[test]
+fn a_redeployed_host_gets_in_once_its_former_self_is_removed() {
+    let mut cloud = cluster_of(1);
+    join(&mut cloud, "h2", 10);
+    cloud.kill("h2");
+    cloud.set_hostname("redeployed", "h2");
+    let in_use = || {
+        Err(Refusal::NameInUse {
+            hostname: "h2".to_owned(),
+        })
+    };
+    let token = cloud.add("h1", "h2", None, 100).expect("for a member too");
+    assert_eq!(cloud.join("redeployed", &token, 100), in_use());
+    assert_eq!(
+        cloud.add("h1", "h2", None, 100 + 10_799),
+        Err(not_added("h2", NotAdded::Outstanding)),
+        "a refused token is as outstanding as any other"
+    );
+    let second = cloud.add("h1", "h2", None, 100 + 10_800).unwrap();
+    assert_eq!(cloud.join("redeployed", &second, 20_000), in_use());
+    cloud.remove("h1", "h2", 20_000).unwrap();
+    assert_eq!(cloud.join("redeployed", &second, 20_000), Ok(()));
+    assert_eq!(cloud.clusters(), [["h1", "h2"]]);
+}
+
+#[test]
+fn only_a_token_that_its_host_can_still_use_is_live() {
+    let mut cloud = cluster_of(1);
+    let token = cloud.add("h1", "h2", None, 100).unwrap();
+    let live = |cloud: &Cloud, name: &str, now| cloud.is_live(name, &token, now);
+    assert!(live(&cloud, "h2", 100 + 10_799));
+    assert!(!live(&cloud, "h2", 100 + 10_800), "expired");
+    assert!(!live(&cloud, "h3", 100), "another's");
+    assert!(!cloud.is_live("h2", "member", 100), "no token");
+    cloud.join("h2", &token, 200).unwrap();
+    assert!(!live(&cloud, "h2", 200), "used");
+    let useless = cloud.add("h1", "h2", None, 200).unwrap();
+    assert!(!cloud.is_live("h2", &useless, 200), "a member's");
+}
+
+#[test]
 fn who_must_not_join_does_not() {
     let unknown = |hostname: &str| {
         let hostname = hostname.to_owned();

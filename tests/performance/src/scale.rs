@@ -195,7 +195,8 @@ impl Plays {
                 Come::Burst => Arrival::Burst,
                 Come::Trickle => Arrival::Trickle(BETWEEN),
             },
-            communicator_dies: false,
+            refresh: None,
+            acts: Vec::new(),
             patience: PATIENCE,
         };
         let mut by_hook: BTreeMap<String, HookKind> = BTreeMap::new();

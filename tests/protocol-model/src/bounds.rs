@@ -29,7 +29,7 @@ pub fn short() -> Vec<Bound> {
         ..CALM
     };
     let mut bounds = Vec::new();
-    for release in Release::ALL {
+    for release in Release::FIRST_PROTOCOL {
         bounds.push(bound(
             "2 hosts, 1 unit, 1 failure",
             release,
@@ -63,7 +63,7 @@ pub fn long() -> Vec<Bound> {
         ..CALM
     };
     let mut bounds = Vec::new();
-    for release in Release::ALL {
+    for release in Release::FIRST_PROTOCOL {
         bounds.extend([
             bound(
                 "3 hosts, 1 unit, 1 failure",

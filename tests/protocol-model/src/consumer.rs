@@ -69,6 +69,7 @@ pub fn run(view: &View<'_>, event: Event, memory: &Memory, cloud: &mut Cloud) ->
     let mut state = State {
         in_cluster: memory.in_cluster,
         deferred: memory.deferred.iter().map(full).collect(),
+        ..State::default()
     };
     let mut host = OneHook {
         view,
@@ -184,6 +185,11 @@ impl Host for OneHook<'_> {
 
     fn hostname(&self) -> String {
         hostname(self.view.machine)
+    }
+
+    /// No time passes here.
+    fn now(&self) -> u64 {
+        0
     }
 
     fn wait_for_pending(&mut self) -> ControlFlow<()> {

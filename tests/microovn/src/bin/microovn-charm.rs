@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use microovn::consumer::{self, CommandOutput, Host, Release, State};
 use microovn::layout::RELEASE_FILE;
@@ -102,6 +102,11 @@ impl Host for ProcessHost {
 
     fn hostname(&self) -> String {
         self.hostname.clone()
+    }
+
+    fn now(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| since.as_secs())
     }
 
     fn wait_for_pending(&mut self) -> ControlFlow<()> {

@@ -52,7 +52,7 @@ pub enum Level {
 
 /// What a consumer charm can touch: hook tools, its snap's command line, its host's name.
 ///
-/// The first four methods make a host. The provided ones say the same as the hook tool or command
+/// The first five methods make a host. The provided ones say the same as the hook tool or command
 /// they stand for; a model of hundreds of units overrides them to skip the JSON.
 pub trait Host {
     /// Runs a hook tool.
@@ -73,17 +73,23 @@ pub trait Host {
     /// hang for ever, so [`dispatch`](super::dispatch) gives up with [`HANGS`](super::HANGS).
     fn wait_for_pending(&mut self) -> ControlFlow<()>;
 
+    /// Seconds since some moment that stays the same.
+    fn now(&self) -> u64;
+
     /// One `cluster list`, reduced to what the library takes from it.
     fn census(&mut self) -> Result<Census, ListError> {
         let output = self.microovn(&["cluster", "list", "-f", "json"]);
-        if output.status != 0 {
-            return Err(ListError::Refused(output.status));
-        }
-        let members: Vec<Row> =
-            serde_json::from_slice(&output.stdout).map_err(|_| ListError::Unreadable)?;
-        Ok(Census::of(members.iter().map(|member| {
-            (&*member.name, &*member.role, &*member.status)
-        })))
+        Ok(Census::of(members(&output)?.iter().map(Row::columns)))
+    }
+
+    /// One `cluster list`, reduced to what the second protocol's library takes from it.
+    fn standing(&mut self) -> Result<Standing, ListError> {
+        let output = self.microovn(&["cluster", "list", "-f", "json"]);
+        let members = members(&output)?;
+        Ok(Standing::of(
+            &self.hostname(),
+            members.iter().map(Row::columns),
+        ))
     }
 
     /// One `relation-get` of a whole databag.
@@ -110,6 +116,19 @@ struct Row {
     name: String,
     role: String,
     status: String,
+}
+
+impl Row {
+    fn columns(&self) -> (&str, &str, &str) {
+        (&self.name, &self.role, &self.status)
+    }
+}
+
+fn members(list: &CommandOutput) -> Result<Vec<Row>, ListError> {
+    if list.status != 0 {
+        return Err(ListError::Refused(list.status));
+    }
+    serde_json::from_slice(&list.stdout).map_err(|_| ListError::Unreadable)
 }
 
 /// What the library takes from one `cluster list`.
@@ -142,7 +161,41 @@ impl Census {
     }
 }
 
-/// Why there is no [`Census`].
+/// Where a member stands in its cluster, for the second protocol's library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It has joined but not yet been given a role.
+    Pending,
+    /// It has the smallest name among the voters that are online.
+    Communicator,
+    /// Neither.
+    Other,
+}
+
+impl Standing {
+    /// Takes name, role and status of each member. Unlike [`Census::of`], a voter is only who is
+    /// called exactly that, and other members that are `PENDING` count for nothing.
+    pub fn of<'a>(
+        hostname: &str,
+        members: impl IntoIterator<Item = (&'a str, &'a str, &'a str)>,
+    ) -> Self {
+        let mut pending = false;
+        let mut smallest: Option<&str> = None;
+        for (name, role, status) in members {
+            pending |= name == hostname && role == "PENDING";
+            if role == "voter" && status == "ONLINE" {
+                smallest = Some(smallest.map_or(name, |smallest| smallest.min(name)));
+            }
+        }
+        match smallest {
+            _ if pending => Standing::Pending,
+            Some(name) if name == hostname => Standing::Communicator,
+            _ => Standing::Other,
+        }
+    }
+}
+
+/// Why `cluster list` told nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ListError {
     /// The command failed: not in a cluster, or not every member answered in time.

@@ -7,6 +7,7 @@
 
 mod host;
 mod model;
+mod second;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,8 +17,9 @@ use std::str::FromStr;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-pub use host::{Census, CommandOutput, Databag, Host, Level, ListError};
+pub use host::{Census, CommandOutput, Databag, Host, Level, ListError, Standing};
 use model::{Model, Status, is_placeholder, mirror_key};
+pub use second::{Tried, fingerprint};
 
 /// The endpoint of the relation to the distributor.
 const ENDPOINT: &str = "cluster";
@@ -40,11 +42,16 @@ pub enum Release {
     Released,
     /// C5, the library's newest: defers without a mirror, obeys `bootstrap-app`, cannot recover.
     Newest,
+    /// The library of the second protocol: says that it is a member and which token it was refused,
+    /// defers nothing.
+    Second,
 }
 
 impl Release {
-    /// Both, oldest first.
-    pub const ALL: [Release; 2] = [Release::Released, Release::Newest];
+    /// All, oldest first.
+    pub const ALL: [Release; 3] = [Release::Released, Release::Newest, Release::Second];
+    /// Those that know nothing of the second protocol.
+    pub const FIRST_PROTOCOL: [Release; 2] = [Release::Released, Release::Newest];
 }
 
 impl fmt::Display for Release {
@@ -52,6 +59,7 @@ impl fmt::Display for Release {
         formatter.write_str(match self {
             Release::Released => "released",
             Release::Newest => "newest",
+            Release::Second => "second",
         })
     }
 }
@@ -68,7 +76,7 @@ impl FromStr for Release {
 
 /// A word that names no [`Release`].
 #[derive(Debug, thiserror::Error)]
-#[error("unknown release {0:?}, expected `released` or `newest`")]
+#[error("unknown release {0:?}, expected `released`, `newest` or `second`")]
 pub struct UnknownRelease(String);
 
 /// What a unit remembers from hook to hook.
@@ -78,6 +86,10 @@ pub struct State {
     pub in_cluster: bool,
     /// Events to be handled again, oldest first, in every later hook.
     pub deferred: Vec<RelationEvent>,
+    /// The second protocol's: the tokens that joining failed with and that are still shown, by
+    /// fingerprint.
+    #[serde(default)]
+    pub tried: BTreeMap<String, Tried>,
 }
 
 /// An event of the distributor's relation, as `ops` keeps it while it is deferred.
@@ -213,9 +225,34 @@ struct Charm<'a> {
 
 impl Charm<'_> {
     fn run(&mut self) -> Result<(), Crash> {
-        self.handle_deferred()?;
         let path = self.model.variable("JUJU_DISPATCH_PATH").unwrap_or("");
-        match path.strip_prefix("hooks/").unwrap_or("") {
+        let hook = path.strip_prefix("hooks/").unwrap_or("");
+        match self.release {
+            Release::Released | Release::Newest => self.run_first_protocol(hook),
+            Release::Second => self.run_second_protocol(hook),
+        }
+    }
+
+    fn run_second_protocol(&mut self, hook: &str) -> Result<(), Crash> {
+        match hook {
+            "update-status" => self.pass(true),
+            "cluster-relation-created"
+            | "cluster-relation-joined"
+            | "cluster-relation-changed"
+            | "leader-elected"
+            | "config-changed"
+            | "start"
+            | "upgrade-charm" => self.pass(false),
+            "install" => self.install(),
+            "remove" => self.remove(),
+            // In departed and broken above all: what is being taken away is nothing to act on.
+            _ => Ok(()),
+        }
+    }
+
+    fn run_first_protocol(&mut self, hook: &str) -> Result<(), Crash> {
+        self.handle_deferred()?;
+        match hook {
             "cluster-relation-joined" => self.relation_event(RelationEventKind::Joined),
             "cluster-relation-changed" => {
                 self.relation_event(RelationEventKind::Changed)?;
@@ -273,7 +310,7 @@ impl Charm<'_> {
         let mut outcome = Outcome::Done;
         let allowed = match self.release {
             Release::Released => true,
-            Release::Newest => {
+            Release::Newest | Release::Second => {
                 // Deferring does not return: the library goes on and may still bootstrap.
                 if !self.model.any_mirror_is_up(relation)? {
                     outcome = Outcome::Deferred;
@@ -439,7 +476,7 @@ impl Charm<'_> {
 
     /// Section 5.4. The library speaks first, the charm installs its snap and speaks last.
     fn install(&mut self) -> Result<(), Crash> {
-        if !self.model.has_relation(ENDPOINT)? {
+        if self.model.relation_ids(ENDPOINT)?.is_empty() {
             self.model
                 .set_status(Status::maintenance(WAITING_FOR_RELATION))?;
         }

@@ -13,9 +13,9 @@ use serde::de::DeserializeOwned;
 use super::{Crash, Databag, Host, Level};
 
 /// Prefix of every mirrored key, on both sides of the wire.
-const MIRROR_PREFIX: &str = "mirror-";
+pub(super) const MIRROR_PREFIX: &str = "mirror-";
 /// The value that asks the communicator for a token.
-const PLACEHOLDER: &str = "empty";
+pub(super) const PLACEHOLDER: &str = "empty";
 
 /// Picks one of `n` equally good candidates.
 pub(super) type Tie<'a> = &'a mut dyn FnMut(usize) -> usize;
@@ -107,14 +107,18 @@ impl<'a> Model<'a> {
         if let Some(known) = self.is_leader {
             return Ok(known);
         }
+        self.is_leader_still()
+    }
+
+    /// Leadership, asked for again.
+    pub(super) fn is_leader_still(&mut self) -> Result<bool, Crash> {
         let is_leader = self.ask("is-leader", &["--format=json"])?;
         self.is_leader = Some(is_leader);
         Ok(is_leader)
     }
 
-    pub(super) fn has_relation(&mut self, endpoint: &str) -> Result<bool, Crash> {
-        let ids: Vec<String> = self.ask("relation-ids", &[endpoint, "--format=json"])?;
-        Ok(!ids.is_empty())
+    pub(super) fn relation_ids(&mut self, endpoint: &str) -> Result<Vec<String>, Crash> {
+        self.ask("relation-ids", &[endpoint, "--format=json"])
     }
 
     pub(super) fn status(&mut self) -> Result<Status, Crash> {
@@ -193,6 +197,14 @@ impl<'a> Model<'a> {
         Ok(bags)
     }
 
+    /// The databags of all remote units, by the units' names.
+    pub(super) fn unit_bags_by_name(&mut self, relation: &str) -> Result<Vec<Arc<Databag>>, Crash> {
+        let mut units = self.relation(relation)?.units.clone();
+        units.sort();
+        let bag = |unit: &String| self.databag(relation, unit, Level::Unit);
+        units.iter().map(bag).collect()
+    }
+
     fn unit_bags(&mut self, relation: &str) -> Result<Vec<Arc<Databag>>, Crash> {
         let remote = self.relation(relation)?;
         let bag = |unit: &String| self.databag(relation, unit, Level::Unit);
@@ -208,8 +220,12 @@ impl<'a> Model<'a> {
     }
 
     pub(super) fn own(&mut self, relation: &str, key: &str) -> Result<Option<String>, Crash> {
+        Ok(self.own_bag(relation)?.get(key).cloned())
+    }
+
+    pub(super) fn own_bag(&mut self, relation: &str) -> Result<Arc<Databag>, Crash> {
         let unit = self.own_unit()?;
-        Ok(self.databag(relation, unit, Level::Unit)?.get(key).cloned())
+        self.databag(relation, unit, Level::Unit)
     }
 
     /// The own unit's answer to a placeholder.
@@ -235,11 +251,9 @@ impl<'a> Model<'a> {
         if self.own(relation, key)?.as_deref() == Some(value) {
             return Ok(());
         }
-        let document = ascii(&serde_json::json!({ key: value }).to_string());
-        let args = ["-r", relation, "--file", "-"];
         // In a relation that is gone this fails the hook, unlike reading: a deferred event whose
         // relation was removed crashes every later hook of its unit.
-        self.tell("relation-set", &args, Some(document.as_bytes()))?;
+        self.set(relation, &BTreeMap::from([(key, value)]))?;
         let own = (
             relation.to_owned(),
             self.own_unit()?.to_owned(),
@@ -248,6 +262,30 @@ impl<'a> Model<'a> {
         if let Some(bag) = self.databags.get_mut(&own) {
             Arc::make_mut(bag).insert(key.to_owned(), value.to_owned());
         }
+        Ok(())
+    }
+
+    /// Makes the own bag the given one, in one call of `relation-set`, if it is another.
+    pub(super) fn replace_own(&mut self, relation: &str, bag: &Databag) -> Result<(), Crash> {
+        let old = self.own_bag(relation)?;
+        // An empty value removes its key.
+        let removed = old.keys().filter(|key| !bag.contains_key(*key));
+        let removed = removed.map(|key| (key.as_str(), ""));
+        let changed = bag
+            .iter()
+            .filter(|(key, value)| old.get(*key) != Some(value));
+        let changed = changed.map(|(key, value)| (key.as_str(), value.as_str()));
+        let difference: BTreeMap<&str, &str> = removed.chain(changed).collect();
+        if !difference.is_empty() {
+            self.set(relation, &difference)?;
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, relation: &str, entries: &BTreeMap<&str, &str>) -> Result<(), Crash> {
+        let document = ascii(&serde_json::json!(entries).to_string());
+        let args = ["-r", relation, "--file", "-"];
+        self.tell("relation-set", &args, Some(document.as_bytes()))?;
         Ok(())
     }
 
@@ -330,7 +368,7 @@ pub(super) fn is_placeholder(value: &str) -> bool {
 }
 
 /// The mirrored keys of a bag, each whole and without its prefix, and their values.
-fn mirrored(bag: &Databag) -> impl Iterator<Item = (&str, &str, &str)> {
+pub(super) fn mirrored(bag: &Databag) -> impl Iterator<Item = (&str, &str, &str)> {
     bag.iter().filter_map(|(key, value)| {
         Some((
             key.as_str(),

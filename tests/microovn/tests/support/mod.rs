@@ -22,6 +22,10 @@ pub(crate) struct World {
     pub(crate) cloud: Cloud,
     pub(crate) now: u64,
     pub(crate) is_leader: bool,
+    /// The first answer is the last that says so.
+    pub(crate) leads_only_once: bool,
+    /// `relation-set` fails.
+    pub(crate) refuse_writes: bool,
     pub(crate) own: Databag,
     pub(crate) remote: BTreeMap<String, Databag>,
     pub(crate) app: Databag,
@@ -49,6 +53,8 @@ impl Unit {
                 cloud: Cloud::new(Settings::default(), 1),
                 now: 0,
                 is_leader: false,
+                leads_only_once: false,
+                refuse_writes: false,
                 own: Databag::new(),
                 remote: BTreeMap::new(),
                 app: Databag::new(),
@@ -184,7 +190,14 @@ impl Host for World {
         };
         match (tool, args.as_slice()) {
             ("relation-list" | "relation-get" | "relation-set", _) if self.gone => gone(),
-            ("is-leader", ["--format=json"]) => json(self.is_leader.into()),
+            ("is-leader", ["--format=json"]) => {
+                let answer = json(self.is_leader.into());
+                self.is_leader &= !self.leads_only_once;
+                answer
+            }
+            ("relation-set", _) if self.refuse_writes => {
+                CommandOutput::failure(1, "ERROR permission denied\n")
+            }
             ("relation-ids", ["cluster", "--format=json"]) => {
                 json(serde_json::json!(if self.gone {
                     vec![]
@@ -205,6 +218,7 @@ impl Host for World {
             ("relation-set", ["-r", RELATION, "--file", "-"]) => {
                 let document: Databag = serde_json::from_slice(stdin.unwrap()).unwrap();
                 self.own.extend(document);
+                self.own.retain(|_, value| !value.is_empty());
                 self.writes += 1;
                 CommandOutput::default()
             }
@@ -240,6 +254,10 @@ impl Host for World {
 
     fn hostname(&self) -> String {
         self.machine.clone()
+    }
+
+    fn now(&self) -> u64 {
+        self.now
     }
 
     fn wait_for_pending(&mut self) -> ControlFlow<()> {
