@@ -1,49 +1,35 @@
 //! A Juju machine charm that mirrors join tokens between the units of microcluster charms.
 //!
-//! Juju starts this program once for every hook. It asks hook tools what is true, decides in one
-//! pure function, writes the answer and exits; nothing survives between two hooks but databags.
+//! Juju starts this program once for every hook. It asks hook tools what is true, decides in pure
+//! functions, writes the answer and exits. All that it remembers is one databag, the ledger.
 //!
 //! ```text
-//!  hook tools ──observe──▶ Snapshot ──reconcile──▶ Plan ──apply──▶ hook tools
-//!      ▲                     plain values, no I/O in here              │
-//!      └──────────────── hook_tools: the only module that starts one ──┘
+//!  hook tools ──life::look──▶ ledger, evidence ──core──▶ plan ──life::apply──▶ hook tools
 //! ```
 //!
-//! What Juju gives us: unit databags of remote units, which only they write, and our own unit and
-//! application databags per relation. What we promise: every host finds its join token, a token
-//! once mirrored is never lost, and nothing is written when nothing changed.
+//! What Juju gives us: unit databags of remote units, which only they write; our own unit and
+//! application databags of each relation; and the application databag of the peer relation, which
+//! every unit of ours can read. What we promise: every host finds its join token, a token is never
+//! lost, and nothing is written when nothing changed.
 //!
-//! Start reading at [`reconcile`]; the modules stand in the order in which a newcomer meets them.
+//! | folder | what may happen in it |
+//! | --- | --- |
+//! | [`core`] | decisions, on plain values: no process, environment, clock or log |
+//! | [`report`] | what people and scripts are told, from plain values |
+//! | [`juju`] | the only door to the outside: hook tools, environment, documents, log |
+//! | [`life`] | one hook or action from beginning to end |
+//! | [`cli`] | the command line, which shows what the charm would do |
+//!
+//! Start reading at [`core::ledger`], then [`core::learn`].
 
-pub mod databag;
-pub mod snapshot;
+pub mod core;
 
-mod entries;
-
-pub mod bootstrap;
-pub mod fingerprint;
-pub mod hosts;
-pub mod mirror;
-pub mod nudge;
-pub mod reconcile;
-pub mod standby;
-pub mod status;
-
-pub mod hook;
-
-pub mod actions;
-pub mod check;
 pub mod report;
-pub mod retire;
-pub mod table;
 
-pub mod apply;
-pub mod document;
-pub mod hook_tools;
-pub mod logging;
-pub mod observe;
+pub mod juju;
+
+pub mod life;
 
 pub mod cli;
-mod run;
 
-pub use run::{RunError, chain, dispatch};
+pub use life::{RunError, chain, dispatch};

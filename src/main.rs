@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use microcluster_token_distributor::hook_tools::Processes;
+use microcluster_token_distributor::juju::hook_tools::Processes;
 use microcluster_token_distributor::{chain, cli, dispatch};
 
 fn main() -> ExitCode {

@@ -3,7 +3,7 @@
 //! [`Agent::next_operation`] is the order between operations, [`next_in_relation`] the order inside
 //! one relation; both only look. [`Agent::completed`] is what a successful end changes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use fastrand::Rng;
@@ -151,8 +151,9 @@ pub enum Operation {
     ClaimLeadership,
     /// Notice that the lease is gone. No hook.
     Resign,
-    /// Enter the scope of relations it sees for the first time. No hook.
-    EnterScopes(Vec<(RelationId, String)>),
+    /// Enter the scope of relations it sees for the first time, each with the unit's endpoint and
+    /// the application at the other end. No hook.
+    EnterScopes(Vec<(RelationId, String, AppName)>),
     /// Forget relations that no longer exist. No hook.
     ForgetRelations(Vec<RelationId>),
     /// Put the new charm in place. No hook yet.
@@ -185,6 +186,8 @@ impl Operation {
 pub struct RelationState {
     /// By which of its endpoints the unit takes part.
     pub endpoint: String,
+    /// The application at the other end as the unit knows it; its own in a peer relation.
+    pub remote_app: AppName,
     /// relation-created has run.
     pub created: bool,
     /// Joined units, each with the version of its bag last delivered.
@@ -195,16 +198,31 @@ pub struct RelationState {
     pub changed_pending: Option<UnitName>,
     /// Bags of joined units, kept across hooks.
     pub cache: BTreeMap<UnitName, Content>,
-    /// A restarted agent no longer knows the remote application in relation-broken.
+    /// A restarted agent does not tell relation-broken the remote application.
     pub remote_app_known: bool,
     /// A restarted agent no longer knows that a relation is a peer relation.
     pub peer_known: bool,
+    /// The relation was dying when the agent started. Of one that dies later it does not notice.
+    pub started_dying: bool,
+    /// Peers that had gone when the agent started. Of those that go later Juju 4 does not tell it.
+    pub gone: BTreeSet<UnitName>,
 }
 
 impl RelationState {
-    fn new(endpoint: String) -> Self {
+    /// How the unit knows `unit` of the other end.
+    #[must_use]
+    pub fn shown_unit(&self, unit: &UnitName) -> UnitName {
+        if unit.application() == self.remote_app.as_str() {
+            unit.clone()
+        } else {
+            UnitName::new(self.remote_app.as_str(), unit.number())
+        }
+    }
+
+    fn new(endpoint: String, remote_app: AppName) -> Self {
         Self {
             endpoint,
+            remote_app,
             created: false,
             members: BTreeMap::new(),
             apps: BTreeMap::new(),
@@ -212,6 +230,8 @@ impl RelationState {
             cache: BTreeMap::new(),
             remote_app_known: true,
             peer_known: true,
+            started_dying: false,
+            gone: BTreeSet::new(),
         }
     }
 }
@@ -364,6 +384,7 @@ impl Agent {
             .keys()
             .filter(|id| !model.relations.contains_key(id))
             .copied()
+            .filter(|id| model.quirks.forgets_gone_relations || self.is_peer(*id))
             .collect();
         if !gone.is_empty() {
             return Some(Operation::ForgetRelations(gone));
@@ -373,39 +394,53 @@ impl Agent {
             return None;
         }
         let app = self.unit.application();
-        let fresh: Vec<(RelationId, String)> = model
+        let fresh: Vec<(RelationId, String, AppName)> = model
             .relations
             .values()
             .filter(|r| r.life == Life::Alive && !r.suspended)
             .filter(|relation| !self.relations.contains_key(&relation.id))
-            .filter_map(|relation| Some((relation.id, relation.own_side(app)?.endpoint.clone())))
+            .filter_map(|relation| {
+                let endpoint = relation.own_side(app)?.endpoint.clone();
+                let remote = AppName::new(relation.remote_side(app)?.shown_app());
+                Some((relation.id, endpoint, remote))
+            })
             // While an old charm is in place, endpoints that only the new one has are skipped.
-            .filter(|(_, endpoint)| self.charm.endpoints.contains_key(endpoint))
+            .filter(|(_, endpoint, _)| self.charm.endpoints.contains_key(endpoint))
             .collect();
         (!fresh.is_empty()).then_some(Operation::EnterScopes(fresh))
+    }
+
+    fn is_peer(&self, id: RelationId) -> bool {
+        let state = self.relations.get(&id);
+        state.is_some_and(|state| state.remote_app.as_str() == self.unit.application())
     }
 
     fn next_created(&self, model: &Model, rng: &mut Rng, alive: bool) -> Option<Hook> {
         if !alive {
             return None;
         }
-        self.choose_relation(model, rng, |relation, state| {
+        self.choose_relation(model, rng, false, |relation, state| {
             let due = !state.created && relation.life == Life::Alive && !relation.suspended;
             due.then_some(RelationEvent::Created)
         })
     }
 
     fn next_relation_hook(&self, model: &Model, rng: &mut Rng, alive: bool) -> Option<Hook> {
-        self.choose_relation(model, rng, |relation, state| {
-            next_in_relation(&self.unit, alive, relation, state)
-        })
+        self.choose_relation(
+            model,
+            rng,
+            model.quirks.peers_come_last,
+            |relation, state| next_in_relation(&self.unit, alive, relation, state, model),
+        )
     }
 
-    /// One of the relations that have something to do: any, but in Juju 4 peers come last.
+    /// One of the relations that have something to do: any, but where `peers_last`, those that the
+    /// agent knows for peer relations come after all others.
     fn choose_relation(
         &self,
         model: &Model,
         rng: &mut Rng,
+        peers_last: bool,
         due: impl Fn(&Relation, &RelationState) -> Option<RelationEvent>,
     ) -> Option<Hook> {
         let mut choices: Vec<(bool, Hook)> = Vec::new();
@@ -419,10 +454,10 @@ impl Agent {
                     endpoint: state.endpoint.clone(),
                     event,
                 };
-                choices.push((relation.is_peer(), hook));
+                choices.push((relation.is_peer() && state.peer_known, hook));
             }
         }
-        if model.generation == JujuGeneration::Four && choices.iter().any(|(peer, _)| !peer) {
+        if peers_last && choices.iter().any(|(peer, _)| !peer) {
             choices.retain(|(peer, _)| !peer);
         }
         if choices.is_empty() {
@@ -525,6 +560,7 @@ impl Agent {
             }
             RelationEvent::Departed { unit } => {
                 state.members.remove(unit);
+                state.gone.remove(unit);
             }
             RelationEvent::Broken => {
                 self.relations.remove(&id);
@@ -534,12 +570,30 @@ impl Agent {
     }
 
     /// The agent process is started anew: what it only had in memory is gone.
-    pub fn restart(&mut self) {
+    pub fn restart(&mut self, model: &Model) {
         self.died = self.busy;
-        for state in self.relations.values_mut() {
+        let gone = self
+            .relations
+            .keys()
+            .filter(|id| !model.relations.contains_key(id));
+        for id in gone.copied().collect::<Vec<_>>() {
+            self.forget(id);
+        }
+        for (id, state) in &mut self.relations {
             state.cache.clear();
             state.remote_app_known = false;
             state.peer_known = false;
+            if let Some(relation) = model.relations.get(id) {
+                state.started_dying = relation.life == Life::Dying;
+                let seen =
+                    |name: &UnitName| relation.counterparts(&self.unit).any(|(n, _)| n == name);
+                state.gone = state
+                    .members
+                    .keys()
+                    .filter(|name| !seen(name))
+                    .cloned()
+                    .collect();
+            }
         }
         // A relation whose scope was entered but whose created hook did not run never gets it.
         for state in self.relations.values_mut() {
@@ -547,7 +601,7 @@ impl Agent {
         }
     }
 
-    /// A relation is gone, by force: nothing about it is run any more.
+    /// A relation is gone: nothing about it is run any more.
     pub fn forget(&mut self, id: RelationId) {
         self.relations.remove(&id);
         let queued = self.queued.as_ref().and_then(Hook::relation);
@@ -557,10 +611,10 @@ impl Agent {
     }
 
     /// Starts to take part in relations.
-    pub fn entered(&mut self, relations: &[(RelationId, String)]) {
-        for (id, endpoint) in relations {
-            self.relations
-                .insert(*id, RelationState::new(endpoint.clone()));
+    pub fn entered(&mut self, relations: &[(RelationId, String, AppName)]) {
+        for (id, endpoint, remote_app) in relations {
+            let state = RelationState::new(endpoint.clone(), remote_app.clone());
+            self.relations.insert(*id, state);
         }
     }
 }
@@ -572,6 +626,7 @@ pub fn next_in_relation(
     alive: bool,
     relation: &Relation,
     state: &RelationState,
+    model: &Model,
 ) -> Option<RelationEvent> {
     let ending = !alive || relation.suspended || relation.life == Life::Dying;
     let remote = relation.remote_side(unit.application())?;
@@ -589,10 +644,13 @@ pub fn next_in_relation(
                 .map_or(0, |bag| bag.version),
         });
     }
-    let gone = state
-        .members
-        .keys()
-        .find(|name| ending || seen(name).is_none());
+    let silent = |name: &UnitName| model.quirks.silent_units.contains(name);
+    let departed_is_lost = relation.is_peer()
+        && model.generation == JujuGeneration::Four
+        && !model.quirks.peers_depart;
+    let gone = state.members.keys().find(|name| {
+        ending || (seen(name).is_none() && (!departed_is_lost || state.gone.contains(*name)))
+    });
     if let Some(gone) = gone {
         return Some(RelationEvent::Departed { unit: gone.clone() });
     }
@@ -609,7 +667,7 @@ pub fn next_in_relation(
     }
     let joined = relation
         .counterparts(unit)
-        .find(|(name, _)| !state.members.contains_key(*name));
+        .find(|(name, _)| !state.members.contains_key(*name) && !silent(name));
     if let Some((name, member)) = joined {
         return Some(RelationEvent::Joined {
             unit: name.clone(),
@@ -618,7 +676,7 @@ pub fn next_in_relation(
     }
     state.members.iter().find_map(|(name, delivered)| {
         let version = seen(name)?.bag.version;
-        (version != *delivered).then(|| RelationEvent::UnitChanged {
+        (version != *delivered && !silent(name)).then(|| RelationEvent::UnitChanged {
             unit: name.clone(),
             version,
         })

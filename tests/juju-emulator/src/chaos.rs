@@ -8,15 +8,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clap::ValueEnum;
 use fastrand::Rng;
-use microcluster_token_distributor::databag::{
-    self, BOOTSTRAP_APP, GUARD, HOSTNAME, HOSTS, MIRROR, NUDGE,
-};
+use microcluster_token_distributor::core::bootstrap::the_ledger_tells_of_a_cluster;
+use microcluster_token_distributor::core::ledger::Ledger;
+use microcluster_token_distributor::core::names::RelationId as CoreId;
+use microcluster_token_distributor::core::publish;
+use microcluster_token_distributor::core::wire::{self, BOOTSTRAP_APP, HOSTNAME, Value};
 use microovn::consumer::Release;
 
 use crate::agent::Hook;
 use crate::deployment::{DISTRIBUTOR, Deployment, DeploymentError, Provider, Setup};
 use crate::faults::{Effect, Fault, Injection};
-use crate::model::{BagChange, BagOwner, Content, JujuGeneration, Relation};
+use crate::model::{BagChange, BagOwner, JujuGeneration, Relation};
 use crate::names::{RelationId, UnitName};
 use crate::world::Begun;
 
@@ -174,7 +176,7 @@ impl Chaos<'_> {
         let clock = &self.deployment.clock;
         clock.set(clock.now() + 1);
         self.promises
-            .forget_permission_unless(tokens_are_known(&self.deployment));
+            .forget_permission_unless(a_cluster_is_known(&self.deployment));
         let moved = self.deployment.world.step();
         self.history.steps += usize::from(moved);
         self.check()?;
@@ -216,12 +218,18 @@ impl Chaos<'_> {
             };
             if commit.unit.application() == DISTRIBUTOR {
                 for change in &commit.changes {
-                    only_known_keys(change).map_err(violation)?;
-                    self.promises.value_stays(change).map_err(violation)?;
+                    let relation = world.model().relation(change.relation);
+                    let is_peer = relation.is_ok_and(Relation::is_peer);
+                    only_known_keys(change, is_peer).map_err(violation)?;
+                    shows_the_ledger(&self.deployment, &commit.unit, change).map_err(violation)?;
+                    goes_down_after_the_next(&self.deployment, &commit.unit, change)
+                        .map_err(violation)?;
                     if !self.operator_spoke {
                         self.promises.permission_stays(change).map_err(violation)?;
                     }
                 }
+                let ledger = self.deployment.ledger();
+                self.promises.value_stays(ledger).map_err(violation)?;
                 let mut relations = world.model().relations.values();
                 relations
                     .try_for_each(up_only_with_permission)
@@ -238,7 +246,7 @@ impl Chaos<'_> {
 
         self.history.events += 1;
         self.promises
-            .forget_permission_unless(tokens_are_known(&self.deployment));
+            .forget_permission_unless(a_cluster_is_known(&self.deployment));
         let rng = &mut self.rng;
         let deployment = &mut self.deployment;
         let distributors = deployment.world.model().units_of(DISTRIBUTOR);
@@ -287,7 +295,6 @@ impl Chaos<'_> {
                     if suspend {
                         // A suspended relation hides what it knows, so another may be chosen.
                         self.operator_spoke = true;
-                        self.promises.unit_bags_end(id);
                     }
                 }
             }
@@ -454,7 +461,7 @@ impl Chaos<'_> {
         let Some(leader) = self.deployment.leader() else {
             return Ok(());
         };
-        relations_are_equal(&self.deployment).map_err(at_rest)?;
+        every_relation_shows_the_ledger(&self.deployment, &leader).map_err(at_rest)?;
         nothing_secret_was_said(&self.deployment, &self.promises).map_err(at_rest)?;
         self.full_reconciliation_is_silent(&leader)?;
 
@@ -504,37 +511,46 @@ fn keys(changes: &[BagChange]) -> Vec<String> {
 /// What was promised, with what has to be remembered for it.
 #[derive(Default)]
 struct Promises {
-    /// Real values by relation, bag and key.
-    real: BTreeMap<(RelationId, BagOwner), BTreeMap<String, String>>,
-    /// The settled `bootstrap-app` once tokens exist.
+    /// The ledger after the last commit.
+    ledger: Ledger,
+    /// Every value that a consumer wrote and the ledger held.
+    secrets: BTreeSet<String>,
+    /// The settled `bootstrap-app` once a cluster exists.
     permitted: Option<String>,
 }
 
 impl Promises {
-    /// A real value, once in one of our bags, stays there with the same bytes.
-    fn value_stays(&mut self, change: &BagChange) -> Result<(), String> {
-        let bag = (change.relation, change.owner.clone());
-        let known = self.real.entry(bag).or_default();
-        for (key, (_, after)) in &change.keys {
-            if databag::mirrored(key).is_none() {
+    /// A token, once in the ledger, stays there with the same bytes, until its host is a member or
+    /// has refused it. Only a ledger of a cluster that is gone is emptied.
+    fn value_stays(&mut self, ledger: Ledger) -> Result<(), String> {
+        let before = std::mem::replace(&mut self.ledger, ledger);
+        let ledger = &self.ledger;
+        let mut listed = before.relations.keys();
+        let is_emptied =
+            !before.relations.is_empty() && !listed.any(|id| ledger.relations.contains_key(id));
+        for (name, value) in &before.mirror {
+            let Value::Text(token) = value else {
                 continue;
-            }
-            if known
-                .get(key)
-                .is_some_and(|held| Some(held) != after.as_ref())
-            {
-                return Err(format!("a real value of {key} was changed or removed"));
-            }
-            if let Some(value) = after.as_ref().filter(|value| databag::is_real(value)) {
-                known.insert(key.clone(), value.clone());
+            };
+            let may_follow = match ledger.mirror.get(name) {
+                Some(after) if after == value => true,
+                Some(Value::Member) => before.has_member(name) || ledger.has_member(name),
+                Some(Value::Text(_)) => ledger.is_spent(name, token),
+                Some(Value::Placeholder) => before.has_member(name),
+                _ => is_emptied,
+            };
+            if !may_follow && !is_emptied {
+                return Err(format!("the value of {name:?} was changed or removed"));
             }
         }
+        let texts = ledger.mirror.values().filter_map(Value::text);
+        self.secrets.extend(texts.map(str::to_owned));
         Ok(())
     }
 
-    /// With the last relation that held a token, the knowledge of the cluster is gone.
-    fn forget_permission_unless(&mut self, tokens_are_known: bool) {
-        if !tokens_are_known {
+    /// With the last sign of a cluster, the settled choice is gone.
+    fn forget_permission_unless(&mut self, a_cluster_is_known: bool) {
+        if !a_cluster_is_known {
             self.permitted = None;
         }
     }
@@ -555,29 +571,92 @@ impl Promises {
         }
         Ok(())
     }
-
-    /// A unit that leaves the scope of a relation starts with an empty bag when it comes back.
-    fn unit_bags_end(&mut self, id: RelationId) {
-        self.real
-            .retain(|(relation, owner), _| *relation != id || matches!(owner, BagOwner::App(_)));
-    }
 }
 
-fn only_known_keys(change: &BagChange) -> Result<(), String> {
-    let known: &[&str] = match change.owner {
-        BagOwner::App(_) => &[BOOTSTRAP_APP, HOSTS],
-        BagOwner::Unit(_) => &[BOOTSTRAP_APP, MIRROR, NUDGE, GUARD],
+/// Only what the wire and the ledger have is written, and where they have it.
+fn only_known_keys(change: &BagChange, is_peer: bool) -> Result<(), String> {
+    let is_known = |key: &str| match &change.owner {
+        BagOwner::App(_) if is_peer => {
+            let bag = BTreeMap::from([(key.to_owned(), "x/0 1".to_owned())]);
+            !Ledger::from(bag).to_databag().is_empty()
+        }
+        BagOwner::App(_) => publish::is_ours_in_app_bag(key),
+        BagOwner::Unit(_) => !is_peer && publish::is_ours_in_unit_bag(key),
     };
-    match change
-        .keys
-        .keys()
-        .find(|key| databag::mirrored(key).is_none() && !known.contains(&key.as_str()))
-    {
+    match change.keys.keys().find(|key| !is_known(key)) {
         Some(key) => Err(format!(
             "{key:?} was written to the bag of {:?}",
             change.owner
         )),
         None => Ok(()),
+    }
+}
+
+/// What a leader's unit bag shows is a function of the ledger, wherever it has just written.
+fn shows_the_ledger(
+    deployment: &Deployment,
+    unit: &UnitName,
+    change: &BagChange,
+) -> Result<(), String> {
+    let ledger = deployment.ledger();
+    let is_own_bag = matches!(&change.owner, BagOwner::Unit(owner) if owner == unit);
+    let leads = ledger
+        .leader
+        .as_ref()
+        .is_some_and(|leader| leader.unit.as_str() == unit.as_str());
+    if !is_own_bag || !leads {
+        return Ok(());
+    }
+    let id = core_id(change.relation);
+    let mut bag = (*deployment.world.unit_bag(change.relation, unit.as_str())).clone();
+    bag.retain(|key, _| publish::is_ours_in_unit_bag(key));
+    let target = publish::unit_bag(&ledger, id);
+    let changes = wire::difference(&bag, &target, |_| true);
+    match changes.is_empty() {
+        true => Ok(()),
+        false => Err(format!(
+            "relation {} does not show the ledger in {:?}",
+            change.relation,
+            changes.keys().collect::<Vec<_>>()
+        )),
+    }
+}
+
+fn core_id(id: RelationId) -> CoreId {
+    CoreId(id.0.into())
+}
+
+/// A former leader goes down only after the new one has published, in the same relation.
+fn goes_down_after_the_next(
+    deployment: &Deployment,
+    unit: &UnitName,
+    change: &BagChange,
+) -> Result<(), String> {
+    let goes_down = change
+        .keys
+        .get(wire::MIRROR)
+        .is_some_and(|(before, after)| {
+            before.as_deref() == Some(wire::UP) && after.as_deref() == Some(wire::DOWN)
+        });
+    if !goes_down {
+        return Ok(());
+    }
+    let ledger = deployment.ledger();
+    let Some(next) = ledger
+        .leader
+        .as_ref()
+        .filter(|next| next.unit.as_str() != unit.as_str())
+    else {
+        return Err("it goes down although no other unit leads".to_owned());
+    };
+    let bag = deployment
+        .world
+        .unit_bag(change.relation, next.unit.as_str());
+    let is_current = ledger.is_shown_in(core_id(change.relation));
+    let is_member = !bag.is_empty();
+    match is_current && is_member && ledger.bootstrap_app.is_some() && !wire::is_up(&bag) {
+        true => Err(format!("it goes down before {} is up", next.unit)),
+        false => Ok(()),
     }
 }
 
@@ -588,7 +667,7 @@ fn up_only_with_permission(relation: &Relation) -> Result<(), String> {
     let up = side
         .members
         .values()
-        .any(|member| databag::is_up(&member.bag.content));
+        .any(|member| wire::is_up(&member.bag.content));
     if up && !side.app_bag.content.contains_key(BOOTSTRAP_APP) {
         return Err(format!(
             "relation {} is up without {BOOTSTRAP_APP}",
@@ -610,48 +689,34 @@ fn serving(deployment: &Deployment) -> impl Iterator<Item = &Relation> {
     })
 }
 
-/// Whether any bag that this charm can read holds a token.
-fn tokens_are_known(deployment: &Deployment) -> bool {
-    serving(deployment).any(|relation| {
-        let bag = own_app_bag(relation);
-        databag::mirror_of(&bag).any(|(_, value)| databag::is_real(value))
-    })
+/// Whether anything that this charm can read tells of a cluster.
+fn a_cluster_is_known(deployment: &Deployment) -> bool {
+    the_ledger_tells_of_a_cluster(&deployment.ledger())
 }
 
-fn own_app_bag(relation: &Relation) -> Content {
-    let side = relation.own_side(DISTRIBUTOR);
-    side.map(|side| side.app_bag.content.clone())
-        .unwrap_or_default()
-}
-
-fn relations_are_equal(deployment: &Deployment) -> Result<(), String> {
-    let keys = |relation| -> BTreeSet<String> {
-        let bag = own_app_bag(relation);
-        databag::mirror_of(&bag)
-            .map(|(key, _)| key.to_owned())
-            .collect()
-    };
-    let mut relations = serving(deployment);
-    let Some(first) = relations.next() else {
-        return Ok(());
-    };
-    let expected = keys(first);
-    match relations.find(|relation| keys(relation) != expected) {
-        Some(other) => Err(format!(
-            "relations {} and {} show other keys",
-            first.id, other.id
-        )),
-        None => Ok(()),
+/// At rest, the leader shows the ledger in every relation that Juju serves.
+fn every_relation_shows_the_ledger(
+    deployment: &Deployment,
+    leader: &UnitName,
+) -> Result<(), String> {
+    let ledger = deployment.ledger();
+    for relation in serving(deployment) {
+        let id = core_id(relation.id);
+        let mut bag = (*deployment.world.unit_bag(relation.id, leader.as_str())).clone();
+        bag.retain(|key, _| publish::is_ours_in_unit_bag(key));
+        if bag != publish::unit_bag(&ledger, id) {
+            return Err(format!("relation {} does not show the ledger", relation.id));
+        }
     }
+    Ok(())
 }
 
 fn every_host_is_named(deployment: &Deployment, leader: &UnitName) -> Result<(), String> {
+    let ledger = deployment.ledger();
     for relation in serving(deployment) {
-        let bag = own_app_bag(relation);
         for (unit, member) in relation.counterparts(leader) {
             let hostname = member.bag.content.get(HOSTNAME);
-            let missing = hostname.filter(|name| !bag.contains_key(&databag::mirror_key(name)));
-            if let Some(hostname) = missing {
+            if let Some(hostname) = hostname.filter(|name| !ledger.mirror.contains_key(*name)) {
                 return Err(format!(
                     "relation {}: {hostname} of {unit} has no key",
                     relation.id
@@ -665,7 +730,7 @@ fn every_host_is_named(deployment: &Deployment, leader: &UnitName) -> Result<(),
 /// No mirror value stands in a log line or a status of the distributor.
 fn nothing_secret_was_said(deployment: &Deployment, promises: &Promises) -> Result<(), String> {
     let model = deployment.world.model();
-    let secrets: BTreeSet<&String> = promises.real.values().flat_map(BTreeMap::values).collect();
+    let secrets = &promises.secrets;
     let lines = model
         .log
         .iter()

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::agent::{Agent, Hook, Operation, RelationEvent};
 use crate::model::{Content, Flush, JujuGeneration, Life, Model, Status};
-use crate::names::{RelationId, UnitName};
+use crate::names::{AppName, RelationId, UnitName};
 
 /// Where the files of a unit are.
 #[derive(Debug, Clone)]
@@ -90,13 +90,15 @@ pub struct Context {
     pub(crate) app_bags_written: BTreeSet<RelationId>,
     /// Bags of units that are not joined, read in this hook.
     pub(crate) others: BTreeMap<(RelationId, UnitName), Content>,
-    /// Bags of remote applications, read in this hook.
-    pub(crate) apps: BTreeMap<RelationId, Content>,
+    /// Application bags that are not the leader's own, read in this hook, by their real names.
+    pub(crate) apps: BTreeMap<(RelationId, AppName), Content>,
     pub(crate) config: Option<BTreeMap<String, Option<Value>>>,
     pub(crate) status: Option<Status>,
     pub(crate) state: Option<Content>,
     pub(crate) state_written: bool,
     denied_leadership: bool,
+    /// The agent counts on a lease that the controller has given away.
+    trusts_lost_lease: bool,
 }
 
 impl Context {
@@ -110,7 +112,7 @@ impl Context {
         serial: u64,
     ) -> Self {
         let relation = match &operation {
-            Operation::Run(hook) => hook_relation(hook, agent, model),
+            Operation::Run(hook) => hook_relation(hook, agent),
             _ => None,
         };
         let action = match &operation {
@@ -143,6 +145,7 @@ impl Context {
             state: None,
             state_written: false,
             denied_leadership: false,
+            trusts_lost_lease: false,
         }
     }
 
@@ -157,8 +160,13 @@ impl Context {
 
     /// Whether the unit leads, as far as this hook can know: a no is final, a yes is asked again.
     pub(crate) fn is_leader(&mut self, agent: &Agent, model: &Model) -> bool {
-        self.denied_leadership |= !model.is_leader(&agent.unit);
+        self.denied_leadership |= !model.is_leader(&agent.unit) && !self.trusts_lost_lease;
         !self.denied_leadership
+    }
+
+    /// From now on the agent does not hear of a lost lease.
+    pub(crate) fn trust_lease(&mut self, agent: &Agent, model: &Model) {
+        self.trusts_lost_lease = self.is_leader(agent, model);
     }
 
     /// Everything buffered.
@@ -174,24 +182,15 @@ impl Context {
     }
 }
 
-fn hook_relation(hook: &Hook, agent: &Agent, model: &Model) -> Option<HookRelation> {
+fn hook_relation(hook: &Hook, agent: &Agent) -> Option<HookRelation> {
     let (id, event) = hook.relation()?;
     let state = agent.relations.get(&id)?;
-    let side = model
-        .relations
-        .get(&id)
-        .and_then(|relation| relation.remote_side(agent.unit.application()));
     let known = !matches!(event, RelationEvent::Broken) || state.remote_app_known;
     Some(HookRelation {
         id,
         endpoint: state.endpoint.clone(),
-        remote_unit: event.unit().map(|unit| match side {
-            Some(side) => side.shown_unit(unit).to_string(),
-            None => unit.to_string(),
-        }),
-        remote_app: side
-            .filter(|_| known)
-            .map(|side| side.shown_app().to_owned()),
+        remote_unit: event.unit().map(|unit| state.shown_unit(unit).to_string()),
+        remote_app: known.then(|| state.remote_app.to_string()),
     })
 }
 

@@ -19,8 +19,8 @@ use juju_emulator::model::BagOwner;
 use juju_emulator::record::Commit;
 use juju_emulator::{JujuGeneration, UnitName};
 use microcluster_token_distributor::chain;
-use microcluster_token_distributor::databag::{self, BOOTSTRAP_APP, HOSTNAME, is_real, mirrored};
-use microcluster_token_distributor::fingerprint::fingerprint;
+use microcluster_token_distributor::core::fingerprint::fingerprint;
+use microcluster_token_distributor::core::wire::{BOOTSTRAP_APP, HOSTNAME, Value, mirrored};
 use microovn::consumer::Release;
 
 const FAINT: Style = Style::new().dimmed();
@@ -271,7 +271,7 @@ impl Deed {
             (HOSTNAME, _) => Some((Deed::Announces, value)),
             (BOOTSTRAP_APP, _) => Some((Deed::Chooses, value)),
             (_, Some(host)) if !by_distributor => Some((Deed::Mints, host)),
-            (_, Some(host)) if is_real(value) => Some((Deed::Mirrors, host)),
+            (_, Some(host)) if Value::from(value).is_real() => Some((Deed::Mirrors, host)),
             (_, Some(host)) => Some((Deed::Asks, host)),
             _ => None,
         }
@@ -349,26 +349,16 @@ fn status_rows(deployment: &Deployment) -> Vec<[String; 6]> {
 
 /// What the distributor holds, a token only by its fingerprint.
 fn mirror_rows(deployment: &Deployment) -> Vec<[String; 2]> {
-    let mut mirror = BTreeMap::new();
-    for relation in deployment
-        .apps()
-        .iter()
-        .filter_map(|app| deployment.relation(app))
-    {
-        let bag = deployment.world.app_bag(relation, DISTRIBUTOR);
-        for (name, value) in databag::mirror_by_name(&bag) {
-            let shown = if is_real(value) {
-                format!("{} ({} bytes)", fingerprint(value), value.len())
-            } else {
-                "none yet".to_owned()
-            };
-            mirror.insert(name.to_owned(), shown);
-        }
-    }
-    mirror
-        .into_iter()
-        .map(|(host, token)| [host, token])
-        .collect()
+    let mirror = deployment.ledger().mirror.into_iter();
+    let rows = mirror.map(|(host, value)| {
+        let shown = match value {
+            Value::Text(token) => format!("{} ({} bytes)", fingerprint(&token), token.len()),
+            Value::Placeholder => "none yet".to_owned(),
+            value => value.as_str().to_owned(),
+        };
+        [host, shown]
+    });
+    rows.collect()
 }
 
 fn show_table<const N: usize>(

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::str::FromStr;
 
 use fastrand::Rng;
+use microcluster_token_distributor::core::ledger::Ledger;
 use microovn::cloud_directory::{CloudDirectory, CloudDirectoryError};
 use microovn::consumer::{Release, State};
 use microovn::layout;
@@ -16,7 +17,7 @@ use tempfile::TempDir;
 
 use crate::charm::{Charm, CharmError, Metadata};
 use crate::executables::{self, BuildError, DistributorError};
-use crate::model::JujuGeneration;
+use crate::model::{Content, JujuGeneration};
 use crate::names::{RelationId, UnitName};
 use crate::players::{Consumer, Distributor};
 use crate::python::{Python, Rules};
@@ -447,6 +448,22 @@ impl Deployment {
             .iter()
             .flat_map(|app| self.world.model().units_of(app));
         units.collect()
+    }
+
+    /// The distributor's application bag of its peer relation.
+    #[must_use]
+    pub fn ledger_bag(&self) -> Content {
+        let mut relations = self.world.model().relations.values();
+        let peer = relations
+            .find(|relation| relation.is_peer() && relation.own_side(DISTRIBUTOR).is_some());
+        peer.map(|peer| self.world.app_bag(peer.id, DISTRIBUTOR))
+            .unwrap_or_default()
+    }
+
+    /// What the distributor remembers.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        Ledger::from((*self.ledger_bag()).clone())
     }
 
     /// The distributor unit that leads.

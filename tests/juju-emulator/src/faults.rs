@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::names::{RelationId, UnitName};
+use crate::quirks::Complaint;
 
 /// What happens at a tool call, instead of it or to its output.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,9 @@ pub enum Effect {
     InvalidUtf8,
     /// The lease goes to nobody right before the call.
     LoseLeadership,
+    /// The lease goes to nobody right before the call, and the agent has not heard of it before the
+    /// hook ends: `is-leader` still says yes, the controller no.
+    LoseLease,
     /// Somebody starts to remove a relation right before the call.
     RemoveRelation(RelationId),
     /// Somebody removes a relation with force right before the call.
@@ -40,6 +44,49 @@ impl Effect {
     }
 }
 
+/// Every way in which Juju refuses a call of `tool`; where the call is about a relation, it is
+/// `relation`, as in `cluster:0`.
+#[must_use]
+pub fn refusals(tool: &str, relation: &str) -> Vec<Effect> {
+    let fail = |code, message: String| Effect::Fail { code, message };
+    let mut words: Vec<&str> = vec![
+        "connection is shut down",
+        "dial unix /var/lib/juju/agents/unit-p-0/agent.socket: connect: connection refused",
+    ];
+    words.extend_from_slice(match tool {
+        "is-leader" => &["leadership status unknown: connection is shut down"],
+        "goal-state" => &["unit not found", "permission denied"],
+        "config-get" | "status-get" | "status-set" | "application-version-set" => {
+            &["permission denied"]
+        }
+        _ => &[],
+    });
+    let mut refusals: Vec<Effect> = words.into_iter().map(|text| fail(1, text.into())).collect();
+    let number = relation
+        .rsplit_once(':')
+        .and_then(|(_, id)| id.parse().ok());
+    let asks = match tool {
+        "relation-get" | "relation-list" | "relation-model-get" | "network-get" => &[""][..],
+        "relation-set" => &[
+            "cannot read relation settings: ",
+            "cannot read relation application settings: ",
+        ],
+        _ => &[],
+    };
+    if let (Some(id), false) = (number.map(RelationId), asks.is_empty()) {
+        let complaints = Complaint::ALL.into_iter();
+        let texts: Vec<String> = complaints
+            .filter_map(|complaint| complaint.words(id))
+            .collect();
+        for ask in asks {
+            refusals.extend(texts.iter().map(|text| fail(1, format!("{ask}{text}"))));
+        }
+        let unknown = format!("invalid value \"{relation}\" for option -r: relation not found");
+        refusals.push(fail(2, unknown));
+    }
+    refusals
+}
+
 /// A fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
@@ -48,6 +95,13 @@ pub enum Fault {
         /// Which call of the hook, counted from 1.
         call: usize,
         /// Count only calls of this tool.
+        tool: Option<String>,
+        /// What happens.
+        effect: Effect,
+    },
+    /// Something happens at every tool call.
+    AtEveryCall {
+        /// Only at calls of this tool.
         tool: Option<String>,
         /// What happens.
         effect: Effect,
@@ -101,6 +155,16 @@ impl Injection {
             tool: Some(tool.to_owned()),
             effect,
         })
+    }
+
+    /// Injects `effect` at every call of `tool`, or of every tool, as long as it is not cleared.
+    #[must_use]
+    pub fn at_every(tool: Option<&str>, effect: Effect) -> Self {
+        Self::new(Fault::AtEveryCall {
+            tool: tool.map(str::to_owned),
+            effect,
+        })
+        .always()
     }
 
     /// Only on this unit.

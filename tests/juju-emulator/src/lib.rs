@@ -8,12 +8,14 @@
 //!
 //! The `model` is what the controller knows, an `agent` what one unit's agent remembers and does
 //! next, a `context` what one hook has read and not committed yet. They are plain data; only the
-//! modules below `world` start processes or touch files.
+//! modules below `world` start processes or touch files. A model's `quirks` are what only some
+//! Jujus do, `faults` what goes wrong once.
 
 pub mod names;
 
 pub mod charm;
 pub mod model;
+pub mod quirks;
 
 pub mod agent;
 pub mod context;
@@ -46,6 +48,7 @@ pub use deployment::{Deployment, Setup};
 pub use faults::{Effect, Fault, Injection};
 pub use model::{JujuGeneration, Model};
 pub use names::{AppName, RelationId, UnitName};
+pub use quirks::{Complaint, Quirks, Unserved};
 pub use record::{Detail, HookRun};
 pub use tools::ToolOutput;
 pub use world::{World, WorldError};

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::charm::{Endpoint, Metadata, Role};
 use crate::names::{AppName, RelationId, UnitName};
+use crate::quirks::{Complaint, Quirks, Unserved};
 
 /// What a databag holds.
 pub type Content = Arc<BTreeMap<String, String>>;
@@ -19,10 +20,15 @@ pub type Content = Arc<BTreeMap<String, String>>;
 /// Juju's limit for one databag, the sum of key and value bytes.
 pub const BAG_QUOTA: usize = 16 << 20;
 
+/// How many keys Juju 4 can write in one databag: its statement binds three variables for each, and
+/// SQLite takes 32 766 (inferred from both numbers, not seen).
+pub const MAX_KEYS: usize = 32_766 / 3;
+
 /// Keys that Juju itself writes into unit bags.
 pub const NETWORK_KEYS: [&str; 2] = ["ingress-address", "egress-subnets"];
 
-/// Which Juju is emulated.
+/// Which Juju is emulated. What the contract says of 2.9 alone is not, such as its limit for all
+/// that a hook writes; where its relations come in any order, [`Quirks`] has a knob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum JujuGeneration {
     /// 3.6.
@@ -337,6 +343,12 @@ pub enum Refused {
         /// Its size.
         size: usize,
     },
+    /// A databag has more keys than one statement can write (Juju 4).
+    #[error("cannot apply changes: too many SQL variables")]
+    TooManyKeys,
+    /// The unit is not in the scope of a relation of the flush (Juju 4).
+    #[error("cannot apply changes: relation unit not found")]
+    NotInScope,
     /// A key that the database does not take.
     #[error("cannot apply changes: empty settings key")]
     EmptyKey,
@@ -396,6 +408,9 @@ pub struct Model {
     pub relations: BTreeMap<RelationId, Relation>,
     /// The log.
     pub log: Vec<LogLine>,
+    /// What this Juju does otherwise than a healthy one.
+    pub quirks: Quirks,
+    unserved: BTreeMap<RelationId, Unserved>,
     next_relation: u32,
     next_machine: u32,
     woken: BTreeSet<UnitName>,
@@ -414,6 +429,8 @@ impl Model {
             units: BTreeMap::new(),
             relations: BTreeMap::new(),
             log: Vec::new(),
+            quirks: Quirks::default(),
+            unserved: BTreeMap::new(),
             next_relation: 0,
             next_machine: 0,
             woken: BTreeSet::new(),
@@ -467,6 +484,38 @@ impl Model {
     /// There is none.
     pub fn relation(&self, id: RelationId) -> Result<&Relation, ModelError> {
         self.relations.get(&id).ok_or(ModelError::NoRelation(id))
+    }
+
+    /// Stops serving a relation, which the agents go on to list.
+    ///
+    /// # Errors
+    /// No such relation.
+    pub fn stop_serving(&mut self, id: RelationId, unserved: Unserved) -> Result<(), ModelError> {
+        self.relation(id)?;
+        self.unserved.insert(id, unserved);
+        Ok(())
+    }
+
+    /// Serves a relation again.
+    pub fn serve_again(&mut self, id: RelationId) {
+        self.unserved.remove(&id);
+    }
+
+    /// What `unit` is told of a relation that is not served to it.
+    #[must_use]
+    pub fn complaint(&self, id: RelationId, unit: &UnitName) -> Option<Complaint> {
+        let unserved = self.unserved.get(&id)?;
+        let suffers = unserved.unit.as_ref().is_none_or(|only| only == unit);
+        suffers.then_some(unserved.complaint)
+    }
+
+    /// The relation `id`, if it is there and served to `unit`.
+    #[must_use]
+    pub fn served(&self, id: RelationId, unit: &UnitName) -> Option<&Relation> {
+        match self.complaint(id, unit) {
+            Some(_) => None,
+            None => self.relations.get(&id),
+        }
     }
 
     /// The units of `app`, by number.
@@ -555,6 +604,27 @@ impl Model {
         for endpoint in missing {
             self.add_relation(vec![new_side(app, &endpoint, Role::Peer, None)], false);
         }
+    }
+
+    /// Gives a peer endpoint one more relation, as a chain of refreshes does in 3.6.5
+    /// (juju/juju#19631). Juju finds the bags of a peer relation by its name, not by its number, so
+    /// both show one.
+    ///
+    /// # Errors
+    /// No such peer relation.
+    pub fn repeat_peer_relation(&mut self, id: RelationId) -> Result<RelationId, ModelError> {
+        let relation = self.relation(id)?;
+        let (true, Some(side)) = (relation.is_peer(), relation.sides.first()) else {
+            return Err(ModelError::NoRelation(id));
+        };
+        let (app, endpoint, bag) = (
+            side.app.clone(),
+            side.endpoint.clone(),
+            side.app_bag.clone(),
+        );
+        let mut twin = new_side(app.as_str(), &endpoint, Role::Peer, None);
+        twin.app_bag = bag;
+        Ok(self.add_relation(vec![twin], false))
     }
 
     fn relations_on<'a>(
@@ -814,6 +884,7 @@ impl Model {
     /// The charm drops or changes an endpoint that is in use.
     pub fn refresh(&mut self, app: &str, charm: Arc<Metadata>) -> Result<(), ModelError> {
         let old = Arc::clone(&self.application(app)?.charm);
+        let mut dropped = Vec::new();
         for relation in self.relations.values() {
             let Some(side) = relation.own_side(app) else {
                 continue;
@@ -823,7 +894,10 @@ impl Model {
                 continue;
             }
             let refusal = match (self.generation, relation.is_peer()) {
-                (JujuGeneration::Three, true) if !charm.endpoints.contains_key(name) => continue,
+                (JujuGeneration::Three, true) if !charm.endpoints.contains_key(name) => {
+                    dropped.push(relation.id);
+                    continue;
+                }
                 (JujuGeneration::Three, _) => {
                     format!("would break relation {:?}", relation.key())
                 }
@@ -843,7 +917,13 @@ impl Model {
             .retain(|key, _| charm.options.contains_key(key));
         application.charm = charm;
         application.revision += 1;
-        self.add_peer_relations(app);
+        for id in dropped {
+            self.relations.remove(&id);
+        }
+        // Juju 4 makes peer relations when it deploys, and never later.
+        if self.generation == JujuGeneration::Three {
+            self.add_peer_relations(app);
+        }
         self.wake_application(app);
         Ok(())
     }
@@ -999,9 +1079,84 @@ impl Model {
             entry.state = state;
         }
         for change in &changes {
+            self.copy_to_twins(change);
             self.wake_counterparts(change.relation, unit);
         }
         Ok(changes)
+    }
+
+    /// Shows what was written to a bag of a peer relation in all relations of its endpoint.
+    fn copy_to_twins(&mut self, change: &BagChange) {
+        let Some([side]) = self
+            .relations
+            .get(&change.relation)
+            .map(|r| r.sides.as_slice())
+        else {
+            return;
+        };
+        let (app, endpoint) = (side.app.clone(), side.endpoint.clone());
+        let bag = match &change.owner {
+            BagOwner::App(_) => Some(side.app_bag.clone()),
+            BagOwner::Unit(unit) => side.unit_bag(unit.as_str()).cloned(),
+        };
+        let Some(bag) = bag else { return };
+        let twins: Vec<RelationId> = self
+            .relations_on(app.as_str(), &endpoint)
+            .map(|twin| twin.id)
+            .filter(|id| *id != change.relation)
+            .collect();
+        for id in twins {
+            let side = self
+                .relations
+                .get_mut(&id)
+                .and_then(|r| r.own_side_mut(app.as_str()));
+            let Some(side) = side else { continue };
+            match &change.owner {
+                BagOwner::App(_) => side.app_bag = bag.clone(),
+                BagOwner::Unit(unit) => {
+                    if let Some(member) = side.members.get_mut(unit) {
+                        member.bag = bag.clone();
+                    }
+                }
+            }
+            self.wake_relation(id);
+        }
+    }
+
+    /// Juju 4 does not wait for ever for the last unit of a dying relation to run its hooks.
+    pub(crate) fn cut_off_if_blocked(&mut self, unit: &UnitName) {
+        let blocked = self.units.get(unit).is_some_and(|entry| {
+            let status = entry.workload.status.as_str();
+            entry.life == Life::Dying && (status == "blocked" || entry.error.is_some())
+        });
+        if self.generation != JujuGeneration::Four
+            || !self.quirks.cuts_off_blocked_units
+            || !blocked
+        {
+            return;
+        }
+        let app = unit.application();
+        let app_dies = self
+            .application(app)
+            .is_ok_and(|app| app.life == Life::Dying);
+        let last_in = |relation: &&Relation| {
+            let mut members = relation.sides.iter().flat_map(|side| side.members.keys());
+            members.next() == Some(unit) && members.next().is_none()
+        };
+        let cut_off: Vec<RelationId> = self
+            .relations
+            .values()
+            .filter(|relation| relation.life == Life::Dying || (relation.is_peer() && app_dies))
+            .filter(last_in)
+            .map(|relation| relation.id)
+            .collect();
+        for id in cut_off {
+            let usual = Unserved {
+                complaint: Complaint::Usual,
+                unit: None,
+            };
+            self.unserved.entry(id).or_insert(usual);
+        }
     }
 
     fn check(&self, unit: &UnitName, flush: &Flush) -> Result<(), Refused> {
@@ -1015,7 +1170,7 @@ impl Model {
             .collect();
         let found = named
             .iter()
-            .filter(|id| self.relations.contains_key(id))
+            .filter(|id| self.served(***id, unit).is_some())
             .count();
         if found < named.len() {
             return Err(match self.generation {
@@ -1034,9 +1189,24 @@ impl Model {
             if size > BAG_QUOTA {
                 return Err(Refused::Quota { size });
             }
-            if self.generation == JujuGeneration::Four && content.contains_key("") {
-                return Err(Refused::EmptyKey);
+            if self.generation == JujuGeneration::Four {
+                if content.contains_key("") {
+                    return Err(Refused::EmptyKey);
+                }
+                if content.len() > MAX_KEYS {
+                    return Err(Refused::TooManyKeys);
+                }
             }
+        }
+        let in_scope = |id: &&RelationId| {
+            let own = self
+                .relations
+                .get(id)
+                .and_then(|r| r.own_side(unit.application()));
+            own.is_some_and(|side| side.members.contains_key(unit))
+        };
+        if self.generation == JujuGeneration::Four && !named.iter().all(in_scope) {
+            return Err(Refused::NotInScope);
         }
         Ok(())
     }

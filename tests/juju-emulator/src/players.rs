@@ -71,7 +71,7 @@ impl InProcess for Distributor {
 
 struct InHook<'a, 'b>(RefCell<&'a mut CallTool<'b>>);
 
-impl distributor::hook_tools::Agent for InHook<'_, '_> {
+impl distributor::juju::hook_tools::Agent for InHook<'_, '_> {
     fn call(&self, tool: &str, arguments: &[String], stdin: Option<&[u8]>) -> io::Result<Output> {
         let output = (self.0.borrow_mut())(tool, arguments, stdin);
         Ok(Output {

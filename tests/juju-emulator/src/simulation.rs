@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use microcluster_token_distributor::databag::{self, is_real};
+use microcluster_token_distributor::core::wire::{self, Value};
 use microovn::consumer::Release;
 use microovn::microcluster::is_valid_name;
 use serde::Serialize;
@@ -423,7 +423,7 @@ impl Play<'_, '_> {
         let has_announced = |_: &Tally, deployment: &Deployment| {
             deployment.relation(app).is_some_and(|id| {
                 let bag = deployment.world.unit_bag(id, unit.as_str());
-                bag.contains_key(databag::HOSTNAME)
+                bag.contains_key(wire::HOSTNAME)
             })
         };
         self.until(now + self.patience, has_announced)?;
@@ -474,12 +474,11 @@ fn tokens_left(deployment: &Deployment) -> (usize, usize) {
     (ours, theirs)
 }
 
-/// The join tokens of a bag: key and value.
+/// The join tokens of a bag: host name and token.
 fn tokens(bag: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
-    databag::mirror_of(bag).filter(|(key, value)| {
-        let constant = ["empty", "member", "retired"].contains(value);
-        let name = databag::mirrored(key);
-        !constant && name.is_some_and(is_valid_name)
+    let values = wire::mirror_values(bag);
+    values.filter(|(name, value)| {
+        matches!(Value::from(*value), Value::Text(_)) && is_valid_name(name)
     })
 }
 
@@ -612,10 +611,9 @@ impl Tally {
                 continue;
             };
             let bag = deployment.world.unit_bag(id, run.unit.as_str());
-            for (key, _) in databag::mirror_of(&bag).filter(|(_, value)| is_real(value)) {
-                if !known.contains_key(key) {
-                    known.insert(key.to_owned(), now);
-                }
+            let values = wire::mirror_values(&bag);
+            for (name, _) in values.filter(|(_, value)| Value::from(*value).is_real()) {
+                known.entry(wire::mirror_key(name)).or_insert(now);
             }
         }
     }
@@ -632,8 +630,8 @@ impl Tally {
         {
             for unit in deployment.world.model().units_of(DISTRIBUTOR) {
                 let bag = deployment.world.unit_bag(id, unit.as_str());
-                for (key, value) in tokens(&bag) {
-                    let values = offered.entry((id, key.to_owned())).or_default();
+                for (name, value) in tokens(&bag) {
+                    let values = offered.entry((id, name.to_owned())).or_default();
                     values.insert(value.to_owned());
                 }
             }
@@ -644,8 +642,7 @@ impl Tally {
                 .is_some_and(|tokens| tokens.contains(*token))
         };
         let is_live = |(place, token): &(&(RelationId, String), &String)| {
-            let name = databag::mirrored(&place.1).unwrap_or_default();
-            let live = deployment.with_cloud(|cloud| cloud.is_live(name, token, now));
+            let live = deployment.with_cloud(|cloud| cloud.is_live(&place.1, token, now));
             live.is_ok_and(|live| live)
         };
         let before = self.offered.iter();
@@ -679,6 +676,8 @@ impl Tally {
                 .map(move |unit| deployment.world.unit_bag(id, unit.as_str()));
             unit.chain([deployment.world.app_bag(id, DISTRIBUTOR)])
         });
+        let ledger = deployment.ledger_bag();
+        let bags = bags.chain([ledger]);
         let units = deployment.world.status();
         let stuck = units
             .iter()

@@ -11,6 +11,8 @@ use serde_json::Value;
 use crate::agent::Agent;
 use crate::context::Context;
 use crate::model::{Content, Model};
+use crate::names::RelationId;
+use crate::quirks::Complaint;
 use grammar::{Arguments, BAG_FORMAT, FORMAT, Flag, GOAL_STATE_FORMAT, OUTPUT, RELATION, Takes};
 
 /// Every hook tool there is.
@@ -254,7 +256,11 @@ pub fn answer(
         let message = format!("bad request: unknown command: {}", request.tool);
         return ToolAnswer::Done(ToolOutput::error(1, &message));
     };
-    let known = |id| agent.relations.contains_key(&crate::names::RelationId(id));
+    let known = |id| {
+        let id = RelationId(id);
+        let unknown = model.complaint(id, &agent.unit) == Some(Complaint::UnknownNumber);
+        agent.relations.contains_key(&id) && !unknown
+    };
     let arguments = match grammar::parse(request.arguments, flags, &known) {
         Ok(arguments) => arguments,
         Err(stop) => return stopped(stop, request.tool),

@@ -384,7 +384,9 @@ impl World {
     /// # Errors
     /// No such unit.
     pub fn restart_agent(&mut self, unit: &str) -> Result<(), WorldError> {
-        self.agent_mut(unit)?.restart();
+        let agent = self.agents.get_mut(unit);
+        let agent = agent.ok_or_else(|| ModelError::NoUnit(unit.to_owned()))?;
+        agent.restart(&self.model);
         self.wake(unit);
         Ok(())
     }
@@ -647,7 +649,7 @@ impl World {
             }
             Operation::EnterScopes(relations) => {
                 agent.entered(&relations);
-                for (id, _) in relations {
+                for (id, ..) in relations {
                     self.model.enter_scope(id, unit);
                 }
             }
@@ -752,6 +754,7 @@ impl World {
     }
 
     fn before(&mut self, unit: &UnitName, operation: &Operation) {
+        self.model.cut_off_if_blocked(unit);
         match operation {
             Operation::Run(Hook::Install) => {
                 let unset = self.model.units.get(unit).is_some_and(|u| !u.workload_set);
@@ -1297,6 +1300,10 @@ impl Session<'_> {
                 Effect::LoseLeadership => {
                     let _ = self.model.vacate_leadership(self.agent.unit.application());
                 }
+                Effect::LoseLease => {
+                    self.context.trust_lease(self.agent, self.model);
+                    let _ = self.model.vacate_leadership(self.agent.unit.application());
+                }
                 Effect::RemoveRelation(id) => drop(self.model.remove_relation(*id)),
                 Effect::ForceRemoveRelation(id) => drop(self.model.force_remove_relation(*id)),
                 Effect::Print(_) | Effect::Truncate | Effect::InvalidUtf8 => {}
@@ -1342,6 +1349,10 @@ impl Session<'_> {
                         Some(_) => return None,
                     };
                     (*call == count).then(|| effect.clone())
+                }
+                Fault::AtEveryCall { tool, effect } => {
+                    let meant = tool.as_deref().is_none_or(|tool| tool == request.tool);
+                    meant.then(|| effect.clone())
                 }
                 _ => None,
             })

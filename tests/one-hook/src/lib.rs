@@ -10,13 +10,16 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Output};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use microcluster_token_distributor::databag::{Change, Changes, Databag};
-use microcluster_token_distributor::hook::ENDPOINT;
+use microcluster_token_distributor::databag::{Change, Changes, Databag, apply};
+use microcluster_token_distributor::hook::{ENDPOINT, relation_id};
 use microcluster_token_distributor::hook_tools::Agent;
 use microcluster_token_distributor::reconcile::Writes;
 use microcluster_token_distributor::snapshot::{RelationId, UnitName};
 use microcluster_token_distributor::{RunError, dispatch};
 use serde_json::{Map, Value, json};
+
+/// The endpoint of the peer relation.
+const PEER: &str = "cluster";
 
 /// What Juju shows one unit during one hook.
 #[derive(Clone, Debug)]
@@ -27,6 +30,12 @@ pub struct View {
     pub is_leader: bool,
     /// The relations on the charm's endpoint.
     pub relations: BTreeMap<RelationId, RelationView>,
+    /// The peer relation's id: none before Juju's first relation-created; one bug of Juju lists
+    /// several, which all show one bag.
+    pub peers: BTreeSet<RelationId>,
+    /// Our application's bag in the peer relation, which every unit may read; or, if Juju lists the
+    /// relation and no longer serves it, the error text of every tool that is asked about it.
+    pub ledger: Result<Arc<Databag>, &'static str>,
     /// All units of the charm, as goal-state lists them.
     pub siblings: BTreeSet<UnitName>,
     /// The options that are set.
@@ -57,6 +66,9 @@ pub struct Ran {
     pub result: Result<(), RunError>,
     /// What `relation-set` was told.
     pub writes: BTreeMap<RelationId, Writes>,
+    /// What `relation-set` was told for our application's bag in the peer relation. Juju tells
+    /// every unit of the application of a commit that changes it, this one too.
+    pub ledger: Changes,
     /// The status it leaves.
     pub status: (String, String),
     /// Whose unit bags it read.
@@ -72,20 +84,31 @@ pub enum Event {
     Plain(&'static str),
     /// A relation hook, by the end of its name, with the remote unit if it has one.
     Relation(&'static str, u64, Option<String>),
+    /// The same of the peer relation. Without a unit, "changed" is about our application's bag.
+    Peer(&'static str, u64, Option<String>),
 }
 
 impl Event {
     fn environment(&self, unit: &UnitName, name: &str) -> Option<String> {
-        let relation = |id: &u64| Some(format!("{ENDPOINT}:{id}"));
-        match (name, self) {
-            ("JUJU_UNIT_NAME", _) => Some(unit.to_string()),
-            ("JUJU_DISPATCH_PATH", Event::Plain(hook)) => Some(format!("hooks/{hook}")),
-            ("JUJU_DISPATCH_PATH", Event::Relation(kind, ..)) => {
-                Some(format!("hooks/{ENDPOINT}-relation-{kind}"))
+        let (endpoint, kind, id, remote) = match self {
+            Event::Plain(hook) => {
+                return match name {
+                    "JUJU_UNIT_NAME" => Some(unit.to_string()),
+                    "JUJU_DISPATCH_PATH" => Some(format!("hooks/{hook}")),
+                    _ => None,
+                };
             }
-            ("JUJU_RELATION_ID", Event::Relation(_, id, _)) => relation(id),
-            ("JUJU_REMOTE_UNIT", Event::Relation(_, _, remote)) => remote.clone(),
-            ("JUJU_DEPARTING_UNIT", Event::Relation("departed", _, remote)) => remote.clone(),
+            Event::Relation(kind, id, remote) => (ENDPOINT, *kind, id, remote),
+            Event::Peer(kind, id, remote) => (PEER, *kind, id, remote),
+        };
+        match name {
+            "JUJU_UNIT_NAME" => Some(unit.to_string()),
+            "JUJU_DISPATCH_PATH" => Some(format!("hooks/{endpoint}-relation-{kind}")),
+            "JUJU_RELATION_ID" => Some(format!("{endpoint}:{id}")),
+            // Juju sets it to nothing where no unit is meant.
+            "JUJU_REMOTE_UNIT" => Some(remote.clone().unwrap_or_default()),
+            "JUJU_REMOTE_APP" if endpoint == PEER => Some(unit.app().to_owned()),
+            "JUJU_DEPARTING_UNIT" if kind == "departed" => remote.clone(),
             _ => None,
         }
     }
@@ -108,6 +131,7 @@ pub fn run(view: &View, event: &Event, now: u64) -> Ran {
     Ran {
         result,
         writes: said.writes,
+        ledger: said.ledger,
         status: said.status,
         reads: said.reads,
         calls: said.calls,
@@ -122,6 +146,7 @@ struct Tools<'a> {
 #[derive(Default)]
 struct Said {
     writes: BTreeMap<RelationId, Writes>,
+    ledger: Changes,
     status: (String, String),
     reads: BTreeSet<(RelationId, UnitName)>,
     calls: usize,
@@ -133,6 +158,9 @@ type Answer = Result<Value, &'static str>;
 impl Tools<'_> {
     fn answer(&self, tool: &str, arguments: &[&str], stdin: Option<&[u8]>) -> Answer {
         let view = self.view;
+        if let Some(answer) = self.peer_answer(tool, arguments, stdin) {
+            return answer;
+        }
         match (tool, arguments) {
             ("is-leader", ["--format=json"]) => Ok(json!(view.is_leader)),
             ("config-get", ["--format=json"]) => Ok(json!(view.config)),
@@ -200,12 +228,66 @@ impl Tools<'_> {
         }
     }
 
+    /// What the peer relation is asked for and told. `None` for everything else.
+    fn peer_answer(&self, tool: &str, arguments: &[&str], stdin: Option<&[u8]>) -> Option<Answer> {
+        let view = self.view;
+        if let ("relation-ids", ["--format=json", PEER]) = (tool, arguments) {
+            let ids = view.peers.iter();
+            return Some(Ok(ids.map(|id| format!("{PEER}:{id}")).collect()));
+        }
+        let flag = arguments.iter().position(|argument| *argument == "-r")?;
+        let id = relation_id(arguments.get(flag + 1)?)?;
+        if !view.peers.contains(&id) {
+            return None;
+        }
+        let app = view.unit.app();
+        let siblings = view.siblings.iter().filter(|unit| **unit != view.unit);
+        Some(match (tool, arguments) {
+            ("relation-list", ["--format=json", "-r", _]) => {
+                Ok(siblings.map(UnitName::as_str).collect())
+            }
+            ("relation-list", ["--format=json", "--app", "-r", _]) => Ok(json!(app)),
+            ("relation-get", ["--format=json", "-r", _, "--app", key, target])
+                if *target == app || *target == view.unit.as_str() =>
+            {
+                self.ledger().map(|ledger| match *key {
+                    "-" => json!(*ledger),
+                    key => json!(ledger.get(key)),
+                })
+            }
+            ("relation-set", ["-r", _, "--app", "--file", "-"]) => {
+                self.write_ledger(stdin).map(|()| Value::Null)
+            }
+            _ => Err("ERROR not answered here for the peer relation"),
+        })
+    }
+
+    /// The ledger as this hook has it: with its own writes.
+    fn ledger(&self) -> Result<Arc<Databag>, &'static str> {
+        let mut ledger = self.view.ledger.clone()?;
+        let said = self.said();
+        if !said.ledger.is_empty() {
+            apply(Arc::make_mut(&mut ledger), &said.ledger);
+        }
+        Ok(ledger)
+    }
+
+    fn write_ledger(&self, stdin: Option<&[u8]>) -> Result<(), &'static str> {
+        if !self.view.is_leader {
+            return Err("ERROR cannot write relation settings");
+        }
+        self.view.ledger.as_ref().map_err(|complaint| *complaint)?;
+        let changes = changes(stdin)?;
+        self.said().ledger.extend(changes);
+        Ok(())
+    }
+
     fn said(&self) -> std::sync::MutexGuard<'_, Said> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn relation(&self, id: &str) -> Result<(RelationId, &RelationView), &'static str> {
-        microcluster_token_distributor::hook::relation_id(id)
+        relation_id(id)
             .and_then(|id| Some((id, self.view.relations.get(&id)?)))
             .ok_or("ERROR relation not found")
     }
@@ -258,4 +340,80 @@ fn changes(document: Option<&[u8]>) -> Result<Changes, &'static str> {
         .into_iter()
         .map(|(key, value)| (key, change(value)))
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GET: [&str; 6] = ["--format=json", "-r", "cluster:9", "--app", "-", "mtd"];
+    const SET: [&str; 5] = ["-r", "cluster:9", "--app", "--file", "-"];
+
+    fn view(is_leader: bool) -> View {
+        let unit = |name: &str| name.parse::<UnitName>().expect("a unit name");
+        let bag = Databag::from([("a".to_owned(), "1".to_owned())]);
+        View {
+            unit: unit("mtd/0"),
+            is_leader,
+            relations: BTreeMap::new(),
+            peers: BTreeSet::from([RelationId(9), RelationId(12)]),
+            ledger: Ok(Arc::new(bag)),
+            siblings: ["mtd/0", "mtd/1"].into_iter().map(unit).collect(),
+            config: BTreeMap::new(),
+            status: (String::new(), String::new()),
+        }
+    }
+
+    fn tools(view: &View) -> Tools<'_> {
+        Tools {
+            view,
+            said: Mutex::default(),
+        }
+    }
+
+    #[test]
+    fn every_unit_reads_the_ledger_and_the_leader_its_own_writes_in_it() {
+        for is_leader in [true, false] {
+            let view = view(is_leader);
+            let tools = tools(&view);
+            let ids = tools.answer("relation-ids", &["--format=json", "cluster"], None);
+            assert_eq!(ids, Ok(json!(["cluster:9", "cluster:12"])));
+            assert_eq!(
+                tools.answer("relation-get", &GET, None),
+                Ok(json!({"a": "1"}))
+            );
+            let list = ["--format=json", "-r", "cluster:9"];
+            assert_eq!(
+                tools.answer("relation-list", &list, None),
+                Ok(json!(["mtd/1"]))
+            );
+
+            let wrote = tools.answer("relation-set", &SET, Some(br#"{"a": "", "b": "2"}"#));
+            let shown = match is_leader {
+                true => json!({"b": "2"}),
+                false => json!({"a": "1"}),
+            };
+            assert_eq!(wrote.is_ok(), is_leader);
+            // All ids of the endpoint show one bag.
+            let mut other = GET;
+            other[2] = "cluster:12";
+            assert_eq!(tools.answer("relation-get", &other, None), Ok(shown));
+            assert_eq!(tools.said().ledger.len(), if is_leader { 2 } else { 0 });
+        }
+    }
+
+    #[test]
+    fn a_peer_relation_that_is_not_there_or_not_served_has_no_ledger() {
+        let mut view = view(true);
+        view.ledger = Err("ERROR permission denied");
+        for (tool, arguments) in [("relation-get", &GET[..]), ("relation-set", &SET)] {
+            let answer = tools(&view).answer(tool, arguments, Some(b"{}"));
+            assert_eq!(answer, Err("ERROR permission denied"));
+        }
+        view.peers.clear();
+        let ids = tools(&view).answer("relation-ids", &["--format=json", "cluster"], None);
+        assert_eq!(ids, Ok(json!([])));
+        let get = tools(&view).answer("relation-get", &GET, None);
+        assert_eq!(get, Err("ERROR relation not found"));
+    }
 }

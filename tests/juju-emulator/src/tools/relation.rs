@@ -8,9 +8,11 @@ use serde_json::{Value, json};
 use super::grammar::{Arguments, go_quoted, key_values};
 use super::{Call, Reply, Stop};
 use crate::agent::{RelationEvent, RelationState};
+use crate::charm::Role;
 use crate::document;
 use crate::model::{Content, JujuGeneration, Relation, Side};
-use crate::names::{RelationId, UnitName, is_application_name};
+use crate::names::{AppName, RelationId, UnitName, is_application_name};
+use crate::quirks::Complaint;
 
 /// The relation that `-r` names, else the hook's own.
 fn chosen(call: &Call<'_>, arguments: &Arguments) -> Result<RelationId, Stop> {
@@ -21,13 +23,34 @@ fn chosen(call: &Call<'_>, arguments: &Arguments) -> Result<RelationId, Stop> {
         .ok_or_else(|| Stop::usage("no relation id specified"))
 }
 
+/// Fails if every tool is to complain of the relation.
+pub(super) fn is_served(call: &Call<'_>, id: RelationId) -> Result<(), Stop> {
+    match call.model.complaint(id, &call.agent.unit) {
+        // With `-r` the grammar has refused it.
+        Some(Complaint::UnknownNumber) => Err(Stop::usage("no relation id specified")),
+        Some(complaint) => complaint
+            .words(id)
+            .map_or(Ok(()), |words| Err(Stop::failure(words))),
+        None => Ok(()),
+    }
+}
+
+/// The relation, for a look at bags that are not the unit's or the leader's own.
 fn relation<'a>(call: &'a Call<'_>, id: RelationId) -> Result<&'a Relation, Stop> {
-    call.model.relations.get(&id).ok_or_else(|| {
+    call.model.served(id, &call.agent.unit).ok_or_else(|| {
         Stop::failure(match call.model.generation {
             JujuGeneration::Three => "permission denied",
             JujuGeneration::Four => "relation not found",
         })
     })
+}
+
+/// The own side of the relation, for a look at its own bags: Juju says nothing of what is missing.
+fn own_side<'a>(call: &'a Call<'_>, id: RelationId) -> Result<&'a Side, Stop> {
+    let relation = call.model.served(id, &call.agent.unit);
+    relation
+        .and_then(|relation| relation.own_side(own_app(call)))
+        .ok_or_else(|| Stop::failure("permission denied"))
 }
 
 fn own_app<'a>(call: &'a Call<'_>) -> &'a str {
@@ -58,54 +81,54 @@ pub(super) fn ids(call: &mut Call<'_>, mut arguments: Arguments) -> Result<Reply
         .agent
         .relations
         .iter()
-        .filter(|(id, state)| state.endpoint == endpoint && !is_omitted(call, **id))
+        .filter(|(id, state)| state.endpoint == endpoint && !is_omitted(call, **id, state))
         .map(|(id, _)| format!("{endpoint}:{id}"))
         .collect();
     ids.sort();
     Ok(Value::from(ids).into())
 }
 
-/// A relation is not listed in its own relation-broken if it was suspended; one that was removed
-/// still is, because the agent does not refresh what it remembers of the relation's life.
-fn is_omitted(call: &Call<'_>, id: RelationId) -> bool {
-    let breaking = matches!(call.context.event(), Some((of, RelationEvent::Broken)) if of == id);
-    breaking && call.model.relations.get(&id).is_some_and(|r| r.suspended)
+/// A relation without members is not listed while it is suspended, nor once it was dying when the
+/// agent started. One that was removed later still is, even in its relation-broken: the agent does
+/// not refresh what it remembers of the relation's life. A peer relation is neither.
+fn is_omitted(call: &Call<'_>, id: RelationId, state: &RelationState) -> bool {
+    let over = |relation: &Relation| relation.suspended || state.started_dying;
+    state.members.is_empty() && call.model.relations.get(&id).is_some_and(over)
 }
 
 pub(super) fn list(call: &mut Call<'_>, arguments: Arguments) -> Result<Reply, Stop> {
     let id = chosen(call, &arguments)?;
     arguments.nothing_left()?;
-    let side = call
-        .model
-        .relations
-        .get(&id)
-        .and_then(|relation| relation.remote_side(own_app(call)));
-    if arguments.switch("app") {
-        let name = side.map(|side| side.shown_app().to_owned());
-        return Ok(Value::from(name.unwrap_or_default()).into());
-    }
+    is_served(call, id)?;
     let Some(state) = call.agent.relations.get(&id) else {
         return Ok(json!([]).into());
     };
+    if arguments.switch("app") {
+        return Ok(Value::from(state.remote_app.as_str()).into());
+    }
     let joining = match call.context.event() {
         Some((of, RelationEvent::Joined { unit, .. })) if of == id => Some(unit),
         _ => None,
     };
-    let mut units: Vec<&UnitName> = state
+    let mut units: Vec<UnitName> = state
         .members
         .keys()
         .filter(|unit| is_member(call, id, state, unit))
         .chain(joining.filter(|unit| !state.members.contains_key(*unit)))
+        .map(|unit| state.shown_unit(unit))
         .collect();
+    if call.model.quirks.lists_own_units {
+        let relation = call.model.relations.get(&id);
+        let own = relation.and_then(|relation| relation.own_side(own_app(call)));
+        units.extend(
+            own.into_iter()
+                .flat_map(|side| side.members.keys().cloned()),
+        );
+    }
     units.sort();
-    let shown: Vec<Value> = units
-        .into_iter()
-        .map(|unit| match side {
-            Some(side) => side.shown_unit(unit).as_str().into(),
-            None => unit.as_str().into(),
-        })
-        .collect();
-    Ok(Value::from(shown).into())
+    units.dedup();
+    let shown: Vec<&str> = units.iter().map(UnitName::as_str).collect();
+    Ok(json!(shown).into())
 }
 
 pub(super) fn get(call: &mut Call<'_>, mut arguments: Arguments) -> Result<Reply, Stop> {
@@ -140,6 +163,7 @@ pub(super) fn get(call: &mut Call<'_>, mut arguments: Arguments) -> Result<Reply
         }
     };
     arguments.nothing_left()?;
+    is_served(call, id)?;
     let content = if of_app {
         app_content(call, id, &target)?
     } else {
@@ -172,11 +196,12 @@ fn unit_content(call: &mut Call<'_>, id: RelationId, shown: &str) -> Result<Cont
     let Some(target) = UnitName::parse(shown) else {
         return Err(Stop::usage(not_a_unit(shown)));
     };
-    let relation = relation(call, id)?;
-    let Some(side) = side_shown_as(relation, own_app(call), target.application()) else {
-        return Err(unknown_unit(call, "permission denied"));
+    let shown_as = |relation| side_shown_as(relation, own_app(call), target.application());
+    let real = match call.model.relations.get(&id).map(shown_as) {
+        Some(Some(side)) => UnitName::new(side.app.as_str(), target.number()),
+        Some(None) => return Err(unknown_unit(call, "permission denied")),
+        None => target,
     };
-    let real = UnitName::new(side.app.as_str(), target.number());
     let member = call
         .agent
         .relations
@@ -193,11 +218,18 @@ fn unit_content(call: &mut Call<'_>, id: RelationId, shown: &str) -> Result<Cont
     if let Some(kept) = kept {
         return Ok(Arc::clone(kept));
     }
-    let bag = side.unit_bag(real.as_str()).filter(|bag| {
-        // Juju 4 keeps no trace of a departed unit that had nothing in its bag.
-        side.members.contains_key(&real)
-            || call.model.generation == JujuGeneration::Three
-            || !bag.content.is_empty()
+    let relation = relation(call, id)?;
+    let side = relation
+        .sides
+        .iter()
+        .find(|side| side.app.as_str() == real.application());
+    let bag = side.and_then(|side| {
+        side.unit_bag(real.as_str()).filter(|bag| {
+            // Juju 4 keeps no trace of a departed unit that had nothing in its bag.
+            side.members.contains_key(&real)
+                || call.model.generation == JujuGeneration::Three
+                || !bag.content.is_empty()
+        })
     });
     let Some(content) = bag.map(|bag| Arc::clone(&bag.content)) else {
         let text = format!(
@@ -239,14 +271,15 @@ fn app_content(call: &mut Call<'_>, id: RelationId, app: &str) -> Result<Content
     if own_app(call) == app {
         return own_app_content(call, id);
     }
-    if let Some(content) = call.context.apps.get(&id) {
+    let read = (id, AppName::new(app));
+    if let Some(content) = call.context.apps.get(&read) {
         return Ok(Arc::clone(content));
     }
     let relation = relation(call, id)?;
     let side = side_shown_as(relation, own_app(call), app)
         .ok_or_else(|| Stop::failure("permission denied"))?;
     let content = Arc::clone(&side.app_bag.content);
-    call.context.apps.insert(id, Arc::clone(&content));
+    call.context.apps.insert(read, Arc::clone(&content));
     Ok(content)
 }
 
@@ -254,37 +287,58 @@ fn own_app_content(call: &mut Call<'_>, id: RelationId) -> Result<Content, Stop>
     if call.context.is_leader(call.agent, call.model) {
         return own_app_bag(call, id).map(|bag| Arc::clone(bag));
     }
+    // Fixed for the hook like any bag that comes from the controller.
+    let read = (id, AppName::new(own_app(call)));
+    if let Some(content) = call.context.apps.get(&read) {
+        return Ok(Arc::clone(content));
+    }
     let relation = relation(call, id)?;
     let readable = relation.is_peer() || call.model.generation == JujuGeneration::Four;
     let side = relation.own_side(own_app(call)).filter(|_| readable);
-    match side {
-        Some(side) => Ok(Arc::clone(&side.app_bag.content)),
-        None => Err(Stop::failure("permission denied")),
-    }
+    let content = match side {
+        Some(side) => Arc::clone(&side.app_bag.content),
+        None => return Err(Stop::failure("permission denied")),
+    };
+    call.context.apps.insert(read, Arc::clone(&content));
+    Ok(content)
 }
 
 /// The own unit bag as this hook has it. Having read it is enough for Juju to send it back.
 fn own_unit_bag<'a>(call: &'a mut Call<'_>, id: RelationId) -> Result<&'a mut Content, Stop> {
     if !call.context.unit_bags.contains_key(&id) {
-        let relation = relation(call, id)?;
-        let bag = relation
-            .own_side(own_app(call))
-            .and_then(|side| side.unit_bag(call.agent.unit.as_str()));
+        let bag = own_side(call, id)?.unit_bag(call.agent.unit.as_str());
         let content = bag.map(|bag| Arc::clone(&bag.content)).unwrap_or_default();
         call.context.unit_bags.insert(id, content);
     }
     Ok(call.context.unit_bags.entry(id).or_default())
 }
 
-/// The own application bag as this hook has it.
+/// The own application bag as this hook has it. The controller shows it to a leader whose lease is
+/// lost in a peer relation of Juju 3 only.
 fn own_app_bag<'a>(call: &'a mut Call<'_>, id: RelationId) -> Result<&'a mut Content, Stop> {
     if !call.context.app_bags.contains_key(&id) {
-        let relation = relation(call, id)?;
-        let bag = relation.own_side(own_app(call)).map(|side| &side.app_bag);
-        let content = bag.map(|bag| Arc::clone(&bag.content)).unwrap_or_default();
+        let side = own_side(call, id)?;
+        let any_unit = side.role == Role::Peer && call.model.generation == JujuGeneration::Three;
+        if !any_unit && !call.model.is_leader(&call.agent.unit) {
+            return Err(Stop::failure("permission denied"));
+        }
+        let content = Arc::clone(&side.app_bag.content);
         call.context.app_bags.insert(id, content);
     }
     Ok(call.context.app_bags.entry(id).or_default())
+}
+
+/// Why nothing can be written: the bag has to be read first.
+fn not_read(stop: Stop, of_app: bool) -> Stop {
+    match stop {
+        Stop::Error { code: 1, message } if of_app => Stop::failure(format!(
+            "cannot read relation application settings: {message}"
+        )),
+        Stop::Error { code: 1, message } => {
+            Stop::failure(format!("cannot read relation settings: {message}"))
+        }
+        other => other,
+    }
 }
 
 pub(super) fn set(call: &mut Call<'_>, arguments: Arguments) -> Result<Reply, Stop> {
@@ -295,14 +349,17 @@ pub(super) fn set(call: &mut Call<'_>, arguments: Arguments) -> Result<Reply, St
         None => BTreeMap::new(),
     };
     settings.extend(given);
-    let bag = if arguments.switch("app") {
-        if !call.context.is_leader(call.agent, call.model) {
-            return Err(Stop::failure("cannot write relation settings"));
-        }
+    let of_app = arguments.switch("app");
+    if of_app && !call.context.is_leader(call.agent, call.model) {
+        return Err(Stop::failure("cannot write relation settings"));
+    }
+    is_served(call, id).map_err(|stop| not_read(stop, of_app))?;
+    let bag = if of_app {
         own_app_bag(call, id)
     } else {
         own_unit_bag(call, id)
-    }?;
+    };
+    let bag = bag.map_err(|stop| not_read(stop, of_app))?;
     let written = !settings.is_empty();
     for (key, value) in settings {
         if bag.get(&key).map(String::as_str).unwrap_or_default() == value {
@@ -316,7 +373,7 @@ pub(super) fn set(call: &mut Call<'_>, arguments: Arguments) -> Result<Reply, St
         }
     }
     // Even the same value again makes the commit depend on the lease.
-    if written && arguments.switch("app") {
+    if written && of_app {
         call.context.app_bags_written.insert(id);
     }
     let notice = arguments
@@ -331,7 +388,9 @@ pub(super) fn set(call: &mut Call<'_>, arguments: Arguments) -> Result<Reply, St
 pub(super) fn model_get(call: &mut Call<'_>, arguments: Arguments) -> Result<Reply, Stop> {
     let id = chosen(call, &arguments)?;
     arguments.nothing_left()?;
-    let far = relation(call, id)?.cross_model;
+    is_served(call, id)?;
+    let relation = call.model.relations.get(&id);
+    let far = relation.is_some_and(|relation| relation.cross_model);
     let uuid = if far {
         // One other model is all there is.
         "7d3f61aa-90cd-4a11-8d0e-000000000002".to_owned()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::grammar::{Arguments, go_quoted, key_values};
-use super::{Call, Reply, Stop};
+use super::{Call, Reply, Stop, relation};
 use crate::context::ActionRun;
 use crate::document;
 use crate::model::{JujuGeneration, Life, Status};
@@ -265,6 +265,9 @@ pub(super) fn action_log(call: &mut Call<'_>, arguments: Arguments) -> Result<Re
 pub(super) fn goal_state(call: &mut Call<'_>, arguments: Arguments) -> Result<Reply, Stop> {
     arguments.nothing_left()?;
     let model = &call.model;
+    if let Some(words) = &model.quirks.goal_state_fails {
+        return Err(Stop::failure(words.as_str()));
+    }
     let app = call.agent.unit.application();
     let since = timestamp(model.now);
     let three = model.generation == JujuGeneration::Three;
@@ -396,6 +399,16 @@ pub(super) fn network_get(call: &mut Call<'_>, mut arguments: Arguments) -> Resu
         .option("relation")
         .and_then(|id| id.parse().ok())
         .map(RelationId);
+    let about = asked.or(call.context.relation.as_ref().map(|own| own.id));
+    if let Some(id) = about {
+        relation::is_served(call, id)?;
+        if call.model.served(id, &call.agent.unit).is_none() {
+            return Err(Stop::failure(match call.model.generation {
+                JujuGeneration::Three => format!("relation {id} not found"),
+                JujuGeneration::Four => "permission denied".to_owned(),
+            }));
+        }
+    }
     let unit = call.model.units.get(&call.agent.unit);
     let (true, Some(unit)) = (known || asked.is_some(), unit) else {
         return Err(Stop::failure(format!(

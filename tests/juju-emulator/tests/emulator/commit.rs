@@ -471,10 +471,13 @@ fn a_refresh_runs_upgrade_charm_then_configuration_then_new_endpoints() {
         });
         rig.world.refresh("p", &charm).unwrap();
         rig.settle();
-        assert_eq!(
-            rig.world.hooks_of("p/0"),
-            ["upgrade-charm", "config-changed", "chums-relation-created"]
-        );
+        let chums: &[&str] = match generation {
+            Three => &["chums-relation-created"],
+            // It makes peer relations when it deploys, and never later.
+            Four => &[],
+        };
+        let expected = [&["upgrade-charm", "config-changed"], chums].concat();
+        assert_eq!(rig.world.hooks_of("p/0"), expected);
     }
 }
 
@@ -523,6 +526,28 @@ fn a_refresh_that_drops_an_endpoint_in_use_is_refused() {
             .map(|error| error.to_string());
         assert_eq!(refused.as_deref(), refusal, "{generation:?} {metadata}");
         rig.settle();
+    }
+}
+
+#[test]
+fn juju_4_commits_only_for_a_unit_in_the_scope() {
+    for (generation, leaves, committed) in [
+        (Three, true, true),
+        (Four, true, false),
+        (Four, false, true),
+    ] {
+        let mut rig = Rig::settled(generation, 1, 1);
+        rig.charms(|_, _, tools| Tools(tools).call("relation-set -r 0 --app a=1").code);
+        rig.world.fire_update_status("p/0").unwrap();
+        let leader = UnitName::new("p", 0);
+        let Begun::Open(open) = rig.world.begin(&leader) else {
+            panic!("update-status is due");
+        };
+        if leaves {
+            rig.world.model_mut().leave_scope(PEER, &leader);
+        }
+        rig.world.finish(*open);
+        assert_eq!(rig.world.runs()[0].committed, committed, "{generation:?}");
     }
 }
 

@@ -3,6 +3,8 @@
 mod commit;
 mod faults;
 mod order;
+mod peers;
 mod process;
+mod quirks;
 mod support;
 mod tools;

@@ -1,0 +1,202 @@
+//! Which application may bootstrap the cluster (spec 4): one name, the same in every relation.
+
+use std::collections::BTreeSet;
+
+use crate::core::ledger::Ledger;
+use crate::core::names::is_cross_model;
+use crate::core::wire::{self, Databag, MEMBER, MIRROR};
+use crate::core::world::World;
+
+/// A related application, as far as the choice needs to know it.
+#[derive(Clone, Copy, Debug)]
+pub struct Application<'a> {
+    /// Its name here.
+    pub name: &'a str,
+    /// Whether it has a unit, here or expected; `None` where nobody can tell.
+    pub has_units: Option<bool>,
+    /// Whether a unit of it says `mirror=up`: it has bootstrapped.
+    pub is_up: bool,
+}
+
+/// Chooses the application, by the first of these that applies:
+///
+/// 1. the option `bootstrap-app`;
+/// 2. the one that was chosen before, while it is related and not known to have no units, or while
+///    a cluster exists: a consumer that has obeyed does not ask again;
+/// 3. the application of a unit whose mirror is up: it has bootstrapped;
+/// 4. the first application, in the order of relation numbers, that has a unit: one without units
+///    would never bootstrap, and everybody would wait for it.
+///
+/// `None`: there is nobody to choose yet.
+pub fn choose<'a>(
+    option: Option<&'a str>,
+    before: Option<&'a str>,
+    a_cluster_exists: bool,
+    applications: &[Application<'a>],
+) -> Option<&'a str> {
+    let stays = |chosen: &&str| {
+        let mut relations = applications.iter();
+        a_cluster_exists || relations.any(|app| app.name == *chosen && app.has_units != Some(false))
+    };
+    let first = |is_chosen: fn(&Application<'_>) -> bool| {
+        let app = applications.iter().find(|app| is_chosen(app));
+        app.map(|app| app.name)
+    };
+    option
+        .or(before.filter(stays))
+        .or_else(|| first(|app| app.is_up))
+        .or_else(|| first(|app| app.has_units == Some(true)))
+}
+
+/// The related applications in the order of relation numbers.
+pub fn applications(world: &World) -> Vec<Application<'_>> {
+    let served = world.relations.iter().map(|(id, relation)| {
+        let app = Application {
+            name: &relation.app,
+            has_units: relation.has_units(),
+            is_up: relation.units.values().any(wire::is_up),
+        };
+        (*id, app)
+    });
+    let passed_over = world.passed_over.iter().filter_map(|(id, app)| {
+        let app = Application {
+            name: app.as_deref()?,
+            has_units: None,
+            is_up: false,
+        };
+        Some((*id, app))
+    });
+    let mut applications: Vec<_> = served.chain(passed_over).collect();
+    applications.sort_by_key(|(id, _)| *id);
+    applications.into_iter().map(|(_, app)| app).collect()
+}
+
+/// Whether anything tells that a cluster has been formed.
+pub fn a_cluster_exists(ledger: &Ledger, world: &World) -> bool {
+    let mut units = world
+        .relations
+        .values()
+        .flat_map(|relation| relation.units.values());
+    the_ledger_tells_of_a_cluster(ledger) || units.any(tells_of_a_cluster)
+}
+
+/// Whether the ledger alone tells that a cluster has been formed.
+pub fn the_ledger_tells_of_a_cluster(ledger: &Ledger) -> bool {
+    let mut claims = ledger.hosts.values().flatten();
+    ledger.has_real_value()
+        || !ledger.communicators.is_empty()
+        || claims.any(|claim| claim.is_member)
+}
+
+/// Whether this is the bag of a unit that has been communicator, for such a unit keeps its `mirror`
+/// key and its tokens, or of one that says that it is a member.
+fn tells_of_a_cluster(bag: &Databag) -> bool {
+    bag.contains_key(MIRROR)
+        || bag.contains_key(MEMBER)
+        || wire::mirror_values(bag).next().is_some()
+}
+
+/// Whether `app` is certainly not the one that may bootstrap. `related` are all related
+/// applications. One related across models may be the chosen one under another name, unless the
+/// chosen name is that of somebody else.
+pub fn must_not_bootstrap(app: &str, bootstrap: &str, related: &BTreeSet<&str>) -> bool {
+    app != bootstrap && (!is_cross_model(app) || related.contains(bootstrap))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_rule_that_applies_chooses() {
+        let app = |name, has_units, is_up| Application {
+            name,
+            has_units,
+            is_up,
+        };
+        let (a, b) = (app("a", Some(true), false), app("b", Some(true), false));
+        let gone = app("a", Some(false), false);
+        let unknown = app("a", None, false);
+        let up = app("b", Some(true), true);
+        for (case, option, before, exists, applications, chosen) in [
+            ("nobody", None, None, false, vec![], None),
+            ("the option", Some("x"), Some("a"), true, vec![a], Some("x")),
+            ("it stays", None, Some("b"), false, vec![a, b], Some("b")),
+            (
+                "its relation is gone",
+                None,
+                Some("x"),
+                false,
+                vec![a],
+                Some("a"),
+            ),
+            (
+                "it has no units",
+                None,
+                Some("a"),
+                false,
+                vec![gone, b],
+                Some("b"),
+            ),
+            (
+                "nobody knows its units",
+                None,
+                Some("a"),
+                false,
+                vec![unknown, b],
+                Some("a"),
+            ),
+            (
+                "a cluster speaks for it",
+                None,
+                Some("x"),
+                true,
+                vec![a],
+                Some("x"),
+            ),
+            ("a unit is up", None, None, false, vec![a, up], Some("b")),
+            (
+                "the first with units",
+                None,
+                None,
+                false,
+                vec![gone, b],
+                Some("b"),
+            ),
+            (
+                "unknown units are none",
+                None,
+                None,
+                false,
+                vec![unknown],
+                None,
+            ),
+        ] {
+            assert_eq!(
+                choose(option, before, exists, &applications),
+                chosen,
+                "{case}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_an_application_of_another_model_may_be_the_chosen_one_under_another_name() {
+        let remote = "remote-0123456789abcdef0123456789abcdef";
+        for (app, bootstrap, related, must_not) in [
+            ("a", "a", vec!["a"], false),
+            ("b", "a", vec!["a", "b"], true),
+            ("b", "a", vec!["b"], true),
+            (remote, "a", vec![remote], false),
+            (remote, "a", vec!["a", remote], true),
+            (remote, remote, vec!["a", remote], false),
+        ] {
+            let related = related.into_iter().collect();
+            assert_eq!(
+                must_not_bootstrap(app, bootstrap, &related),
+                must_not,
+                "{app} beside {bootstrap}"
+            );
+        }
+    }
+}

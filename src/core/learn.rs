@@ -1,0 +1,487 @@
+//! What is learned (spec 3): `ledger` + evidence → `ledger`.
+//!
+//! Evidence is one unit's bag ([`unit`]), the departure of a unit ([`departure`]), or everything
+//! ([`everything`]). Looking at everything is learning each unit in (relation number, unit number)
+//! order, after the claims of units that are certainly gone are forgotten. Where no two units
+//! contradict each other, the order of events does not matter.
+
+use std::collections::HashMap;
+
+use crate::core::bootstrap;
+use crate::core::ledger::{Claim, Leader, Ledger, Listed, Protocol, Size, printed_key};
+use crate::core::names::UnitName;
+use crate::core::note::Note;
+use crate::core::second_protocol::member_name;
+use crate::core::wire::{self, Databag, HOSTNAME, MIRROR, Value, is_hostname, printable};
+use crate::core::world::World;
+
+/// What was learned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Learned {
+    /// The ledger as it should be now.
+    pub ledger: Ledger,
+    /// What changed, and what a person may want to know.
+    pub notes: Vec<Note>,
+    /// A unit claims a name that it did not claim before.
+    pub has_new_claim: bool,
+    /// A token that the mirror holds was refused. Another may be in a bag that will not change
+    /// again, so everything is to be looked at.
+    pub has_new_refusal: bool,
+}
+
+impl Learned {
+    /// Nothing new.
+    pub fn nothing(ledger: &Ledger) -> Self {
+        Learner::of(ledger).learned()
+    }
+}
+
+/// Learns the bag of one unit.
+pub fn unit(ledger: &Ledger, unit: &UnitName, bag: &Databag) -> Learned {
+    units(ledger, [(unit, bag)])
+}
+
+/// Learns the bags of several units, in their order.
+pub fn units<'a>(
+    ledger: &Ledger,
+    units: impl IntoIterator<Item = (&'a UnitName, &'a Databag)>,
+) -> Learned {
+    let mut learner = Learner::of(ledger);
+    for (unit, bag) in units {
+        learner.unit(unit, bag);
+    }
+    learner.learned()
+}
+
+/// Learns that a unit has departed. Its bag stays readable, and may hold tokens that nobody has
+/// read yet.
+pub fn departure(ledger: &Ledger, unit: &UnitName, bag: &Databag) -> Learned {
+    let mut learner = Learner::of(ledger);
+    learner.offers(unit, bag);
+    learner.forget(unit);
+    learner.learned()
+}
+
+/// Learns everything. `own_unit` is the leader that looks.
+pub fn everything(before: &Ledger, world: &World, own_unit: &UnitName) -> Learned {
+    let mut learner = Learner::of(before);
+    if is_of_another_cluster(before, world) {
+        learner.note(Note::info(
+            "the ledger is emptied: none of the relations that it lists exists any more",
+        ));
+        learner.ledger = emptied(before);
+    }
+    learner.index_claims();
+    // A new look finds out anew what has no room.
+    learner.ledger.left_out = None;
+
+    let served = || world.relations.values();
+    let own_bags = served().flat_map(|relation| &relation.own_unit);
+    let siblings = served().flat_map(|relation| relation.siblings.values());
+    for bag in own_bags.chain(siblings) {
+        for (name, value) in wire::mirror_values(bag) {
+            learner.published(name, value);
+        }
+    }
+    learner.forget_gone_units(world);
+    for relation in served() {
+        for (unit, bag) in &relation.units {
+            learner.unit(unit, bag);
+        }
+    }
+
+    let ledger = &mut learner.ledger;
+    ledger.options = world.options.clone();
+    if ledger.bootstrap_app.is_none() {
+        let published = served().filter_map(|relation| relation.own_app.as_ref());
+        let mut published = published.filter_map(|bag| bag.get(wire::BOOTSTRAP_APP));
+        ledger.bootstrap_app = published.next().cloned();
+    }
+    let chosen = bootstrap::choose(
+        world.options.bootstrap_app.as_deref(),
+        ledger.bootstrap_app.as_deref(),
+        bootstrap::a_cluster_exists(ledger, world),
+        &bootstrap::applications(world),
+    );
+    ledger.bootstrap_app = chosen.map(str::to_owned);
+    list_relations(ledger, world);
+    name_leader(ledger, own_unit);
+    learner.learned()
+}
+
+/// Whether the ledger is of a cluster that is gone (spec 2): something is to be published to a
+/// relation that it does not list, and Juju lists none of those that it does. A suspended relation
+/// is not listed either and comes back with its cluster, so this is asked no earlier.
+fn is_of_another_cluster(ledger: &Ledger, world: &World) -> bool {
+    let mut known = ledger.relations.keys();
+    let mut served = world.relations.keys();
+    !ledger.relations.is_empty()
+        && served.any(|id| !ledger.relations.contains_key(id))
+        && !known.any(|id| world.lists(*id))
+}
+
+/// A ledger without a cluster. The counters go on: Juju 4 announces no value that comes back.
+pub fn emptied(ledger: &Ledger) -> Ledger {
+    Ledger {
+        leader: ledger.leader.clone(),
+        nudge: ledger.nudge.clone(),
+        ..Ledger::default()
+    }
+}
+
+fn list_relations(ledger: &mut Ledger, world: &World) {
+    for (id, relation) in &world.relations {
+        let listed = Listed {
+            app: relation.app.clone(),
+            is_current: true,
+        };
+        ledger.relations.insert(*id, listed);
+    }
+    for (id, app) in &world.passed_over {
+        if let Some(app) = app {
+            let listed = Listed {
+                app: app.clone(),
+                is_current: false,
+            };
+            ledger.relations.insert(*id, listed);
+        }
+    }
+    // One that broke, or is suspended, cannot be written to.
+    for (id, listed) in &mut ledger.relations {
+        listed.is_current = world.relations.contains_key(id);
+    }
+}
+
+fn name_leader(ledger: &mut Ledger, unit: &UnitName) {
+    if !ledger.is_led_by(unit) {
+        let changes = ledger.leader.as_ref().map_or(0, |leader| leader.changes);
+        ledger.leader = Some(Leader {
+            unit: unit.clone(),
+            changes: changes + 1,
+        });
+    }
+}
+
+/// Gives the name of each member the constant in place of its used token (spec 3, rule 3).
+///
+/// That is done with a write that consumers are woken for anyway, or at update-status for all
+/// together: alone it is not worth a hook of every consumer.
+pub fn clear_used_tokens(ledger: &mut Ledger, notes: &mut Vec<Note>) {
+    let names = ledger.hosts.keys().filter(|name| ledger.has_member(name));
+    let names: Vec<String> = names.cloned().collect();
+    for name in names {
+        ledger.spent.remove(&name);
+        if let Some(value @ Value::Text(_)) = ledger.mirror.get_mut(&name) {
+            *value = Value::Member;
+            let key = printed_key(&name);
+            notes.push(Note::info(format!("{key}: member, its token is used")));
+        }
+    }
+}
+
+/// A ledger in the making.
+struct Learner {
+    ledger: Ledger,
+    notes: Vec<Note>,
+    /// The size of the databag, once somebody asked for room.
+    size: Option<Size>,
+    /// Who claims which name, where many claims are looked for.
+    claimed: Option<HashMap<UnitName, String>>,
+    has_new_claim: bool,
+    has_new_refusal: bool,
+}
+
+impl Learner {
+    fn of(ledger: &Ledger) -> Self {
+        Learner {
+            ledger: ledger.clone(),
+            notes: Vec::new(),
+            size: None,
+            claimed: None,
+            has_new_claim: false,
+            has_new_refusal: false,
+        }
+    }
+
+    fn learned(self) -> Learned {
+        Learned {
+            ledger: self.ledger,
+            notes: self.notes,
+            has_new_claim: self.has_new_claim,
+            has_new_refusal: self.has_new_refusal,
+        }
+    }
+
+    fn note(&mut self, note: Note) {
+        self.notes.push(note);
+    }
+
+    fn index_claims(&mut self) {
+        let hosts = self.ledger.hosts.iter();
+        let claims = hosts.flat_map(|(name, claims)| claims.iter().map(move |claim| (name, claim)));
+        let claimed = claims.map(|(name, claim)| (claim.unit.clone(), name.clone()));
+        self.claimed = Some(claimed.collect());
+    }
+
+    /// One unit, as its bag says.
+    fn unit(&mut self, unit: &UnitName, bag: &Databag) {
+        let member = member_name(bag);
+        if let Some(name) = member.or(bag.get(HOSTNAME).map(String::as_str)) {
+            // Whoever has been communicator is in the cluster.
+            self.claim(name, unit, member.is_some() || bag.contains_key(MIRROR));
+            self.has_new_refusal |= self.ledger.hear_refusal(name, bag);
+        } else if let Some(name) = self.claim_of(unit) {
+            self.unclaim(&name, unit);
+        }
+        self.offers(unit, bag);
+        if wire::is_up(bag) {
+            let speaks = Protocol::spoken_in(bag);
+            self.ledger.communicators.insert(unit.clone(), speaks);
+        } else {
+            self.ledger.communicators.remove(unit);
+        }
+    }
+
+    /// Rule 3: the unit's claim is noted, and the name gets a value.
+    fn claim(&mut self, name: &str, unit: &UnitName, is_member: bool) {
+        let name = &noted(name);
+        let held = self.ledger.hosts.get_mut(name);
+        let held = held.and_then(|claims| claims.iter_mut().find(|claim| claim.unit == *unit));
+        match held {
+            Some(claim) => claim.is_member |= is_member,
+            None => {
+                // One name for each unit.
+                if let Some(former) = self.claim_of(unit) {
+                    self.unclaim(&former, unit);
+                }
+                let unit_bytes = unit.as_str().len() + 2;
+                if !self.make_room(&["host-", name].concat(), unit_bytes, 1) {
+                    return;
+                }
+                let claims = self.ledger.hosts.entry(name.clone()).or_default();
+                claims.push(Claim {
+                    unit: unit.clone(),
+                    is_member,
+                });
+                if let Some(claimed) = &mut self.claimed {
+                    claimed.insert(unit.clone(), name.clone());
+                }
+                self.has_new_claim = true;
+                self.note_claim(name);
+            }
+        }
+        self.settle(name);
+    }
+
+    fn note_claim(&mut self, name: &str) {
+        let claims = self.ledger.hosts.get(name).map_or(0, Vec::len);
+        if !is_hostname(name) || claims > 1 {
+            let key = printed_key(name);
+            let why = if claims > 1 {
+                "announced twice"
+            } else {
+                "no host name"
+            };
+            self.note(Note::debug(format!("{key}: {why}")));
+        }
+    }
+
+    /// Gives a name the value that its claims and its present value ask for.
+    fn settle(&mut self, name: &str) {
+        let Some(claims) = self.ledger.hosts.get(name) else {
+            return;
+        };
+        let member = claims.iter().find(|claim| claim.is_member);
+        let (value, what, claim) = match (self.ledger.mirror.get(name), member) {
+            (None | Some(Value::Placeholder), Some(_)) => (Value::Member, "member", member),
+            (None | Some(Value::Member | Value::Retired), None) => {
+                (Value::Placeholder, "placeholder for", claims.first())
+            }
+            _ => return,
+        };
+        if let (true, Some(Claim { unit, .. })) = (is_hostname(name), claim) {
+            let whence = format!("{what} {unit}");
+            self.set(name, value, &whence);
+        }
+    }
+
+    /// Rule 2: a unit that is up has its mirror keys copied.
+    fn offers(&mut self, unit: &UnitName, bag: &Databag) {
+        if !wire::is_up(bag) {
+            return;
+        }
+        let own_name = self.claim_of(unit);
+        let mut differing = 0;
+        for (name, value) in wire::mirror_values(bag) {
+            // A member needs no token for its own name.
+            if own_name.as_deref() == Some(name) {
+                continue;
+            }
+            differing += usize::from(self.offer(name, value, &format!("value from {unit}")));
+        }
+        if differing > 0 {
+            self.note(Note::debug(format!(
+                "{unit} offers {differing} other {} than the mirror holds; the first to come stays",
+                if differing == 1 { "value" } else { "values" }
+            )));
+        }
+    }
+
+    /// Rule 5: a real value takes the place of none, of a placeholder, and of a spent token. Says
+    /// whether another value stays in its place.
+    fn offer(&mut self, name: &str, value: &str, whence: &str) -> bool {
+        let value = Value::from(value);
+        let held = self.ledger.mirror.get(name);
+        let is_claimed = self.ledger.hosts.contains_key(name);
+        let takes = match (&value, held) {
+            // The word for a claimed name is this charm's to say.
+            (Value::Member | Value::Retired, _) if is_claimed => return false,
+            (Value::Text(token), _) if self.ledger.is_spent(name, token) => return false,
+            (_, None) => true,
+            (value, Some(Value::Placeholder)) => value.is_real(),
+            (value, Some(held)) => self.ledger.replaces_spent(name, held, value),
+        };
+        if takes {
+            let whence = match value {
+                Value::Placeholder => whence.replace("value from", "placeholder for"),
+                _ => whence.to_owned(),
+            };
+            self.set(name, value, &whence);
+            return false;
+        }
+        let (Some(Value::Text(held)), Value::Text(offered)) = (held, &value) else {
+            return false;
+        };
+        held != offered
+    }
+
+    /// What our own bags and those of our siblings show, the Python charm's among them. A name's
+    /// placeholder comes from its claim alone.
+    fn published(&mut self, name: &str, value: &str) {
+        let value = Value::from(value);
+        let is_known = self.ledger.mirror.contains_key(name);
+        match value {
+            Value::Placeholder => {}
+            Value::Member | Value::Retired if is_known => {}
+            Value::Member | Value::Retired => self.set(name, value, "published before"),
+            Value::Text(text) => drop(self.offer(name, &text, "published before")),
+        }
+    }
+
+    fn set(&mut self, name: &str, value: Value, whence: &str) {
+        let held = self.ledger.mirror.get(name);
+        let held_bytes = held.map(|held| held.as_str().len());
+        let key = wire::mirror_key(name);
+        let growth = value.as_str().len().saturating_sub(held_bytes.unwrap_or(0));
+        if !self.make_room(&key, growth, usize::from(held.is_none())) {
+            return;
+        }
+        self.note(Note::info(format!("{}: {whence}", printable(&key))));
+        self.ledger.mirror.insert(name.to_owned(), value);
+    }
+
+    /// Rule 7: what no longer fits is left out, the latest first.
+    fn make_room(&mut self, key: &str, bytes: usize, keys: usize) -> bool {
+        let bytes = bytes + key.len() * keys;
+        let size = self.size.get_or_insert_with(|| self.ledger.size());
+        let has_room = size.has_room(bytes, keys);
+        if has_room {
+            size.bytes += bytes;
+            size.keys += keys;
+        } else if self.ledger.left_out.is_none() {
+            let key = printable(key);
+            self.note(Note::warning(format!(
+                "{key}: no room in the databag, left out"
+            )));
+            self.ledger.left_out = Some(key);
+        }
+        has_room
+    }
+
+    /// Rule 6: a unit that has departed.
+    fn forget(&mut self, unit: &UnitName) {
+        self.ledger.communicators.remove(unit);
+        let Some(name) = self.claim_of(unit) else {
+            return;
+        };
+        let claims = self.ledger.hosts.get(&name).map_or(&[][..], Vec::as_slice);
+        let is_first = claims
+            .first()
+            .is_some_and(|claim| claim.unit == *unit && !claim.is_member);
+        let has_token = matches!(self.ledger.mirror.get(&name), Some(Value::Text(_)));
+        // It may have used that token, so a second unit under the same name is to be noticed.
+        if is_first && has_token {
+            return;
+        }
+        self.unclaim(&name, unit);
+    }
+
+    fn forget_gone_units(&mut self, world: &World) {
+        let claims = self
+            .ledger
+            .hosts
+            .values()
+            .flatten()
+            .map(|claim| &claim.unit);
+        let heard_of = claims.chain(self.ledger.communicators.keys());
+        let gone = heard_of.filter(|unit| world.is_gone(unit));
+        let gone: Vec<UnitName> = gone.cloned().collect();
+        for unit in gone {
+            self.forget(&unit);
+        }
+        // There may be more room now.
+        self.size = None;
+    }
+
+    /// Takes a claim back, and with the last one the placeholder.
+    fn unclaim(&mut self, name: &str, unit: &UnitName) {
+        let Some(claims) = self.ledger.hosts.get_mut(name) else {
+            return;
+        };
+        let was_member = claims
+            .iter()
+            .any(|claim| claim.unit == *unit && claim.is_member);
+        claims.retain(|claim| claim.unit != *unit);
+        let is_unclaimed = claims.is_empty();
+        if let Some(claimed) = &mut self.claimed {
+            claimed.remove(unit);
+        }
+        // Its member has used the token, and after this nobody would know.
+        if was_member && let Some(value @ Value::Text(_)) = self.ledger.mirror.get_mut(name) {
+            *value = Value::Member;
+        }
+        if is_unclaimed {
+            self.ledger.hosts.remove(name);
+            self.ledger.spent.remove(name);
+            if self.ledger.mirror.get(name) == Some(&Value::Placeholder) {
+                self.ledger.mirror.remove(name);
+                let key = printed_key(name);
+                self.note(Note::info(format!(
+                    "{key}: placeholder removed, {unit} is gone"
+                )));
+            }
+        } else {
+            self.settle(name);
+        }
+    }
+
+    /// The name that a unit claims.
+    fn claim_of(&self, unit: &UnitName) -> Option<String> {
+        if let Some(claimed) = &self.claimed {
+            return claimed.get(unit).cloned();
+        }
+        let mut hosts = self.ledger.hosts.iter();
+        let is_claimant =
+            |(_, claims): &(&String, &Vec<Claim>)| claims.iter().any(|claim| claim.unit == *unit);
+        hosts.find(is_claimant).map(|(name, _)| name.clone())
+    }
+}
+
+/// A name as the ledger notes it. No host has a longer one than 255 characters, so no unit can fill
+/// the ledger with its name.
+fn noted(name: &str) -> String {
+    match name.len() {
+        0..=255 => name.to_owned(),
+        _ => printable(name),
+    }
+}

@@ -1,0 +1,420 @@
+//! The ledger: all that this charm remembers (spec 2). It is the application databag of the peer
+//! relation, in plain keys, so that a person can read it in `juju show-unit`.
+//!
+//! | key | value |
+//! | --- | --- |
+//! | `mirror-<key>` | the mirror: what a consumer wrote, `empty`, `member` or `retired` |
+//! | `host-<hostname>` | the units that announced this name, first comer first, separated by a space; `*` after the one that is the member of that name |
+//! | `bootstrap-app` | the application that may bootstrap |
+//! | `leader` | the unit that published last, and how often the leader has changed |
+//! | `relation-<number>` | the remote application of a relation that this ledger was published to; ` -` after it where its bags may not show it |
+//! | `option-bootstrap-app`, `option-log-level` | the options when everything was last looked at |
+//! | `communicators` | the units whose mirror is up, separated by a space; `*` after one that speaks the second protocol |
+//! | `spent-<hostname>` | as published (second protocol) |
+//! | `nudge` | as published, see [`crate::core::nudge`] |
+//! | `left-out` | the first key that had no room |
+//!
+//! Reading is tolerant: what is not of this form counts as absent.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::core::names::{RelationId, UnitName};
+use crate::core::wire::{
+    self, BOOTSTRAP_APP, Change, Changes, Databag, MIRROR_PREFIX, NUDGE, SPENT_PREFIX, Value,
+};
+
+const HOST_PREFIX: &str = "host-";
+const LEADER: &str = "leader";
+const RELATION_PREFIX: &str = "relation-";
+const OPTION_PREFIX: &str = "option-";
+const LOG_LEVEL: &str = "log-level";
+const COMMUNICATORS: &str = "communicators";
+const LEFT_OUT: &str = "left-out";
+
+/// Each databag is kept below this many bytes of keys and values. Juju refuses one over 16 MiB, and
+/// only at the end of the hook, where everything that the hook wrote would be lost.
+pub const CAPACITY: usize = 15 << 20;
+
+/// Each databag is kept below this many keys. Juju 4 seems to refuse about 10 900.
+pub const MOST_KEYS: usize = 10_000;
+
+/// All that this charm remembers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// The mirror, by the name after the prefix.
+    pub mirror: BTreeMap<String, Value>,
+    /// Who announced which host name.
+    pub hosts: BTreeMap<String, Vec<Claim>>,
+    /// Fingerprints of tokens that no longer serve, by host name, oldest first.
+    pub spent: BTreeMap<String, Vec<String>>,
+    /// The units whose mirror is up.
+    pub communicators: BTreeMap<UnitName, Protocol>,
+    /// The application that may bootstrap; `None` while there is nobody to choose.
+    pub bootstrap_app: Option<String>,
+    /// Who published last.
+    pub leader: Option<Leader>,
+    /// The relations that this ledger was published to. Juju never uses a number twice.
+    pub relations: BTreeMap<RelationId, Listed>,
+    /// The options when everything was last looked at.
+    pub options: Options,
+    /// The value of the nudge.
+    pub nudge: Option<String>,
+    /// The first key that had no room.
+    pub left_out: Option<String>,
+}
+
+/// A unit that announced a host name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The unit.
+    pub unit: UnitName,
+    /// Whether it is the member of that name. It stays so until it departs.
+    pub is_member: bool,
+}
+
+/// Which protocol a unit speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// The Python library's.
+    First,
+    /// What this charm adds to it.
+    Second,
+}
+
+/// The unit that published last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leader {
+    /// The unit.
+    pub unit: UnitName,
+    /// How often the leader has changed. Juju 4 announces no value that comes back.
+    pub changes: u64,
+}
+
+/// A relation that the ledger was published to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The remote application's name here.
+    pub app: String,
+    /// Whether its bags show the ledger. They may not where the relation broke or is passed over.
+    pub is_current: bool,
+}
+
+/// The charm's options, trimmed. `None` is unset or empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// `bootstrap-app`.
+    pub bootstrap_app: Option<String>,
+    /// `log-level`: whatever stands there.
+    pub log_level: Option<String>,
+}
+
+impl Options {
+    /// Reads an option's text as an operator means it.
+    pub fn text(text: &str) -> Option<String> {
+        let text = text.trim();
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+}
+
+impl From<Databag> for Ledger {
+    fn from(bag: Databag) -> Self {
+        let mut ledger = Ledger::default();
+        for (key, value) in bag {
+            if let Some(name) = wire::mirrored(&key) {
+                ledger.mirror.insert(name.to_owned(), value.into());
+            } else if let Some(name) = key.strip_prefix(HOST_PREFIX) {
+                let claims = units(&value);
+                let claims = claims.map(|(unit, is_member)| Claim { unit, is_member });
+                let claims: Vec<Claim> = claims.collect();
+                if !claims.is_empty() {
+                    ledger.hosts.insert(name.to_owned(), claims);
+                }
+            } else if let Some(name) = key.strip_prefix(SPENT_PREFIX) {
+                let fingerprints = value.split(' ').map(str::to_owned).collect();
+                ledger.spent.insert(name.to_owned(), fingerprints);
+            } else if let Some(number) = key.strip_prefix(RELATION_PREFIX) {
+                if let Ok(number) = number.parse() {
+                    let (app, is_current) = match value.strip_suffix(" -") {
+                        Some(app) => (app, false),
+                        None => (value.as_str(), true),
+                    };
+                    let app = app.to_owned();
+                    let listed = Listed { app, is_current };
+                    ledger.relations.insert(RelationId(number), listed);
+                }
+            } else if let Some(option) = key.strip_prefix(OPTION_PREFIX) {
+                match option {
+                    BOOTSTRAP_APP => ledger.options.bootstrap_app = Some(value),
+                    LOG_LEVEL => ledger.options.log_level = Some(value),
+                    _ => {}
+                }
+            } else {
+                match key.as_str() {
+                    BOOTSTRAP_APP => ledger.bootstrap_app = Some(value),
+                    LEADER => ledger.leader = leader(&value),
+                    COMMUNICATORS => {
+                        let speaks = |(unit, second)| (unit, Protocol::of(second));
+                        ledger.communicators = units(&value).map(speaks).collect();
+                    }
+                    NUDGE => ledger.nudge = Some(value),
+                    LEFT_OUT => ledger.left_out = Some(value),
+                    _ => {}
+                }
+            }
+        }
+        ledger
+    }
+}
+
+/// Units separated by a space, with whether a `*` follows.
+fn units(text: &str) -> impl Iterator<Item = (UnitName, bool)> {
+    text.split(' ').filter_map(|word| {
+        let (unit, starred) = match word.strip_suffix('*') {
+            Some(unit) => (unit, true),
+            None => (word, false),
+        };
+        Some((unit.parse().ok()?, starred))
+    })
+}
+
+fn leader(text: &str) -> Option<Leader> {
+    let (unit, changes) = text.split_once(' ')?;
+    Some(Leader {
+        unit: unit.parse().ok()?,
+        changes: changes.parse().ok()?,
+    })
+}
+
+impl Protocol {
+    fn of(is_second: bool) -> Self {
+        match is_second {
+            true => Protocol::Second,
+            false => Protocol::First,
+        }
+    }
+
+    /// Which protocol the unit speaks that wrote `bag`.
+    pub fn spoken_in(bag: &Databag) -> Self {
+        Protocol::of(
+            bag.get(wire::PROTOCOL)
+                .is_some_and(|value| value == wire::SECOND),
+        )
+    }
+}
+
+impl Ledger {
+    /// The databag that holds this ledger.
+    pub fn to_databag(&self) -> Databag {
+        let mut bag = Databag::new();
+        for (name, value) in &self.mirror {
+            bag.insert(wire::mirror_key(name), value.as_str().to_owned());
+        }
+        for (name, claims) in &self.hosts {
+            let claims = claims.iter().map(|claim| (&claim.unit, claim.is_member));
+            bag.insert([HOST_PREFIX, name].concat(), starred(claims));
+        }
+        for (name, fingerprints) in &self.spent {
+            bag.insert([SPENT_PREFIX, name].concat(), fingerprints.join(" "));
+        }
+        for (id, Listed { app, is_current }) in &self.relations {
+            let mark = if *is_current { "" } else { " -" };
+            bag.insert(format!("{RELATION_PREFIX}{id}"), format!("{app}{mark}"));
+        }
+        if !self.communicators.is_empty() {
+            let units = self.communicators.iter();
+            let units = units.map(|(unit, speaks)| (unit, *speaks == Protocol::Second));
+            bag.insert(COMMUNICATORS.to_owned(), starred(units));
+        }
+        let leader = self.leader.as_ref();
+        let leader = leader.map(|Leader { unit, changes }| format!("{unit} {changes}"));
+        let Options {
+            bootstrap_app,
+            log_level,
+        } = &self.options;
+        let single = [
+            (BOOTSTRAP_APP.to_owned(), &self.bootstrap_app),
+            (LEADER.to_owned(), &leader),
+            ([OPTION_PREFIX, BOOTSTRAP_APP].concat(), bootstrap_app),
+            ([OPTION_PREFIX, LOG_LEVEL].concat(), log_level),
+            (NUDGE.to_owned(), &self.nudge),
+            (LEFT_OUT.to_owned(), &self.left_out),
+        ];
+        for (key, value) in single {
+            if let Some(value) = value {
+                bag.insert(key, value.clone());
+            }
+        }
+        bag
+    }
+
+    /// What makes this ledger of the one `before` it.
+    pub fn changes_since(&self, before: &Ledger) -> Changes {
+        wire::difference(&before.to_databag(), &self.to_databag(), |_| true)
+    }
+
+    /// The change that says that the bags of a relation may not show the ledger.
+    pub fn mark(id: RelationId, app: &str) -> (String, Change) {
+        let key = format!("{RELATION_PREFIX}{id}");
+        (key, Change::Set(format!("{app} -")))
+    }
+
+    /// Whether the ledger names this unit as the one that published last.
+    pub fn is_led_by(&self, unit: &UnitName) -> bool {
+        self.leader
+            .as_ref()
+            .is_some_and(|leader| leader.unit == *unit)
+    }
+
+    /// Whether the ledger names a unit, and it is not this one.
+    pub fn is_led_by_another(&self, unit: &UnitName) -> bool {
+        self.leader
+            .as_ref()
+            .is_some_and(|leader| leader.unit != *unit)
+    }
+
+    /// Whether the bags of this relation show the ledger.
+    pub fn is_shown_in(&self, id: RelationId) -> bool {
+        self.relations
+            .get(&id)
+            .is_some_and(|listed| listed.is_current)
+    }
+
+    /// Whether the mirror has any value at all.
+    pub fn has_real_value(&self) -> bool {
+        self.mirror.values().any(Value::is_real)
+    }
+
+    /// Whether the unit that is the member of this name is there.
+    pub fn has_member(&self, name: &str) -> bool {
+        let claims = self.hosts.get(name);
+        claims.is_some_and(|claims| claims.iter().any(|claim| claim.is_member))
+    }
+
+    /// Whether a host waits for a token: it has none, or one that no longer serves.
+    pub fn waits(&self, name: &str) -> bool {
+        match self.mirror.get(name) {
+            Some(Value::Placeholder) => true,
+            Some(Value::Text(token)) => !self.has_member(name) && self.is_spent(name, token),
+            _ => false,
+        }
+    }
+
+    /// The hosts that wait, in order of name.
+    pub fn waiting(&self) -> BTreeSet<&str> {
+        let names = self.mirror.keys().map(String::as_str);
+        names.filter(|name| self.waits(name)).collect()
+    }
+
+    /// The related applications whose relation is current.
+    pub fn apps(&self) -> BTreeSet<&str> {
+        let current = self.relations.values().filter(|listed| listed.is_current);
+        current.map(|listed| listed.app.as_str()).collect()
+    }
+
+    /// Bytes and keys of the databag that holds this ledger.
+    pub fn size(&self) -> Size {
+        Size::of(&self.to_databag())
+    }
+}
+
+fn starred<'a>(units: impl Iterator<Item = (&'a UnitName, bool)>) -> String {
+    let words: Vec<String> = units
+        .map(|(unit, star)| format!("{unit}{}", if star { "*" } else { "" }))
+        .collect();
+    words.join(" ")
+}
+
+/// How much of a databag is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Bytes of keys and values.
+    pub bytes: usize,
+    /// Keys.
+    pub keys: usize,
+}
+
+impl Size {
+    /// The size of a databag.
+    pub fn of(bag: &Databag) -> Self {
+        Size {
+            bytes: bag.iter().map(|(key, value)| key.len() + value.len()).sum(),
+            keys: bag.len(),
+        }
+    }
+
+    /// Whether a bag of this size takes so much more.
+    pub fn has_room(self, bytes: usize, keys: usize) -> bool {
+        self.bytes + bytes < CAPACITY && self.keys + keys < MOST_KEYS
+    }
+}
+
+/// The key of the mirror in a databag, printed for a person.
+pub fn printed_key(name: &str) -> String {
+    wire::printable(&[MIRROR_PREFIX, name].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bag<const N: usize>(pairs: [(&str, &str); N]) -> Databag {
+        pairs
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into()
+    }
+
+    #[test]
+    fn a_ledger_reads_back_what_it_wrote() {
+        let written = bag([
+            ("mirror-h0", "member"),
+            ("mirror-h1", "eyJzZWNyZXQi"),
+            ("mirror-h2", "empty"),
+            ("mirror-", "bare"),
+            ("host-h0", "m/0*"),
+            ("host-h1", "m/1 n/1"),
+            ("spent-h1", "0123abcd 4567cdef"),
+            ("bootstrap-app", "m"),
+            ("leader", "d/1 7"),
+            ("relation-3", "m"),
+            ("relation-12", "n -"),
+            ("option-bootstrap-app", "m"),
+            ("option-log-level", "debug"),
+            ("communicators", "m/0* m/1"),
+            ("nudge", "1 1 1 0"),
+            ("left-out", "mirror-h9"),
+        ]);
+        let ledger = Ledger::from(written.clone());
+        assert_eq!(ledger.to_databag(), written);
+        assert!(ledger.is_led_by(&"d/1".parse().expect("a unit")));
+        assert!(ledger.is_shown_in(RelationId(3)) && !ledger.is_shown_in(RelationId(12)));
+        assert!(ledger.has_member("h0") && !ledger.has_member("h1"));
+        assert_eq!(ledger.waiting(), BTreeSet::from(["h2"]));
+    }
+
+    #[test]
+    fn what_is_not_of_its_form_counts_as_absent() {
+        for (key, value) in [
+            ("host-h0", "nobody"),
+            ("leader", "d/1"),
+            ("leader", "d/1 x"),
+            ("relation-x", "m"),
+            ("communicators", "x"),
+            ("option-other", "x"),
+            ("ingress-address", "10.0.0.1"),
+            (wire::GUARD, "true"),
+        ] {
+            assert_eq!(
+                Ledger::from(bag([(key, value)])),
+                Ledger::default(),
+                "{key}={value}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_option_is_trimmed_and_empty_is_unset() {
+        for (text, option) in [("", None), ("  ", None), (" microovn ", Some("microovn"))] {
+            assert_eq!(Options::text(text).as_deref(), option, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What an operator asks for: to take a token away, or to begin anew. Only these, and the word of a
+//! host that its token was refused, take a real value away.
+
+use crate::core::learn::{self, Learned};
+use crate::core::ledger::Ledger;
+use crate::core::names::UnitName;
+use crate::core::wire::Value;
+use crate::core::world::World;
+
+/// Whether it is done although a living unit speaks against it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Force {
+    /// No.
+    No,
+    /// Yes: the operator knows better.
+    Yes,
+}
+
+/// What became of a host's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It has the constant `retired`.
+    Retired,
+    /// It has a placeholder: another unit has taken the name and gets a token of its own.
+    Renewed,
+    /// It went: it had no value, and no unit announces the host.
+    Removed,
+    /// It was as it should be.
+    Unchanged,
+}
+
+impl Outcome {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Retired => "retired",
+            Outcome::Renewed => "renewed",
+            Outcome::Removed => "removed",
+            Outcome::Unchanged => "unchanged",
+        }
+    }
+}
+
+/// Why a host cannot be retired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotRetired {
+    /// The mirror has no such host.
+    Unknown,
+    /// A living unit announces it.
+    Announced(UnitName),
+}
+
+/// Takes the token of `host` away: it was used, has expired, or its host is gone. `ledger` has
+/// learned everything in `world`.
+///
+/// A key that just went would come back as a placeholder, and then as another token; so a constant
+/// takes the place of the token. The first unit that announced the name is taken for the one that
+/// used the token. If it is gone and another has the name, that one gets a new token.
+///
+/// # Errors
+/// When the host is unknown, or a living unit announces it and `force` does not say otherwise.
+pub fn retire(
+    ledger: &Ledger,
+    world: &World,
+    host: &str,
+    force: Force,
+) -> Result<(Ledger, Outcome), NotRetired> {
+    let Some(held) = ledger.mirror.get(host) else {
+        return Err(NotRetired::Unknown);
+    };
+    let mut after = ledger.clone();
+    after.spend(host);
+    let claims = after.hosts.entry(host.to_owned()).or_default();
+    if let Some(first) = claims.first_mut() {
+        first.is_member = true;
+    }
+    claims.retain(|claim| !world.is_gone(&claim.unit));
+    if let (Some(claim), Force::No) = (claims.first(), force) {
+        return Err(NotRetired::Announced(claim.unit.clone()));
+    }
+    let is_announced = !claims.is_empty();
+    let has_member = claims.iter().any(|claim| claim.is_member);
+    if !is_announced {
+        after.hosts.remove(host);
+    }
+    if !is_announced || has_member {
+        after.spent.remove(host);
+    }
+    let outcome = match held {
+        Value::Placeholder if !is_announced => Outcome::Removed,
+        Value::Placeholder if !has_member => Outcome::Unchanged,
+        Value::Retired if has_member || !is_announced => Outcome::Unchanged,
+        _ if is_announced && !has_member => Outcome::Renewed,
+        _ => Outcome::Retired,
+    };
+    let value = match outcome {
+        Outcome::Retired => Some(Value::Retired),
+        Outcome::Renewed => Some(Value::Placeholder),
+        Outcome::Removed => None,
+        Outcome::Unchanged => Some(held.clone()),
+    };
+    match value {
+        Some(value) => drop(after.mirror.insert(host.to_owned(), value)),
+        None => drop(after.mirror.remove(host)),
+    }
+    Ok((after, outcome))
+}
+
+/// Empties the ledger for a cluster that is lost as a whole, and learns anew what the units say.
+/// `ledger` has learned everything in `world`.
+///
+/// # Errors
+/// The unit that says that it is a member, unless `force` says otherwise.
+pub fn forget(
+    ledger: &Ledger,
+    world: &World,
+    own_unit: &UnitName,
+    force: Force,
+) -> Result<Learned, UnitName> {
+    let mut claims = ledger.hosts.values().flatten();
+    let member = claims.find(|claim| claim.is_member && !world.is_gone(&claim.unit));
+    if let (Some(member), Force::No) = (member, force) {
+        return Err(member.unit.clone());
+    }
+    let mut units_alone = world.clone();
+    for relation in units_alone.relations.values_mut() {
+        relation.own_app = None;
+        relation.own_unit = None;
+        relation.siblings.clear();
+    }
+    Ok(learn::everything(
+        &learn::emptied(ledger),
+        &units_alone,
+        own_unit,
+    ))
+}

@@ -1,0 +1,185 @@
+//! What the second protocol adds on the distributor's side. Without it the rest of the core is the
+//! first protocol: it calls the functions of this file and nothing else of it.
+//!
+//! A consumer says which name it has in the cluster (`member`) and which token did not serve
+//! (`refused`). We say which tokens no longer serve (`spent-<hostname>`), and to each application
+//! whether it may bootstrap (`may-bootstrap`).
+
+use std::collections::BTreeSet;
+
+use crate::core::bootstrap::must_not_bootstrap;
+use crate::core::fingerprint::fingerprint;
+use crate::core::ledger::{Ledger, Protocol};
+use crate::core::names::is_cross_model;
+use crate::core::wire::{
+    Databag, MAY_BOOTSTRAP, MEMBER, PROTOCOL, REFUSED, SECOND, SPENT_PREFIX, Value,
+};
+
+/// The name under which the unit that wrote `bag` is in the cluster.
+pub fn member_name(bag: &Databag) -> Option<&str> {
+    bag.get(MEMBER).map(String::as_str)
+}
+
+impl Ledger {
+    /// Whether this value of `name` is known not to serve.
+    pub fn is_spent(&self, name: &str, value: &str) -> bool {
+        let spent = self.spent.get(name);
+        spent.is_some_and(|spent| spent.contains(&fingerprint(value)))
+    }
+
+    /// Whether `offered` takes the place of the spent value that is held under `name`.
+    pub fn replaces_spent(&self, name: &str, held: &Value, offered: &Value) -> bool {
+        match (held, offered) {
+            (Value::Text(held), Value::Text(offered)) => {
+                self.is_spent(name, held) && !self.is_spent(name, offered)
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes the word of a claimant of `name` that its token does not serve. Any other fingerprint
+    /// than that of the token that the mirror holds is of an earlier token, and ignored. Says
+    /// whether the token is spent only now.
+    pub fn hear_refusal(&mut self, name: &str, bag: &Databag) -> bool {
+        let Some(refused) = bag.get(REFUSED) else {
+            return false;
+        };
+        match self.mirror.get(name) {
+            Some(Value::Text(token)) if fingerprint(token) == *refused => self.spend(name),
+            _ => false,
+        }
+    }
+
+    /// Notes that the token of `name` no longer serves. Says whether that is news.
+    pub fn spend(&mut self, name: &str) -> bool {
+        let Some(Value::Text(token)) = self.mirror.get(name) else {
+            return false;
+        };
+        if self.is_spent(name, token) {
+            return false;
+        }
+        let spent = self.spent.entry(name.to_owned()).or_default();
+        spent.push(fingerprint(token));
+        true
+    }
+
+    /// Why a person must help the host that waits under `name`, if so.
+    pub fn needs_help(&self, name: &str) -> Option<Help> {
+        let refusals = self.spent.get(name)?.len();
+        if !self.waits(name) {
+            return None;
+        }
+        let mut speak = self.communicators.values();
+        let nobody_mints_again =
+            !self.communicators.is_empty() && speak.all(|speaks| *speaks == Protocol::First);
+        match refusals {
+            _ if nobody_mints_again => Some(Help::NobodyMintsAgain),
+            0 | 1 => None,
+            _ => Some(Help::RemoveNamesake),
+        }
+    }
+}
+
+/// What a person must do for a host whose token was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Help {
+    /// A member of that name that is gone has to be removed from the cluster: two different tokens
+    /// were refused.
+    RemoveNamesake,
+    /// The communicator speaks the first protocol, and its library mints no name twice.
+    NobodyMintsAgain,
+}
+
+/// What an own application bag says of the second protocol. `bootstrap` is the chosen application,
+/// `app` that of the relation, `related` are all.
+pub fn application_keys(
+    bootstrap: &str,
+    app: &str,
+    related: &BTreeSet<&str>,
+) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
+    let word = match may_bootstrap(bootstrap, app, related) {
+        Some(true) => Some("true"),
+        Some(false) => Some("false"),
+        None => None,
+    };
+    let may = word.map(|word| (MAY_BOOTSTRAP, word));
+    std::iter::once((PROTOCOL, SECOND)).chain(may)
+}
+
+/// Whether `app` may bootstrap. `None`: the option names an application that none has here, and of
+/// several applications of other models any may have that name there.
+fn may_bootstrap(bootstrap: &str, app: &str, related: &BTreeSet<&str>) -> Option<bool> {
+    if app == bootstrap {
+        return Some(true);
+    }
+    if must_not_bootstrap(app, bootstrap, related) {
+        return Some(false);
+    }
+    let cross_model = related.iter().filter(|related| is_cross_model(related));
+    (cross_model.count() == 1).then_some(true)
+}
+
+/// What an own unit bag says of tokens that no longer serve.
+pub fn unit_keys(ledger: &Ledger) -> impl Iterator<Item = (String, String)> {
+    let spent = ledger.spent.iter();
+    spent.map(|(name, fingerprints)| ([SPENT_PREFIX, name].concat(), fingerprints.join(" ")))
+}
+
+/// Whether a key of an own bag is one of those that this file writes.
+pub fn is_ours(key: &str) -> bool {
+    key == PROTOCOL || key == MAY_BOOTSTRAP || key.starts_with(SPENT_PREFIX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_application_learns_whether_it_may_bootstrap() {
+        let one = "remote-0123456789abcdef0123456789abcdef";
+        let other = "remote-fedcba9876543210fedcba9876543210";
+        for (case, bootstrap, app, related, may) in [
+            ("it is chosen", "a", "a", vec!["a", "b"], Some(true)),
+            ("another is chosen", "a", "b", vec!["a", "b"], Some(false)),
+            (
+                "another, across models",
+                "a",
+                one,
+                vec!["a", one],
+                Some(false),
+            ),
+            (
+                "chosen, across models",
+                one,
+                one,
+                vec![one, other],
+                Some(true),
+            ),
+            (
+                "not chosen, across models",
+                one,
+                other,
+                vec![one, other],
+                Some(false),
+            ),
+            ("the option names it there", "a", one, vec![one], Some(true)),
+            (
+                "the option names one of two",
+                "a",
+                one,
+                vec![one, other],
+                None,
+            ),
+            (
+                "the option names one of them",
+                "a",
+                "b",
+                vec!["b", one, other],
+                Some(false),
+            ),
+        ] {
+            let related = related.into_iter().collect();
+            assert_eq!(may_bootstrap(bootstrap, app, &related), may, "{case}");
+        }
+    }
+}

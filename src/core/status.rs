@@ -1,0 +1,405 @@
+//! What `juju status` says (spec 8): whether to wait or to act, and how. A function of the ledger.
+
+use std::fmt;
+
+use crate::core::bootstrap::the_ledger_tells_of_a_cluster;
+use crate::core::ledger::{Claim, Ledger};
+use crate::core::names::{UnitName, is_cross_model};
+use crate::core::second_protocol::Help;
+use crate::core::wire::{is_hostname, printable};
+
+/// A workload status with its message, as `status-set` takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Juju's word for it.
+    pub kind: StatusKind,
+    /// One line of at most [`LONGEST_MESSAGE`] characters.
+    pub message: String,
+}
+
+/// The statuses that this charm shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusKind {
+    /// All is well.
+    Active,
+    /// It resolves itself.
+    Waiting,
+    /// A person must act.
+    Blocked,
+}
+
+impl StatusKind {
+    /// Juju's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StatusKind::Active => "active",
+            StatusKind::Waiting => "waiting",
+            StatusKind::Blocked => "blocked",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(text, "{}: {}", self.kind.as_str(), self.message)
+    }
+}
+
+/// The most characters of a message.
+pub const LONGEST_MESSAGE: usize = 160;
+
+/// The values of `log-level`, the least severe first.
+pub const LOG_LEVELS: [&str; 6] = ["trace", "debug", "info", "warning", "error", "critical"];
+
+/// What only a person can mend. The text names the remedy; the order of the variants is the order
+/// in which a person should hear of them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Problem {
+    /// The option `bootstrap-app` names an application that is not related.
+    NotRelated {
+        /// The option's value.
+        app: String,
+    },
+    /// The chosen application is known here under another name than its own.
+    CrossModel,
+    /// A databag has no room.
+    Full {
+        /// The first key that was left out.
+        key: String,
+    },
+    /// A host name that microcluster cannot mint a token for.
+    InvalidName {
+        /// The host name.
+        name: String,
+        /// The first unit that announced it.
+        unit: UnitName,
+    },
+    /// More than one unit announced a host name.
+    Contested {
+        /// The host name.
+        name: String,
+        /// The first unit that announced it.
+        first: UnitName,
+        /// How many more did.
+        more: usize,
+    },
+    /// The token of a host was refused, and no other will come by itself.
+    Refused {
+        /// The host name.
+        name: String,
+        /// What is to be done.
+        help: Help,
+    },
+    /// The option `log-level` is none of [`LOG_LEVELS`].
+    LogLevel {
+        /// The option's value.
+        value: String,
+    },
+}
+
+impl Problem {
+    /// One word for scripts.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Problem::NotRelated { .. } => "bootstrap-app-not-related",
+            Problem::CrossModel => "bootstrap-app-cross-model",
+            Problem::Full { .. } => "databag-full",
+            Problem::InvalidName { .. } => "host-name-invalid",
+            Problem::Contested { .. } => "host-name-contested",
+            Problem::Refused { .. } => "token-refused",
+            Problem::LogLevel { .. } => "log-level",
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::NotRelated { app } => write!(
+                text,
+                "config bootstrap-app: {} is not related; relate it or set another",
+                short(app)
+            ),
+            Problem::CrossModel => text.write_str(
+                "config bootstrap-app: set it to the name that the application related across \
+                 models has in its own model",
+            ),
+            Problem::Full { key } => write!(
+                text,
+                "databag full: {} is left out; retire hosts that are gone",
+                short(key)
+            ),
+            Problem::InvalidName { name, unit } => write!(
+                text,
+                "host name {:?} of {unit}: microcluster refuses it; rename the host",
+                short(name)
+            ),
+            Problem::Contested { name, first, more } => {
+                let name = short(name);
+                match more {
+                    1 => write!(
+                        text,
+                        "host name {name}: another unit beside {first} has it; redeploy the other \
+                         under another name"
+                    ),
+                    more => write!(
+                        text,
+                        "host name {name}: {more} more units beside {first} have it; redeploy all \
+                         but {first} under other names"
+                    ),
+                }
+            }
+            Problem::Refused { name, help } => {
+                let name = short(name);
+                match help {
+                    Help::RemoveNamesake => write!(
+                        text,
+                        "host {name}: two tokens were refused; remove the old member {name} from \
+                         the cluster"
+                    ),
+                    Help::NobodyMintsAgain => write!(
+                        text,
+                        "host {name}: its token was refused and the communicator mints no name \
+                         twice; redeploy it under another name"
+                    ),
+                }
+            }
+            Problem::LogLevel { value } => write!(
+                text,
+                "config log-level: {:?} is none of {}",
+                short(value),
+                LOG_LEVELS.join(", ")
+            ),
+        }
+    }
+}
+
+/// A name as a status has room for it.
+fn short(name: &str) -> String {
+    const LONGEST: usize = 40;
+    let name = printable(name);
+    match name.chars().count() {
+        0..=LONGEST => name,
+        _ => name.chars().take(LONGEST - 1).chain(['…']).collect(),
+    }
+}
+
+/// What a person must mend, the most urgent first.
+pub fn problems(ledger: &Ledger) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let apps = ledger.apps();
+    match &ledger.options.bootstrap_app {
+        // One related across models may be meant: here it has another name.
+        Some(app)
+            if !apps.is_empty()
+                && !apps
+                    .iter()
+                    .any(|related| related == app || is_cross_model(related)) =>
+        {
+            problems.push(Problem::NotRelated { app: app.clone() });
+        }
+        // Once a cluster exists, nobody asks for permission any more.
+        None if ledger.bootstrap_app.as_deref().is_some_and(is_cross_model)
+            && !the_ledger_tells_of_a_cluster(ledger) =>
+        {
+            problems.push(Problem::CrossModel);
+        }
+        _ => {}
+    }
+    if let Some(value) = &ledger.options.log_level
+        && !LOG_LEVELS.contains(&value.to_lowercase().as_str())
+    {
+        let value = value.clone();
+        problems.push(Problem::LogLevel { value });
+    }
+    if let Some(key) = &ledger.left_out {
+        problems.push(Problem::Full { key: key.clone() });
+    }
+    let hosts = ledger.hosts.iter();
+    problems.extend(hosts.filter_map(|(name, claims)| of_claims(name, claims)));
+    let refused = ledger.spent.keys().filter_map(|name| {
+        Some(Problem::Refused {
+            name: name.clone(),
+            help: ledger.needs_help(name)?,
+        })
+    });
+    problems.extend(refused);
+    problems.sort();
+    problems
+}
+
+fn of_claims(name: &str, claims: &[Claim]) -> Option<Problem> {
+    let first = claims.first()?.unit.clone();
+    let name = name.to_owned();
+    if !is_hostname(&name) {
+        return Some(Problem::InvalidName { name, unit: first });
+    }
+    let more = claims.len() - 1;
+    (more > 0).then_some(Problem::Contested { name, first, more })
+}
+
+/// The leader's status.
+pub fn of(ledger: &Ledger) -> Status {
+    let status = |kind, message| Status { kind, message };
+    let problems = problems(ledger);
+    if let Some(first) = problems.first() {
+        let more = match problems.len() - 1 {
+            0 => String::new(),
+            more => format!(" (+{more} more)"),
+        };
+        return status(StatusKind::Blocked, format!("{first}{more}"));
+    }
+    let names = ledger.mirror.keys().filter(|name| is_hostname(name));
+    let hosts = match names.count() {
+        1 => "1 host".to_owned(),
+        hosts => format!("{hosts} hosts"),
+    };
+    let waiting = ledger
+        .waiting()
+        .into_iter()
+        .filter(|name| is_hostname(name));
+    match waiting.count() {
+        _ if ledger.apps().is_empty() => {
+            status(StatusKind::Active, "no microcluster related".to_owned())
+        }
+        0 => status(StatusKind::Active, hosts),
+        waiting => status(
+            StatusKind::Waiting,
+            format!("{waiting} of {hosts} waiting for a join token"),
+        ),
+    }
+}
+
+/// The status of a unit that is not leader.
+pub fn standby() -> Status {
+    Status {
+        kind: StatusKind::Active,
+        message: "standby".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::wire::Databag;
+
+    fn ledger(pairs: &[(&str, &str)]) -> Ledger {
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        Ledger::from(pairs.iter().map(owned).collect::<Databag>())
+    }
+
+    #[test]
+    fn a_person_sees_whether_to_wait_or_to_act() {
+        let m = ("relation-1", "m");
+        let remote = "remote-0123456789abcdef0123456789abcdef";
+        for (pairs, text) in [
+            (vec![], "active: no microcluster related"),
+            (
+                vec![("relation-1", "m -")],
+                "active: no microcluster related",
+            ),
+            (vec![m], "active: 0 hosts"),
+            (vec![m, ("mirror-h", "member")], "active: 1 host"),
+            (
+                vec![m, ("mirror-h", "member"), ("mirror-i", "token")],
+                "active: 2 hosts",
+            ),
+            (
+                vec![m, ("mirror-h", "empty")],
+                "waiting: 1 of 1 host waiting for a join token",
+            ),
+            (
+                vec![m, ("mirror-h", "empty"), ("mirror-i", "token")],
+                "waiting: 1 of 2 hosts waiting for a join token",
+            ),
+            (
+                vec![m, ("mirror-h", "foobar"), ("spent-h", "72ad2699")],
+                "waiting: 1 of 1 host waiting for a join token",
+            ),
+            (
+                vec![m, ("mirror-h", "foobar"), ("spent-h", "00000000 72ad2699")],
+                "blocked: host h: two tokens were refused; remove the old member h from the cluster",
+            ),
+            (
+                vec![
+                    m,
+                    ("mirror-h", "foobar"),
+                    ("spent-h", "72ad2699"),
+                    ("communicators", "m/0"),
+                ],
+                "blocked: host h: its token was refused and the communicator mints no name twice; \
+                 redeploy it under another name",
+            ),
+            (
+                vec![m, ("host---help", "m/1")],
+                "blocked: host name \"--help\" of m/1: microcluster refuses it; rename the host",
+            ),
+            (
+                vec![m, ("host-h", "m/1 m/2"), ("option-log-level", "loud")],
+                "blocked: host name h: another unit beside m/1 has it; redeploy the other under \
+                 another name (+1 more)",
+            ),
+            (
+                vec![("option-log-level", "loud")],
+                "blocked: config log-level: \"loud\" is none of trace, debug, info, warning, \
+                 error, critical",
+            ),
+            (
+                vec![m, ("option-bootstrap-app", "x")],
+                "blocked: config bootstrap-app: x is not related; relate it or set another",
+            ),
+            (
+                vec![("relation-1", remote), ("option-bootstrap-app", "x")],
+                "active: 0 hosts",
+            ),
+            (
+                vec![("relation-1", remote), ("bootstrap-app", remote)],
+                "blocked: config bootstrap-app: set it to the name that the application related \
+                 across models has in its own model",
+            ),
+            (
+                vec![m, ("left-out", "mirror-h")],
+                "blocked: databag full: mirror-h is left out; retire hosts that are gone",
+            ),
+        ] {
+            assert_eq!(of(&ledger(&pairs)).to_string(), text, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_names_the_first_case_and_fits_its_line() {
+        let units: Vec<String> = (0..40).map(|number| format!("microovn/{number}")).collect();
+        let units = units.join(" ");
+        let status = of(&ledger(&[("host-ubuntu", &units)]));
+        assert_eq!(
+            status.message,
+            "host name ubuntu: 39 more units beside microovn/0 have it; redeploy all but \
+             microovn/0 under other names"
+        );
+        let long = "x".repeat(255);
+        for key in [
+            "host-",
+            "option-bootstrap-app",
+            "option-log-level",
+            "left-out",
+        ] {
+            let key = if key == "host-" {
+                format!("host-{long}")
+            } else {
+                key.to_owned()
+            };
+            let value = if key.starts_with("host-") {
+                "m/0"
+            } else {
+                &long
+            };
+            let mut pairs: Vec<(&str, &str)> = vec![("relation-1", "m"), (&key, value)];
+            for name in ["host-1", "host-2"] {
+                pairs.push((name, "m/9"));
+            }
+            let status = of(&ledger(&pairs));
+            let length = status.message.chars().count();
+            assert!(length <= LONGEST_MESSAGE, "{length}: {}", status.message);
+        }
+    }
+}

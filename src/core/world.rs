@@ -1,0 +1,77 @@
+//! What Juju shows when everything is looked at, as plain values.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::core::ledger::Options;
+use crate::core::names::{RelationId, UnitName};
+use crate::core::wire::Databag;
+
+/// Everything beside the ledger that one distributor unit can see.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct World {
+    /// The options.
+    pub options: Options,
+    /// The relations on the endpoint `microcluster-cluster` that Juju serves, without one that is
+    /// being broken.
+    pub relations: BTreeMap<RelationId, Relation>,
+    /// Relations that Juju lists and does not serve, with their applications, as far as known.
+    pub passed_over: BTreeMap<RelationId, Option<String>>,
+    /// Whether the remote units were read. They are not in relation-created: what they have to say
+    /// comes when they join.
+    pub units_were_read: bool,
+}
+
+/// One relation with a consumer application.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Relation {
+    /// The remote application's name here: `remote-<32 hex>` for one in another model.
+    pub app: String,
+    /// The bags of the remote units, by name. A unit that Juju expects and that has not entered the
+    /// relation has none.
+    pub units: BTreeMap<UnitName, Databag>,
+    /// The units that goal-state expects to be there and to stay. `None` is unknown: goal-state
+    /// failed, or does not know the application (it never knows those of other models).
+    pub expected: Option<BTreeSet<UnitName>>,
+    /// Our application's bag. `None` where a unit that does not lead may not read it.
+    pub own_app: Option<Databag>,
+    /// Our unit's bag. `None` where the input of the command line does not show it.
+    pub own_unit: Option<Databag>,
+    /// The bags of the other distributor units.
+    pub siblings: BTreeMap<UnitName, Databag>,
+}
+
+impl Relation {
+    /// Whether some unit is here or on its way; `None` where nobody can tell.
+    pub fn has_units(&self) -> Option<bool> {
+        if !self.units.is_empty() {
+            return Some(true);
+        }
+        self.expected.as_ref().map(|units| !units.is_empty())
+    }
+}
+
+impl World {
+    /// Whether Juju lists the relation, served or not.
+    pub fn lists(&self, id: RelationId) -> bool {
+        self.relations.contains_key(&id) || self.passed_over.contains_key(&id)
+    }
+
+    /// Whether a unit that was heard of is certainly not there any more: its application is related
+    /// no longer, or Juju neither shows the unit nor expects it.
+    pub fn is_gone(&self, unit: &UnitName) -> bool {
+        let may_be_passed_over =
+            |app: &Option<String>| app.as_deref().is_none_or(|app| app == unit.app());
+        if !self.units_were_read || self.passed_over.values().any(may_be_passed_over) {
+            return false;
+        }
+        let mut relations = self
+            .relations
+            .values()
+            .filter(|relation| relation.app == unit.app());
+        relations.all(|relation| {
+            let expected = relation.expected.as_ref();
+            !relation.units.contains_key(unit)
+                && expected.is_some_and(|units| !units.contains(unit))
+        })
+    }
+}

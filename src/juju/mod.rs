@@ -1,0 +1,7 @@
+//! The only door to the outside: hook tools, the environment, documents, the log. Nothing is
+//! decided here.
+
+pub mod document;
+pub mod environment;
+pub mod hook_tools;
+pub mod log;

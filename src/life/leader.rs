@@ -1,0 +1,262 @@
+//! What the leader does in each hook (spec 5).
+//!
+//! An event is answered from the ledger and one bag. The ledger says whose turn it is: where it
+//! names this unit, leadership is asked only when there is something to write; where it names
+//! another, or none, a leader looks at everything.
+
+use std::iter;
+
+use tracing::debug;
+
+use super::{Memory, Run, RunError, apply, log, look};
+use crate::core::bootstrap::the_ledger_tells_of_a_cluster;
+use crate::core::learn::{self, Learned};
+use crate::core::ledger::Ledger;
+use crate::core::names::{RelationId, UnitName};
+use crate::core::nudge::nudge;
+use crate::core::plan::{self, Plan};
+use crate::core::wire;
+use crate::core::world::World;
+use look::Scope;
+
+pub(super) use look::Leaving;
+
+impl Run<'_> {
+    /// relation-joined, relation-changed: what one unit says. Most say nothing new, and these hooks
+    /// end after three calls.
+    pub(super) fn unit_changed(
+        &mut self,
+        relation: RelationId,
+        unit: &UnitName,
+    ) -> Result<(), RunError> {
+        let memory = self.memory()?;
+        let before = &memory.ledger;
+        if !self.answers_from(before, relation) {
+            return self.everything_if_leader(&memory, Leaving::default());
+        }
+        let Some(bag) = look::unit_bag(self.tools, relation, unit)? else {
+            return Ok(());
+        };
+        let mut learned = learn::unit(before, unit, &bag);
+        if learned.ledger == *before || !self.tools.is_leader()? {
+            return Ok(());
+        }
+        if learned.has_new_refusal || before.left_out.is_some() {
+            return self.everything(&memory, Leaving::default());
+        }
+        // Hosts seldom come alone, and one write for all of them is one hook of every consumer.
+        if learned.has_new_claim {
+            let units = look::unheard(self.tools, &learned.ledger, unit.app()).collect();
+            let newcomers = look::bags_of_newcomers(self.tools, relation, units)?;
+            let newcomers = newcomers.iter().map(|(unit, bag)| (unit, bag));
+            learned = learn::units(before, iter::once((unit, &bag)).chain(newcomers));
+        }
+        self.carry_out(&memory, plan::of_event(before, learned))
+    }
+
+    /// relation-departed.
+    pub(super) fn unit_departed(
+        &mut self,
+        relation: RelationId,
+        unit: &UnitName,
+    ) -> Result<(), RunError> {
+        let memory = self.memory()?;
+        let before = &memory.ledger;
+        let leaving = Leaving {
+            unit: Some(unit.clone()),
+            ..Leaving::default()
+        };
+        if !self.answers_from(before, relation) {
+            return self.everything_if_leader(&memory, leaving);
+        }
+        let bag = look::unit_bag(self.tools, relation, unit)?.unwrap_or_default();
+        let mut learned = learn::departure(before, unit, &bag);
+        let was_communicator = before.communicators.contains_key(unit) || wire::is_up(&bag);
+        if was_communicator {
+            self.nudge(&mut learned.ledger, true);
+        }
+        // The choice may have rested on this unit.
+        let unsettles = before.bootstrap_app.as_deref() == Some(unit.app())
+            && !the_ledger_tells_of_a_cluster(&learned.ledger);
+        if learned.ledger == *before && !unsettles || !self.tools.is_leader()? {
+            return Ok(());
+        }
+        if unsettles || before.left_out.is_some() {
+            return self.everything(&memory, leaving);
+        }
+        self.carry_out(&memory, plan::of_event(before, learned))
+    }
+
+    /// relation-broken. A unit that Juju removes sees its relations broken one by one, and may still
+    /// be leader. They stay where they are, so it must not decide as if they were gone.
+    pub(super) fn relation_broken(&mut self, relation: RelationId) -> Result<(), RunError> {
+        let Some(memory) = self.memory_if_any()? else {
+            return Ok(());
+        };
+        if !self.tools.is_leader()? {
+            return Ok(());
+        }
+        let goal = self.tools.goal_state();
+        if goal.is_none_or(|goal| goal.is_leaving(self.own_unit())) {
+            return Ok(());
+        }
+        let leaving = Leaving {
+            relation: Some(relation),
+            ..Leaving::default()
+        };
+        self.everything(&memory, leaving)
+    }
+
+    /// relation-created: what is known is published at once, for the released consumers act on what
+    /// they see a second later. Units are read when they join.
+    pub(super) fn relation_created(&mut self, memory: &Memory) -> Result<(), RunError> {
+        let before = &memory.ledger;
+        if before.is_led_by_another(self.own_unit()) {
+            return self.everything(memory, Leaving::default());
+        }
+        let world = self.look(before, Scope::Relations, &Leaving::default())?;
+        let learned = learn::everything(before, &world, self.own_unit());
+        let is_chosen_anew =
+            before.bootstrap_app.is_some() && learned.ledger.bootstrap_app != before.bootstrap_app;
+        if is_chosen_anew || has_a_past(before, &world) {
+            return self.everything(memory, Leaving::default());
+        }
+        self.carry_out_everything(memory, plan::of_everything(before, learned, &world))
+    }
+
+    /// update-status.
+    pub(super) fn update_status(&mut self, memory: &Memory) -> Result<(), RunError> {
+        /// Units that are read each time: enough to find those whose hooks never ran.
+        const UNITS: usize = 8;
+
+        let before = &memory.ledger;
+        let is_undecided = before.bootstrap_app.is_none() && !before.apps().is_empty();
+        let waits = !before.waiting().is_empty();
+        if waits || is_undecided || before.left_out.is_some() || !before.is_led_by(self.own_unit())
+        {
+            return self.everything_with_nudge(memory);
+        }
+        let mut heard = Vec::new();
+        for (id, listed) in &before.relations {
+            if listed.is_current {
+                let unheard = look::unheard(self.tools, before, &listed.app);
+                heard.extend(unheard.map(|unit| (*id, unit)));
+            }
+        }
+        heard.truncate(UNITS);
+        for (relation, unit) in heard {
+            let bag = look::unit_bag(self.tools, relation, &unit)?.unwrap_or_default();
+            if learn::unit(before, &unit, &bag).ledger != *before {
+                debug!("{unit} has been heard by no hook: looking at everything");
+                return self.everything_with_nudge(memory);
+            }
+        }
+        let plan = plan::of_update_status(before);
+        self.carry_out_everything(memory, plan)
+    }
+
+    /// Looks at everything, every relation and every unit, and makes good what differs.
+    pub(super) fn everything(&mut self, memory: &Memory, leaving: Leaving) -> Result<(), RunError> {
+        let world = self.look(&memory.ledger, Scope::Everything, &leaving)?;
+        let mut learned = learn::everything(&memory.ledger, &world, self.own_unit());
+        let communicators = memory.ledger.communicators.keys();
+        if leaving
+            .unit
+            .is_some_and(|left| communicators.clone().any(|unit| *unit == left))
+        {
+            self.nudge(&mut learned.ledger, true);
+        }
+        let plan = plan::of_everything(&memory.ledger, learned, &world);
+        self.carry_out_everything(memory, plan)
+    }
+
+    fn everything_with_nudge(&mut self, memory: &Memory) -> Result<(), RunError> {
+        let before = &memory.ledger;
+        let world = self.look(before, Scope::Everything, &Leaving::default())?;
+        let mut learned = learn::everything(before, &world, self.own_unit());
+        let Learned { ledger, notes, .. } = &mut learned;
+        learn::clear_used_tokens(ledger, notes);
+        self.nudge(ledger, false);
+        let plan = plan::of_everything(before, learned, &world);
+        self.carry_out_everything(memory, plan)
+    }
+
+    fn everything_if_leader(&mut self, memory: &Memory, leaving: Leaving) -> Result<(), RunError> {
+        match self.tools.is_leader()? {
+            true => self.everything(memory, leaving),
+            false => Ok(()),
+        }
+    }
+
+    /// Reads everything that the leader may see.
+    pub(super) fn look(
+        &mut self,
+        before: &Ledger,
+        scope: Scope,
+        leaving: &Leaving,
+    ) -> Result<World, RunError> {
+        let world = look::world(self.tools, before, scope, leaving, true)?;
+        self.log_level.clone_from(&world.options.log_level);
+        Ok(world)
+    }
+
+    /// Whether an event of this relation can be answered from the ledger.
+    fn answers_from(&self, ledger: &Ledger, relation: RelationId) -> bool {
+        ledger.is_led_by(self.own_unit())
+            && ledger.is_shown_in(relation)
+            && ledger.bootstrap_app.is_some()
+    }
+
+    fn nudge(&self, ledger: &mut Ledger, at_once: bool) {
+        let next = nudge(
+            ledger.nudge.as_deref(),
+            &ledger.waiting(),
+            self.now,
+            at_once,
+        );
+        if next.is_some() {
+            ledger.nudge = next;
+        }
+    }
+
+    fn carry_out(&mut self, memory: &Memory, plan: Plan) -> Result<(), RunError> {
+        log(&plan.notes);
+        apply::plan(self.tools, memory.peer, &plan)?;
+        if plan.changes_the_status() {
+            apply::set_status(self.tools, &plan.status());
+        }
+        Ok(())
+    }
+
+    /// The same, with the status compared with what Juju shows.
+    pub(super) fn carry_out_everything(
+        &mut self,
+        memory: &Memory,
+        plan: Plan,
+    ) -> Result<(), RunError> {
+        log(&plan.notes);
+        apply::plan(self.tools, memory.peer, &plan)?;
+        apply::status(self.tools, &plan.status());
+        Ok(())
+    }
+}
+
+/// Whether the own bags of a relation that the ledger does not list show something: the Python
+/// charm published there, or the relation was suspended. Hosts may have come and gone unseen.
+fn has_a_past(ledger: &Ledger, world: &World) -> bool {
+    world.relations.iter().any(|(id, relation)| {
+        let is_listed = ledger.relations.contains_key(id);
+        let own_app = relation.own_app.as_ref();
+        let own_unit = relation.own_unit.as_ref();
+        let shows = |bag: &wire::Databag| {
+            bag.contains_key(wire::MIRROR) || bag.contains_key(wire::BOOTSTRAP_APP)
+        };
+        let siblings = relation.siblings.values();
+        !is_listed
+            && own_app
+                .into_iter()
+                .chain(own_unit)
+                .chain(siblings)
+                .any(shows)
+    })
+}

@@ -1,0 +1,301 @@
+//! Hook tools in, what the core needs to know out.
+//!
+//! One relation's trouble is that relation's (spec 7): one that Juju lists and no longer serves is
+//! passed over. An own unit bag is read first, because it decides which relations these are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::core::ledger::{Ledger, Options};
+use crate::core::names::{RelationId, UnitName};
+use crate::core::standby::StandbyRelation;
+use crate::core::wire::Databag;
+use crate::core::world::{Relation, World};
+use crate::juju::hook_tools::{Bag, HookTools, ToolError};
+
+/// What is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Every relation and every unit.
+    Everything,
+    /// Every relation, and no remote unit.
+    Relations,
+}
+
+/// What this hook says is leaving. Juju may show it for some time yet.
+#[derive(Clone, Debug, Default)]
+pub struct Leaving {
+    /// The relation that is broken.
+    pub relation: Option<RelationId>,
+    /// The unit that departs from a relation.
+    pub unit: Option<UnitName>,
+}
+
+/// Looks at everything that one distributor unit can see beside the ledger. Only a leader may read
+/// application bags.
+///
+/// # Errors
+/// When a hook tool fails for another reason than that Juju does not serve a relation.
+pub fn world(
+    tools: &HookTools<'_>,
+    ledger: &Ledger,
+    scope: Scope,
+    leaving: &Leaving,
+    is_leader: bool,
+) -> Result<World, ToolError> {
+    let mut world = World {
+        options: options(tools)?,
+        units_were_read: scope == Scope::Everything,
+        ..World::default()
+    };
+    let mut reads = Vec::new();
+    for id in tools.relation_ids()? {
+        if leaving.relation == Some(id) {
+            continue;
+        }
+        match relation(tools, id, leaving, is_leader)? {
+            Some((relation, members)) => {
+                let to_come = relation.expected.iter().flatten();
+                let units: BTreeSet<&UnitName> = members.iter().chain(to_come).collect();
+                reads.extend(units.into_iter().map(|unit| (id, unit.clone())));
+                world.relations.insert(id, relation);
+            }
+            None => pass_over(&mut world, tools, ledger, id),
+        }
+    }
+    read_siblings(tools, ledger, &mut world)?;
+    if scope == Scope::Relations {
+        return Ok(world);
+    }
+    for ((id, unit), bag) in reads.iter().zip(tools.relation_get_each(&reads)) {
+        match bag {
+            Err(error) if error.is_relation_gone() => {
+                if world.relations.remove(id).is_some() {
+                    pass_over(&mut world, tools, ledger, *id);
+                }
+            }
+            // Juju hides a unit whose application it has already taken out of the relation.
+            Err(error) if error.is_denied() => {}
+            bag => {
+                if let (Some(bag), Some(relation)) = (bag?, world.relations.get_mut(id)) {
+                    relation.units.insert(unit.clone(), bag);
+                }
+            }
+        }
+    }
+    Ok(world)
+}
+
+fn pass_over(world: &mut World, tools: &HookTools<'_>, ledger: &Ledger, id: RelationId) {
+    let listed = ledger.relations.get(&id).map(|listed| listed.app.clone());
+    let app = listed.or_else(|| tools.relation_list_app(id).ok());
+    tracing::warn!(
+        "relation {id}{}: Juju lists it and does not serve it, so it is passed over; if it stays so, \
+         remove it with juju remove-relation --force",
+        app.as_ref()
+            .map_or(String::new(), |app| format!(" with {app}"))
+    );
+    world.passed_over.insert(id, app);
+}
+
+/// A relation without its units' bags, and the units that have joined it. `None`: Juju does not
+/// serve it.
+fn relation(
+    tools: &HookTools<'_>,
+    id: RelationId,
+    leaving: &Leaving,
+    is_leader: bool,
+) -> Result<Option<(Relation, Vec<UnitName>)>, ToolError> {
+    let own_unit = match tools.relation_get(id, Bag::OwnUnit) {
+        Err(error) if error.is_relation_unserved() => return Ok(None),
+        bag => Some(bag?),
+    };
+    let Some(app) = unless_gone(tools.relation_list_app(id))? else {
+        return Ok(None);
+    };
+    let Some(mut members) = unless_gone(tools.relation_list(id))? else {
+        return Ok(None);
+    };
+    let own_app = match is_leader {
+        // Denied here, although the own unit bag was readable: leadership is lost.
+        true => match unless_gone(tools.relation_get(id, Bag::OwnApp))? {
+            Some(bag) => Some(bag),
+            None => return Ok(None),
+        },
+        false => None,
+    };
+    let stays = |unit: &UnitName| leaving.unit.as_ref() != Some(unit);
+    members.retain(stays);
+    let expected = tools.goal_state().and_then(|goal| goal.remote_units(&app));
+    let relation = Relation {
+        expected: expected.map(|units| units.filter(stays).collect()),
+        app,
+        own_app,
+        own_unit,
+        ..Relation::default()
+    };
+    Ok(Some((relation, members)))
+}
+
+/// Reads what the other distributor units show: the Python charm left tokens in the unit bag of
+/// whoever led. Goal-state names the units that exist. While no ledger was ever published, those of
+/// the numbers below ours may have led and be gone; their bags stay readable.
+fn read_siblings(
+    tools: &HookTools<'_>,
+    ledger: &Ledger,
+    world: &mut World,
+) -> Result<(), ToolError> {
+    /// How many units that are gone are asked for.
+    const FORMER_UNITS: u64 = 8;
+
+    let own = tools.own_unit();
+    let mut siblings: BTreeSet<UnitName> = tools
+        .goal_state()
+        .into_iter()
+        .flat_map(|goal| goal.siblings())
+        .collect();
+    if ledger.leader.is_none() {
+        let lower = own.number().saturating_sub(FORMER_UNITS)..own.number();
+        siblings.extend(lower.filter_map(|number| format!("{}/{number}", own.app()).parse().ok()));
+    }
+    siblings.remove(own);
+    let relations = world.relations.keys();
+    let reads: Vec<_> = relations
+        .flat_map(|id| siblings.iter().map(|unit| (*id, unit.clone())))
+        .collect();
+    for ((id, unit), bag) in reads.iter().zip(tools.relation_get_each(&reads)) {
+        let bag = match bag {
+            Err(error) if error.is_relation_unserved() => continue,
+            bag => bag?,
+        };
+        if let (Some(bag), Some(relation)) = (bag, world.relations.get_mut(id)) {
+            relation.siblings.insert(unit.clone(), bag);
+        }
+    }
+    Ok(())
+}
+
+/// The bag of one remote unit. `None`: the unit or its relation is not there.
+///
+/// # Errors
+/// When `relation-get` fails for another reason.
+pub fn unit_bag(
+    tools: &HookTools<'_>,
+    relation: RelationId,
+    unit: &UnitName,
+) -> Result<Option<Databag>, ToolError> {
+    match tools.relation_get(relation, Bag::Unit(unit)) {
+        Err(error) if error.is_relation_unserved() => Ok(None),
+        bag => bag.map(Some),
+    }
+}
+
+/// The units that goal-state expects in the relations of `app` and that have no claim in the
+/// ledger.
+pub fn unheard<'a>(
+    tools: &'a HookTools<'_>,
+    ledger: &Ledger,
+    app: &'a str,
+) -> impl Iterator<Item = UnitName> + use<'a> {
+    let claims = ledger.hosts.values().flatten();
+    let heard: BTreeSet<UnitName> = claims.map(|claim| claim.unit.clone()).collect();
+    let expected = tools.goal_state().and_then(|goal| goal.remote_units(app));
+    expected
+        .into_iter()
+        .flatten()
+        .filter(move |unit| !heard.contains(unit))
+}
+
+/// The bags of units that Juju has not shown yet. Juju shows them from their live bags.
+///
+/// They may be many, so it stops where it no longer pays: at machines that are only being made and
+/// are in no relation yet.
+///
+/// # Errors
+/// When `relation-get` fails for another reason than that a unit or its relation is not there.
+pub fn bags_of_newcomers(
+    tools: &HookTools<'_>,
+    relation: RelationId,
+    units: Vec<UnitName>,
+) -> Result<Vec<(UnitName, Databag)>, ToolError> {
+    /// Units read at a time.
+    const CHUNK: usize = 8;
+    /// Units without a bag among them that end the search.
+    const ABSENT: usize = 3;
+
+    let reads: Vec<_> = units.into_iter().map(|unit| (relation, unit)).collect();
+    let mut bags = Vec::new();
+    for chunk in reads.chunks(CHUNK) {
+        let known = bags.len();
+        for ((_, unit), bag) in chunk.iter().zip(tools.relation_get_each(chunk)) {
+            match bag {
+                Err(error) if error.is_relation_unserved() => {}
+                bag => bags.extend(bag?.map(|bag| (unit.clone(), bag))),
+            }
+        }
+        if chunk.len() - (bags.len() - known) >= ABSENT {
+            break;
+        }
+    }
+    Ok(bags)
+}
+
+/// The options of this charm.
+///
+/// # Errors
+/// When `config-get` fails.
+pub fn options(tools: &HookTools<'_>) -> Result<Options, ToolError> {
+    let options = tools.config_get()?;
+    let text = |name: &str| Options::text(options.get(name)?.as_str()?);
+    Ok(Options {
+        bootstrap_app: text("bootstrap-app"),
+        log_level: text("log-level"),
+    })
+}
+
+/// What a standby must know of `relations`. Where the ledger lists a relation, it says whose it is.
+///
+/// # Errors
+/// When a hook tool fails for another reason than that Juju does not serve a relation.
+pub fn standby(
+    tools: &HookTools<'_>,
+    ledger: &Ledger,
+    relations: Vec<RelationId>,
+) -> Result<BTreeMap<RelationId, StandbyRelation>, ToolError> {
+    let mut all = BTreeMap::new();
+    for id in relations {
+        let own_unit = match tools.relation_get(id, Bag::OwnUnit) {
+            Err(error) if error.is_relation_unserved() => continue,
+            bag => bag?,
+        };
+        let app = match ledger.relations.get(&id) {
+            Some(listed) => listed.app.clone(),
+            None => match unless_gone(tools.relation_list_app(id))? {
+                Some(app) => app,
+                None => continue,
+            },
+        };
+        // Only a choice that nobody has made yet depends on it.
+        let has_units = match ledger.leader {
+            Some(_) => None,
+            None => {
+                let units = tools.goal_state().and_then(|goal| goal.remote_units(&app));
+                units.map(|mut units| units.next().is_some())
+            }
+        };
+        let relation = StandbyRelation {
+            app,
+            has_units,
+            own_unit,
+        };
+        all.insert(id, relation);
+    }
+    Ok(all)
+}
+
+/// Passes over what failed because Juju does not serve the relation.
+fn unless_gone<T>(read: Result<T, ToolError>) -> Result<Option<T>, ToolError> {
+    match read {
+        Err(error) if error.is_relation_gone() => Ok(None),
+        read => read.map(Some),
+    }
+}

@@ -1,0 +1,68 @@
+//! What a unit that is not leader does (spec 5): it steps back once another has published, and
+//! guards applications that must not bootstrap.
+
+use tracing::info;
+
+use super::{Memory, Run, RunError, apply, leader::Leaving, look};
+use crate::core::names::RelationId;
+use crate::core::standby::{StandbyPlan, stand_by};
+use crate::core::status;
+use crate::core::wire::{Change, MIRROR};
+
+impl Run<'_> {
+    /// `cluster-relation-changed`: the ledger alone says whose turn it is. The leader's own echo
+    /// ends after one call.
+    pub(super) fn ledger_changed(&mut self, peer: RelationId) -> Result<(), RunError> {
+        let memory = self.memory_in(peer)?;
+        if !memory.ledger.is_led_by_another(self.own_unit()) {
+            return Ok(());
+        }
+        let relations = memory.ledger.relations.keys().copied().collect();
+        let plan = self.plan_of_standby(&memory, relations)?;
+        if plan.is_empty() {
+            return Ok(());
+        }
+        match self.tools.is_leader()? {
+            // Leadership came back, and another unit has published meanwhile.
+            true => self.everything(&memory, Leaving::default()),
+            false => self.step_back(&plan),
+        }
+    }
+
+    /// The same in hooks that may have met a relation that the ledger does not list yet.
+    pub(super) fn stand_by(&mut self, memory: &Memory) -> Result<(), RunError> {
+        let relations = self.tools.relation_ids()?;
+        let plan = self.plan_of_standby(memory, relations)?;
+        self.step_back(&plan)?;
+        apply::status(self.tools, &status::standby());
+        Ok(())
+    }
+
+    fn plan_of_standby(
+        &self,
+        memory: &Memory,
+        relations: Vec<RelationId>,
+    ) -> Result<StandbyPlan, RunError> {
+        let mut ledger = memory.ledger.clone();
+        if ledger.leader.is_none() {
+            // Nobody has read the options for the ledger yet.
+            ledger.options = look::options(self.tools)?;
+        }
+        let relations = look::standby(self.tools, &ledger, relations)?;
+        Ok(stand_by(&ledger, self.own_unit(), &relations))
+    }
+
+    fn step_back(&self, plan: &StandbyPlan) -> Result<(), RunError> {
+        for (id, changes) in plan {
+            for (key, change) in changes {
+                match change {
+                    Change::Set(value) if key == MIRROR => info!("relation {id}: mirror {value}"),
+                    Change::Set(_) => info!("relation {id}: guarded, it must not bootstrap"),
+                    Change::Remove => {}
+                }
+            }
+        }
+        apply::standby(self.tools, plan)?;
+        Ok(())
+    }
+}

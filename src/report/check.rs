@@ -1,0 +1,208 @@
+//! Everything that this charm can know to be wrong, each finding with its remedy. Nothing is
+//! changed.
+
+use serde::Serialize;
+
+use super::View;
+use crate::core::ledger::{CAPACITY, MOST_KEYS, Size};
+use crate::core::names::is_cross_model;
+use crate::core::plan::Plan;
+use crate::core::status;
+use crate::core::wire::{self, BOOTSTRAP_APP};
+use crate::report::hosts::{Host, Report, State};
+
+/// Something that is wrong, or may soon be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// One word for scripts.
+    pub kind: &'static str,
+    /// What is wrong; then what to do.
+    pub text: String,
+}
+
+/// Looks for everything that is wrong in `view`, of which `plan` and `report` were made.
+pub fn findings(view: &View, plan: &Plan, report: &Report) -> Vec<Finding> {
+    let mut findings = Findings(Vec::new());
+    let leader = format!("{}/leader", view.unit.app());
+
+    for problem in status::problems(&plan.ledger) {
+        findings.add(problem.kind(), problem.to_string());
+    }
+    for (id, app) in &view.world.passed_over {
+        let app = app
+            .as_deref()
+            .map_or(String::new(), |app| format!(" with {app}"));
+        findings.add(
+            "relation-passed-over",
+            format!(
+                "relation {id}{app}: Juju lists it and does not serve it; the others are served; if \
+                 it stays so, remove it with juju remove-relation --force"
+            ),
+        );
+    }
+    for unit in &view.failing {
+        let remedy = match unit.app() == view.unit.app() {
+            true => "the last line at ERROR of its log tells why".to_owned(),
+            false => format!(
+                "if it is relation-changed of its relation with this charm, and five minutes later \
+                 the unit is still in error: juju resolved --no-retry {unit}"
+            ),
+        };
+        findings.add(
+            "hook-fails",
+            format!("{unit}: a hook fails, and Juju tries it again; {remedy}"),
+        );
+    }
+    for host in report
+        .hosts
+        .iter()
+        .filter(|host| !host.other_values.is_empty())
+    {
+        let numbers: Vec<String> = host
+            .other_values
+            .iter()
+            .map(|other| other.relation.to_string())
+            .collect();
+        findings.add(
+            "values-disagree",
+            format!(
+                "{}: relation {} keeps another token than the ledger, left by the Python charm; a \
+                 host that joined is well; for one that could not, run retire-host",
+                host.host,
+                numbers.join(", ")
+            ),
+        );
+    }
+    findings.waiting(view, plan, report);
+    findings.relations(view, &leader);
+    findings.sizes(view);
+    if !plan.is_idle() && plan.ledger.leader.is_some() {
+        let keys: usize = plan.writes.values().map(|writes| writes.keys().len()).sum();
+        let ledger = plan.ledger_changes().len();
+        findings.add(
+            "out-of-date",
+            format!(
+                "the bags are not as they should be ({ledger} keys of the ledger, {keys} of \
+                 relations); run resync on {leader}"
+            ),
+        );
+    }
+    findings.0
+}
+
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, kind: &'static str, text: String) {
+        self.0.push(Finding { kind, text });
+    }
+
+    fn waiting(&mut self, view: &View, plan: &Plan, report: &Report) {
+        let hosts: Vec<&Host> = report
+            .hosts
+            .iter()
+            .filter(|host| host.state == State::Waiting)
+            .collect();
+        if let Some(first) = hosts.first() {
+            let kind = match report.communicators.is_empty() {
+                true => "nobody-mints",
+                false => "hosts-wait",
+            };
+            let count = match hosts.len() {
+                1 => "1 host waits".to_owned(),
+                count => format!("{count} hosts wait"),
+            };
+            let next = report.next(first);
+            self.add(
+                kind,
+                format!("{count} for a token, {} first: {next}", first.host),
+            );
+        }
+        let is_unheard = |name: &&String| !view.ledger.hosts.contains_key(*name);
+        let unheard: Vec<&String> = plan.ledger.hosts.keys().filter(is_unheard).collect();
+        if let Some(first) = unheard.first() {
+            self.add(
+                "host-not-heard",
+                format!(
+                    "{} of {} announced hosts have no key yet, {} first; update-status finds them, \
+                     and resync at once",
+                    unheard.len(),
+                    plan.ledger.hosts.len(),
+                    wire::printable(first)
+                ),
+            );
+        }
+    }
+
+    fn relations(&mut self, view: &View, leader: &str) {
+        for (id, relation) in &view.world.relations {
+            let own_app = relation.own_app.as_ref();
+            if own_app.is_some_and(|bag| !bag.contains_key(BOOTSTRAP_APP)) {
+                self.add(
+                    "no-bootstrap-app",
+                    format!(
+                        "relation {id}: no application may bootstrap yet; add a unit to one, set the \
+                         option bootstrap-app, or run resync on {leader}"
+                    ),
+                );
+            }
+            let own_unit = relation.own_unit.as_ref();
+            if own_unit.is_some_and(|bag| !wire::is_up(bag)) {
+                self.add(
+                    "mirror-not-up",
+                    format!(
+                        "relation {id}: no consumer reads the leader's mirror; run resync on {leader}"
+                    ),
+                );
+            }
+            let siblings = relation.siblings.iter().filter(|(_, bag)| wire::is_up(bag));
+            let up: Vec<&str> = siblings.map(|(unit, _)| unit.as_str()).collect();
+            if !up.is_empty() && own_unit.is_some_and(wire::is_up) {
+                self.add(
+                    "two-mirrors-up",
+                    format!(
+                        "relation {id}: {} shows its mirror up beside the leader; it goes down at its \
+                         next hook; if its machine is lost, remove the unit",
+                        up.join(" and ")
+                    ),
+                );
+            }
+            if is_cross_model(&relation.app) && view.world.options.bootstrap_app.is_none() {
+                self.add(
+                    "cross-model",
+                    format!(
+                        "relation {id}: {} has another name in its own model; if it is to bootstrap, \
+                         set the option bootstrap-app to that name",
+                        relation.app
+                    ),
+                );
+            }
+        }
+    }
+
+    fn sizes(&mut self, view: &View) {
+        let ledger = ("the ledger".to_owned(), view.ledger.size());
+        let relations = view.world.relations.iter().filter_map(|(id, relation)| {
+            let size = Size::of(relation.own_unit.as_ref()?);
+            Some((format!("the unit bag of relation {id}"), size))
+        });
+        for (bag, size) in std::iter::once(ledger).chain(relations) {
+            let percent = (size.bytes * 100 / CAPACITY).max(size.keys * 100 / MOST_KEYS);
+            if percent > 80 {
+                self.add(
+                    "databag-fills",
+                    format!("{bag} is {percent} % full; retire hosts that are gone"),
+                );
+            }
+        }
+    }
+}
+
+/// The findings as lines of text.
+pub fn lines(findings: &[Finding]) -> String {
+    let lines: Vec<String> = findings
+        .iter()
+        .map(|finding| format!("{}: {}", finding.kind, finding.text))
+        .collect();
+    lines.join("\n")
+}

@@ -1,0 +1,282 @@
+//! The story of each host: what the ledger says of it, and what happens next.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::{View, listed};
+use crate::core::fingerprint::fingerprint;
+use crate::core::ledger::Ledger;
+use crate::core::second_protocol::Help;
+use crate::core::wire::{self, Value, is_hostname, mirror_key, printable};
+use crate::report::table::columns;
+
+/// How far a host has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It waits for a token: it has none, or one that was refused.
+    Waiting,
+    /// Its token is there. A consumer of the first protocol does not tell whether it was used.
+    Token,
+    /// It is in the cluster.
+    Member,
+    /// An operator retired its token.
+    Retired,
+    /// It never gets a token: microcluster refuses its name.
+    Invalid,
+}
+
+impl State {
+    /// All states, in the order in which they are counted.
+    pub const ALL: [State; 5] = [
+        State::Waiting,
+        State::Token,
+        State::Member,
+        State::Retired,
+        State::Invalid,
+    ];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Waiting => "waiting",
+            State::Token => "token",
+            State::Member => "member",
+            State::Retired => "retired",
+            State::Invalid => "invalid",
+        }
+    }
+}
+
+/// A value that one relation keeps although the ledger has another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Other {
+    /// The relation's number.
+    pub relation: u64,
+    /// See [`fingerprint`].
+    pub fingerprint: String,
+}
+
+/// What is known of one host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Host {
+    /// Its name, as a person may see it.
+    pub host: String,
+    /// How far it has come.
+    pub state: State,
+    /// The units that announced the name, first comer first.
+    pub announced_by: Vec<String>,
+    /// The unit whose own bag shows the same token: it minted it.
+    pub given_by: Option<String>,
+    /// The token's fingerprint.
+    pub fingerprint: Option<String>,
+    /// How many of its tokens were refused, or taken away by an operator.
+    pub spent: usize,
+    /// Other tokens, which the Python charm left in relations.
+    pub other_values: Vec<Other>,
+}
+
+/// All that is known of all hosts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Report {
+    /// The application that may bootstrap.
+    pub bootstrap_app: Option<String>,
+    /// The units that mint tokens: their mirror is up.
+    pub communicators: Vec<String>,
+    /// All hosts in the order of their names.
+    pub hosts: Vec<Host>,
+    /// Mirror keys that name no host.
+    pub other_keys: Vec<String>,
+    #[serde(skip)]
+    knows_a_cluster: bool,
+    #[serde(skip)]
+    needs_help: BTreeMap<String, Help>,
+}
+
+impl Report {
+    /// Tells the story of every host in `view`.
+    pub fn of(view: &View) -> Self {
+        let View { ledger, world, .. } = view;
+        let communicators = ledger.communicators.keys();
+        let mut report = Report {
+            bootstrap_app: ledger.bootstrap_app.as_deref().map(printable),
+            communicators: communicators.map(ToString::to_string).collect(),
+            knows_a_cluster: crate::core::bootstrap::the_ledger_tells_of_a_cluster(ledger),
+
+            ..Report::default()
+        };
+        let mut givers: BTreeMap<&str, Vec<(&str, String)>> = BTreeMap::new();
+        for relation in world.relations.values() {
+            for (unit, bag) in &relation.units {
+                for (name, value) in wire::mirror_values(bag) {
+                    let offers = givers.entry(name).or_default();
+                    offers.push((value, unit.to_string()));
+                }
+            }
+        }
+        let mut other_values: BTreeMap<&str, Vec<Other>> = BTreeMap::new();
+        for (id, relation) in &world.relations {
+            for (name, value) in relation.own_unit.iter().flat_map(wire::mirror_values) {
+                if let (Value::Text(kept), Some(Value::Text(held))) =
+                    (Value::from(value), ledger.mirror.get(name))
+                    && kept != *held
+                {
+                    let fingerprint = fingerprint(&kept);
+                    let relation = id.0;
+                    let others = other_values.entry(name).or_default();
+                    others.push(Other {
+                        relation,
+                        fingerprint,
+                    });
+                }
+            }
+        }
+        let names: BTreeSet<&str> = ledger
+            .mirror
+            .keys()
+            .chain(ledger.hosts.keys())
+            .map(String::as_str)
+            .collect();
+        for name in names {
+            let Some(mut host) = host(ledger, name) else {
+                report.other_keys.push(printable(&mirror_key(name)));
+                continue;
+            };
+            if let Some(Value::Text(token)) = ledger.mirror.get(name) {
+                let offers = givers.get(name).into_iter().flatten();
+                let giver = offers
+                    .filter(|(value, _)| value == token)
+                    .map(|(_, unit)| unit);
+                host.given_by = giver.cloned().next();
+                host.fingerprint = Some(fingerprint(token));
+            }
+            host.other_values = other_values.remove(name).unwrap_or_default();
+            if let Some(help) = ledger.needs_help(name) {
+                report.needs_help.insert(host.host.clone(), help);
+            }
+            report.hosts.push(host);
+        }
+        report
+    }
+
+    /// The story of one host, by its name or as it is shown.
+    pub fn host(&self, name: &str) -> Option<&Host> {
+        let shown = printable(name);
+        let mut hosts = self.hosts.iter();
+        hosts.find(|host| host.host == name || host.host == shown)
+    }
+
+    /// How many hosts are in this state.
+    pub fn count(&self, state: State) -> usize {
+        let hosts = self.hosts.iter();
+        hosts.filter(|host| host.state == state).count()
+    }
+
+    /// What happens next to `host`, and who can make it happen.
+    pub fn next(&self, host: &Host) -> String {
+        let name = &host.host;
+        match host.state {
+            State::Waiting => self.next_of_waiting(host),
+            State::Token if host.announced_by.is_empty() => {
+                format!("no unit announces {name} any more; retire-host takes its token away")
+            }
+            State::Token if !host.other_values.is_empty() => format!(
+                "relations show different tokens: {name} takes that of its own relation, and joins \
+                 only if its cluster minted it"
+            ),
+            State::Token => {
+                format!("{name} joins with this token, once, and within three hours of its minting")
+            }
+            State::Member => "nothing: it is in the cluster".to_owned(),
+            State::Retired => {
+                format!("nothing, until another unit announces the name {name}")
+            }
+            State::Invalid => format!(
+                "microcluster refuses this name, so nobody mints: remove {}, give the machine a name \
+                 of letters, digits and hyphens, not of digits only, and add a unit there",
+                host.announced_by.join(" and ")
+            ),
+        }
+    }
+
+    fn next_of_waiting(&self, host: &Host) -> String {
+        let name = &host.host;
+        match (
+            self.needs_help.get(name),
+            self.communicators.first(),
+            &self.bootstrap_app,
+        ) {
+            (Some(Help::RemoveNamesake), ..) => format!(
+                "two of its tokens were refused: an old member {name} has to be removed from the \
+                 cluster first"
+            ),
+            (Some(Help::NobodyMintsAgain), ..) => format!(
+                "its token was refused, and the library of the communicator mints no name twice: \
+                 redeploy it under another name"
+            ),
+            (None, Some(unit), _) => format!(
+                "{unit} mints a token; if it does not, its log tells why `cluster add {name}` failed"
+            ),
+            (None, None, _) if self.knows_a_cluster => "no unit is communicator, so nobody mints: \
+                 repair the first voter of the cluster, and members that are PENDING or unreachable"
+                .to_owned(),
+            (None, None, Some(app)) => format!(
+                "there is no cluster yet: the leader of {app} bootstraps it; if it is up and does \
+                 not, as after a change of leader, add a unit to the token distributor: {app} then \
+                 tries again"
+            ),
+            (None, None, None) => {
+                "no application may bootstrap yet: add a unit to one, or set the \
+                 option bootstrap-app"
+                    .to_owned()
+            }
+        }
+    }
+}
+
+/// What the ledger alone says of a host. `None`: the name is no host's.
+fn host(ledger: &Ledger, name: &str) -> Option<Host> {
+    let claims = ledger.hosts.get(name).map_or(&[][..], Vec::as_slice);
+    let state = match ledger.mirror.get(name) {
+        _ if !is_hostname(name) && claims.is_empty() => return None,
+        _ if !is_hostname(name) => State::Invalid,
+        _ if ledger.waits(name) => State::Waiting,
+        _ if ledger.has_member(name) => State::Member,
+        None => State::Waiting,
+        Some(Value::Member) => State::Member,
+        Some(Value::Retired) => State::Retired,
+        Some(_) => State::Token,
+    };
+    Some(Host {
+        host: printable(name),
+        state,
+        announced_by: claims.iter().map(|claim| claim.unit.to_string()).collect(),
+        given_by: None,
+        fingerprint: None,
+        spent: ledger.spent.get(name).map_or(0, Vec::len),
+        other_values: Vec::new(),
+    })
+}
+
+/// A table of hosts, one line each.
+pub fn table(hosts: &[&Host]) -> String {
+    let head = ["HOST", "STATE", "ANNOUNCED BY", "GIVEN BY", "TOKEN"].map(str::to_owned);
+    let line = |host: &&Host| {
+        let others = host.other_values.iter();
+        let others = others.map(|other| format!("{} in {}", other.fingerprint, other.relation));
+        [
+            host.host.clone(),
+            host.state.as_str().to_owned(),
+            listed(host.announced_by.iter().cloned()),
+            listed(host.given_by.clone()),
+            listed(host.fingerprint.clone().into_iter().chain(others)),
+        ]
+    };
+    let rows: Vec<_> = std::iter::once(head)
+        .chain(hosts.iter().map(line))
+        .collect();
+    columns(&rows)
+}

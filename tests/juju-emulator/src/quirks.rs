@@ -1,0 +1,104 @@
+//! What only some Jujus do, or do only at times: knobs of a [`Model`](crate::model::Model).
+//!
+//! Whatever a healthy 3.6.26 or 4.0.14 always does is no knob but follows from the generation.
+
+use std::collections::BTreeSet;
+
+use crate::names::{RelationId, UnitName};
+
+/// The knobs. They may be turned at any time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quirks {
+    /// An agent looks at peer relations after all others, as since 3.6.0. Without, at any time, as
+    /// in 2.9. Not for relation-created, which has no order.
+    pub peers_come_last: bool,
+    /// Juju 4 tells the agents of a removed peer unit. It does not: juju/juju#23326.
+    pub peers_depart: bool,
+    /// Juju 4 deletes a dying relation under the last unit in its scope, if that unit is dying and
+    /// its workload is blocked or in error. It does so within a minute, which is often too late.
+    pub cuts_off_blocked_units: bool,
+    /// An agent forgets a relation that has gone without its hooks. It does not: until it restarts
+    /// it lists it, and all that is asked about it is refused (canonical/operator#2709, seen on
+    /// 3.6.28 and 4.0.14). Of a peer relation it does; [`Unserved`] is for those.
+    pub forgets_gone_relations: bool,
+    /// `goal-state` fails with this text, as while certain cross-model relations exist
+    /// (juju/juju#21152): `unit not found` and the like.
+    pub goal_state_fails: Option<String>,
+    /// `relation-list` names the units of the own application too, as in 4.0.0 and 4.0.1
+    /// (juju/juju#21713).
+    pub lists_own_units: bool,
+    /// No joined or changed of these units fires, as in some 4.0.x (juju/juju#21412, #21764,
+    /// #22253).
+    pub silent_units: BTreeSet<UnitName>,
+}
+
+impl Default for Quirks {
+    fn default() -> Self {
+        Self {
+            peers_come_last: true,
+            peers_depart: false,
+            cuts_off_blocked_units: false,
+            forgets_gone_relations: false,
+            goal_state_fails: None,
+            lists_own_units: false,
+            silent_units: BTreeSet::new(),
+        }
+    }
+}
+
+/// A relation that Juju still lists and no longer serves. Its events go on; what is asked about it
+/// fails, and so does a commit that names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unserved {
+    /// What the tools say.
+    pub complaint: Complaint,
+    /// The only unit that suffers; otherwise all do.
+    pub unit: Option<UnitName>,
+}
+
+/// What tools say of a relation that is not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Complaint {
+    /// What this Juju says by itself of a relation that its database does not have. What the agent
+    /// remembers, it still tells: members, the remote application, bags of joined units.
+    Usual,
+    /// `permission denied`.
+    PermissionDenied,
+    /// `permission denied (unauthorized access)`.
+    Unauthorized,
+    /// `relation 7 not found`.
+    NumberNotFound,
+    /// `relation not found`, as a failure of the tool.
+    NotFound,
+    /// `relation unit not found`.
+    UnitNotFound,
+    /// The agent does not know the number, though it lists it: the flag is refused, with status 2.
+    UnknownNumber,
+}
+
+impl Complaint {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Usual,
+        Self::PermissionDenied,
+        Self::Unauthorized,
+        Self::NumberNotFound,
+        Self::NotFound,
+        Self::UnitNotFound,
+        Self::UnknownNumber,
+    ];
+
+    /// The words in which a tool fails with status 1, if that is how it fails in every case.
+    #[must_use]
+    pub fn words(self, id: RelationId) -> Option<String> {
+        let words = match self {
+            Self::Usual | Self::UnknownNumber => return None,
+            Self::PermissionDenied => "permission denied",
+            Self::Unauthorized => "permission denied (unauthorized access)",
+            Self::NumberNotFound => return Some(format!("relation {id} not found")),
+            Self::NotFound => "relation not found",
+            Self::UnitNotFound => "relation unit not found",
+        };
+        Some(words.to_owned())
+    }
+}
