@@ -154,6 +154,40 @@ fn every_host_joins_after_what_the_first_protocol_survives() {
 }
 
 #[test]
+fn with_both_sides_of_the_second_protocol_every_host_joins_and_no_token_is_left() {
+    for (apps, distributor_units) in [(1, 1), (2, 3)] {
+        for act in [
+            None,
+            Some(Act::KillCommunicator),
+            Some(Act::RemakeRelations),
+            Some(Act::ExpireToken),
+            Some(Act::Redeploy),
+            Some(Act::RedeployLost),
+        ] {
+            let setup = Setup {
+                consumer: Second,
+                units: 4,
+                apps,
+                distributor_units,
+                ..Setup::default()
+            };
+            let scenario = Scenario {
+                acts: act.into_iter().collect(),
+                // A name is taken for as long as a token lives that its host had no need of.
+                patience: Duration::from_secs(4 * 3600),
+                ..scenario(setup)
+            };
+            for report in play(&scenario) {
+                assert!(is_calm(&report), "{scenario:?}: {report:?}");
+                let left = report.tokens_left + report.consumer_tokens_left;
+                let lost = left + report.live_tokens_replaced + report.stuck;
+                assert_eq!(lost, 0, "{scenario:?}: {report:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_token_that_expired_helps_nobody_while_the_provider_cannot_replace_it() {
     for consumer in Release::ALL {
         let setup = Setup {
