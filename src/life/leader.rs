@@ -136,15 +136,19 @@ impl Run<'_> {
         {
             return self.everything_with_nudge(memory);
         }
-        let mut heard = Vec::new();
+        let mut unheard = Vec::new();
         for (id, listed) in &before.relations {
             if listed.is_current {
-                let unheard = look::unheard(self.tools, before, &listed.app);
-                heard.extend(unheard.map(|unit| (*id, unit)));
+                let units = look::unheard(self.tools, before, &listed.app);
+                unheard.extend(units.map(|unit| (*id, unit)));
             }
         }
-        heard.truncate(UNITS);
-        for (relation, unit) in heard {
+        unheard.truncate(UNITS);
+        if let Some(unit) = look::unexpected(self.tools, before) {
+            debug!("{unit} is not expected any more: looking at everything");
+            return self.everything_with_nudge(memory);
+        }
+        for (relation, unit) in unheard {
             let bag = look::unit_bag(self.tools, relation, &unit)?.unwrap_or_default();
             if learn::unit(before, &unit, &bag).ledger != *before {
                 debug!("{unit} has been heard by no hook: looking at everything");

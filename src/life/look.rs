@@ -205,6 +205,27 @@ pub fn unheard<'a>(
         .filter(move |unit| !heard.contains(unit))
 }
 
+/// A unit that the ledger counts on and that goal-state does not expect: it left in a hook whose
+/// writes were lost.
+pub fn unexpected<'a>(tools: &HookTools<'_>, ledger: &'a Ledger) -> Option<&'a UnitName> {
+    let goal = tools.goal_state()?;
+    let expected: BTreeSet<UnitName> = ledger
+        .apps()
+        .into_iter()
+        .filter_map(|app| goal.remote_units(app))
+        .flatten()
+        .collect();
+    let claims = ledger
+        .hosts
+        .values()
+        .flatten()
+        .filter(|claim| !claim.is_gone);
+    let mut units = claims
+        .map(|claim| &claim.unit)
+        .chain(ledger.communicators.keys());
+    units.find(|unit| !expected.contains(unit) && goal.remote_units(unit.app()).is_some())
+}
+
 /// The bags of units that Juju has not shown yet. Juju shows them from their live bags.
 ///
 /// They may be many, so it stops where it no longer pays: at machines that are only being made and

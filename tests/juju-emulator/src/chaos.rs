@@ -217,6 +217,8 @@ impl Chaos<'_> {
                 hook: commit.hook.clone(),
             };
             if commit.unit.application() == DISTRIBUTOR {
+                let ledger = self.deployment.ledger();
+                self.promises.value_stays(ledger).map_err(violation)?;
                 for change in &commit.changes {
                     let relation = world.model().relation(change.relation);
                     let is_peer = relation.is_ok_and(Relation::is_peer);
@@ -228,8 +230,6 @@ impl Chaos<'_> {
                         self.promises.permission_stays(change).map_err(violation)?;
                     }
                 }
-                let ledger = self.deployment.ledger();
-                self.promises.value_stays(ledger).map_err(violation)?;
                 let mut relations = world.model().relations.values();
                 relations
                     .try_for_each(up_only_with_permission)
@@ -543,6 +543,9 @@ impl Promises {
                 return Err(format!("the value of {name:?} was changed or removed"));
             }
         }
+        if is_emptied {
+            self.permitted = None;
+        }
         let texts = ledger.mirror.values().filter_map(Value::text);
         self.secrets.extend(texts.map(str::to_owned));
         Ok(())
@@ -609,6 +612,10 @@ fn shows_the_ledger(
     }
     let id = core_id(change.relation);
     let mut bag = (*deployment.world.unit_bag(change.relation, unit.as_str())).clone();
+    if !wire::is_up(&bag) && ledger.bootstrap_app.is_some() {
+        // Leadership is lost, and nobody has taken it yet.
+        return Ok(());
+    }
     bag.retain(|key, _| publish::is_ours_in_unit_bag(key));
     let target = publish::unit_bag(&ledger, id);
     let changes = wire::difference(&bag, &target, |_| true);
