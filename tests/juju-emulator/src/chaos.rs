@@ -612,8 +612,7 @@ fn shows_the_ledger(
     }
     let id = core_id(change.relation);
     let mut bag = (*deployment.world.unit_bag(change.relation, unit.as_str())).clone();
-    if !wire::is_up(&bag) && ledger.bootstrap_app.is_some() {
-        // Leadership is lost, and nobody has taken it yet.
+    if !ledger.is_shown_in(id) {
         return Ok(());
     }
     bag.retain(|key, _| publish::is_ours_in_unit_bag(key));
