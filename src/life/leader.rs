@@ -141,6 +141,10 @@ impl Run<'_> {
         {
             return self.everything_with_nudge(memory);
         }
+        if self.serves_again(before)? {
+            debug!("Juju serves a relation again that was passed over: looking at everything");
+            return self.everything_with_nudge(memory);
+        }
         let mut unheard = Vec::new();
         for (id, listed) in &before.relations {
             if listed.is_current {
@@ -214,6 +218,15 @@ impl Run<'_> {
         ledger.is_led_by(self.own_unit())
             && ledger.is_shown_in(relation)
             && ledger.bootstrap_app.is_some()
+    }
+
+    /// Whether Juju serves a relation whose bags may not show the ledger.
+    fn serves_again(&self, ledger: &Ledger) -> Result<bool, RunError> {
+        if ledger.relations.values().all(|listed| listed.is_current) {
+            return Ok(false);
+        }
+        let mut ids = self.tools.relation_ids()?.into_iter();
+        Ok(ids.any(|id| !ledger.is_shown_in(id) && look::is_served(self.tools, id)))
     }
 
     fn nudge(&self, ledger: &mut Ledger, at_once: bool) {

@@ -205,6 +205,11 @@ fn read_siblings(
     Ok(())
 }
 
+/// Whether Juju serves a relation.
+pub fn is_served(tools: &HookTools<'_>, relation: RelationId) -> bool {
+    tools.relation_get(relation, Bag::OwnUnit).is_ok()
+}
+
 /// The bag of one remote unit. `None`: the unit or its relation is not there.
 ///
 /// # Errors

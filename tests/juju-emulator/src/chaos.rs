@@ -543,7 +543,8 @@ impl Promises {
                 return Err(format!("the value of {name:?} was changed or removed"));
             }
         }
-        if is_emptied {
+        // The last host that told of the cluster is gone, and another has its name.
+        if !the_ledger_tells_of_a_cluster(ledger) {
             self.permitted = None;
         }
         let texts = ledger.mirror.values().filter_map(Value::text);
