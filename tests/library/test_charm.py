@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import ops
 import pytest
@@ -23,7 +23,7 @@ GO = {"bootstrap-app": "microovn", "may-bootstrap": "true", "protocol": "2"}
 UP = {0: {"mirror": "up"}}
 REFUSED = library.fingerprint(TOKEN)
 
-Context = testing.Context[Charm]
+Context: TypeAlias = "testing.Context[Charm]"
 
 
 def shows(**names: str) -> dict[int, dict[str, str]]:
@@ -281,6 +281,17 @@ def test_a_hook_that_is_cut_off_while_bootstrapping_is_made_up_for(
     out = ctx.run(ctx.on.relation_changed(related, remote_unit=0), before)
     assert command.deeds.count("bootstrap --found") == 1
     assert bag(out, related) == {**INSIDE, "mirror": "up", "mirror-h2": TOKEN}
+
+
+@pytest.mark.parametrize(("word", "bootstraps"), [("microovn", True), ("other", False)])
+def test_a_provider_of_the_first_protocol(
+    ctx: Context, command: StandIn, word: str, bootstraps: bool
+) -> None:
+    command.on("bootstrap", "exit 0").lists_after("bootstrap", member("h1"))
+    related = relation(units=UP, app={"bootstrap-app": word})
+    out = ctx.run(ctx.on.start(), state(related, leader=True))
+    assert command.deeds == ["bootstrap --found"] * bootstraps
+    assert remembers(out)["in_cluster"] is bootstraps
 
 
 @pytest.mark.parametrize("deed", ["join", "bootstrap"])
