@@ -320,8 +320,9 @@ def test_adding_fails_for_one_host(
 
 
 def test_adding_hangs_and_no_other_host_has_to_wait_for_it(
-    ctx: Context, command: StandIn, heard: list[str]
+    ctx: Context, command: StandIn, heard: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(Charm, "limit", 3)
     command.lists(member("h1")).on("add", f"[ $2 = h3 ] && sleep 60; echo {TOKEN}")
     related = relation(units=shows(h2="empty", h3="empty", h4="empty"))
     out = ctx.run(ctx.on.update_status(), state(related, stored=noted(in_cluster=True)))
@@ -330,7 +331,8 @@ def test_adding_hangs_and_no_other_host_has_to_wait_for_it(
     assert heard == ["token_generated, inside"]
 
 
-def test_the_list_hangs(ctx: Context, command: StandIn) -> None:
+def test_the_list_hangs(ctx: Context, command: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Charm, "limit", 0.3)
     command.on("list", "sleep 60")
     own = {**INSIDE, "mirror": "up"}
     related = relation(own, shows(h2="empty"))
