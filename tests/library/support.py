@@ -105,13 +105,13 @@ def relation(
     units: dict[int, dict[str, str]] | None = None,
     app: dict[str, str] | None = None,
 ) -> testing.Relation:
-    """Return the relation with the distributor."""
+    """Return the relation with the distributor; older versions of ops write into what they get."""
     return testing.Relation(
         "cluster",
         remote_app_name="p",
-        local_unit_data=own or {},
-        remote_units_data={} if units is None else dict(units),
-        remote_app_data=app or {},
+        local_unit_data=dict(own or {}),
+        remote_units_data={number: dict(bag) for number, bag in (units or {}).items()},
+        remote_app_data=dict(app or {}),
     )
 
 
