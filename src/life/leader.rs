@@ -38,18 +38,24 @@ impl Run<'_> {
             return Ok(());
         };
         let mut learned = learn::unit(before, unit, &bag);
-        if learned.ledger == *before || !self.tools.is_leader()? {
+        // Hosts seldom come alone, and one write for all of them is one hook of every consumer. So
+        // the first to come are asked for before their hooks: once Juju has shown us the bag of a
+        // unit that has joined, it shows the same one until that unit's next hook.
+        let asks_others = learned.has_new_claim || before.hosts.is_empty();
+        if learned.ledger == *before && !asks_others || !self.tools.is_leader()? {
             return Ok(());
         }
         if learned.has_new_refusal || before.left_out.is_some() {
             return self.everything(&memory, Leaving::default());
         }
-        // Hosts seldom come alone, and one write for all of them is one hook of every consumer.
-        if learned.has_new_claim {
+        if asks_others {
             let units = look::unheard(self.tools, &learned.ledger, unit.app()).collect();
             let newcomers = look::bags_of_newcomers(self.tools, relation, units)?;
             let newcomers = newcomers.iter().map(|(unit, bag)| (unit, bag));
             learned = learn::units(before, iter::once((unit, &bag)).chain(newcomers));
+        }
+        if learned.ledger == *before {
+            return Ok(());
         }
         self.carry_out(&memory, plan::of_event(before, learned))
     }
