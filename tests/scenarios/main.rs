@@ -4,6 +4,8 @@ mod calls;
 mod failures;
 mod log;
 mod mirror;
+mod protocol;
 mod refresh;
 mod secrets;
 mod stage;
+mod unserved;

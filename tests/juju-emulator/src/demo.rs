@@ -271,8 +271,11 @@ impl Deed {
             (HOSTNAME, _) => Some((Deed::Announces, value)),
             (BOOTSTRAP_APP, _) => Some((Deed::Chooses, value)),
             (_, Some(host)) if !by_distributor => Some((Deed::Mints, host)),
-            (_, Some(host)) if Value::from(value).is_real() => Some((Deed::Mirrors, host)),
-            (_, Some(host)) => Some((Deed::Asks, host)),
+            (_, Some(host)) => match Value::from(value) {
+                Value::Text(_) => Some((Deed::Mirrors, host)),
+                Value::Placeholder => Some((Deed::Asks, host)),
+                Value::Member | Value::Retired => None,
+            },
             _ => None,
         }
     }
