@@ -23,7 +23,7 @@ fn each_change_is_one_line_that_names_the_key_and_never_the_value() {
     stage.says("microovn/1", &[("hostname", "h1")]);
     logged(
         &stage.changed("microovn/1"),
-        &["INFO mirror-h1: placeholder for microovn/1"],
+        &["INFO microcluster-cluster:1: mirror-h1: placeholder for microovn/1"],
     );
     stage.says(
         "microovn/0",
@@ -31,7 +31,10 @@ fn each_change_is_one_line_that_names_the_key_and_never_the_value() {
     );
     logged(
         &stage.changed("microovn/0"),
-        &["INFO mirror-h0: member microovn/0\nmirror-h1: value from microovn/0"],
+        &[
+            "INFO microcluster-cluster:1: mirror-h0: member microovn/0\n\
+             mirror-h1: value from microovn/0",
+        ],
     );
     logged(&stage.changed("microovn/0"), &[]);
 }
@@ -59,7 +62,7 @@ fn lines_of_one_level_go_together_and_those_of_another_apart() {
 #[test]
 fn log_level_is_honoured_and_a_bad_one_counts_as_the_default() {
     let news: Pairs<'_> = &[("mirror", "up"), ("mirror-h1", SECRET)];
-    let info = "INFO mirror-h1: value from microovn/0";
+    let info = "INFO microcluster-cluster:1: mirror-h1: value from microovn/0";
     for (level, expected) in [
         ("trace", &[info][..]),
         ("debug", &[info]),
@@ -88,8 +91,8 @@ fn log_level_is_honoured_and_a_bad_one_counts_as_the_default() {
 
 #[test]
 fn decisions_are_logged_for_who_asks_for_them() {
-    let decision = "DEBUG microovn/0 offers 1 other value than the mirror holds; the first to come \
-                    stays";
+    let decision = "DEBUG microcluster-cluster:1: microovn/0 offers 1 other value than the mirror \
+                    holds; the first to come stays";
     for (level, seen) in [("debug", true), ("info", false)] {
         let mut stage = stage(JujuGeneration::Four);
         stage
@@ -188,10 +191,11 @@ fn many_units_under_one_name_have_a_status_that_can_be_read() {
 /// As in some 4.0.x.
 #[test]
 fn a_unit_whose_hooks_never_fire_is_found_by_update_status() {
-    let stage = Stage::new(JujuGeneration::Four, 1).related("microovn", 2);
+    let stage = Stage::new(JujuGeneration::Four, 1).related("microovn", 1);
     let mut stage = stage.played_by(&Provider::Executable);
     let silent = ["microovn/1"].into_iter().filter_map(UnitName::parse);
     stage.world.model_mut().quirks.silent_units = silent.collect();
+    stage.enter("microovn");
     stage.says("microovn/1", &[("hostname", "h1")]);
     stage.settle();
     assert_eq!(stage.ledger().get("mirror-h1"), None);

@@ -108,8 +108,9 @@ impl Stage {
     }
 
     pub(crate) fn refresh(&mut self, provider: &Provider) {
+        let folder = TempDir::new_in(self.folder.path()).expect("a folder").keep();
         let charm = provider
-            .charm(&self.folder.path().join("charm"), &Clock::default())
+            .charm(&folder.join("charm"), &Clock::default())
             .expect("the charm");
         self.world.refresh(APP, &charm).expect("refreshed");
     }

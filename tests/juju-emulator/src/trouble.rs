@@ -281,6 +281,11 @@ impl Part {
             let mut stage = self.stage()?;
             trouble.begin(&mut stage)?;
             let ended_well = self.act(&mut stage)?;
+            if self.waits_for_advice(&trouble) {
+                stage
+                    .world
+                    .run_hook(self.unit, Hook::Named("update-status".to_owned()))?;
+            }
             let shown = stage.shown();
             let mut neglect = |what: String| {
                 let case = format!("{self:?} {trouble:?}");
@@ -300,6 +305,12 @@ impl Part {
                 && self.difference(&after, &shown).is_some()
             {
                 neglect("it is served by half".to_owned());
+            }
+            stage.world.clear_faults();
+            if let (Deed::Action(_), false) = (self.deed, ended_well) {
+                // Juju does not run it again, the operator does.
+                stage.recover()?;
+                self.act(&mut stage)?;
             }
             stage.recover()?;
             if let Some(difference) = difference(&end, &stage.all_bags()) {
@@ -380,6 +391,19 @@ impl Part {
         let ours = |run: &&crate::HookRun| run.unit.application() == APP;
         let mut runs = stage.world.runs().iter().filter(ours);
         Ok(runs.all(|run| run.committed))
+    }
+
+    /// A unit that cannot be told whether it is leaving changes nothing in relation-broken; the next
+    /// look at everything does.
+    fn waits_for_advice(&self, trouble: &Trouble) -> bool {
+        self.deed == Deed::Relation("broken", AILING)
+            && matches!(
+                trouble,
+                Trouble::Refused {
+                    tool: "goal-state",
+                    ..
+                }
+            )
     }
 
     /// What is not as it is in the twin. Who forgets a cluster does not learn again of a relation
