@@ -173,7 +173,9 @@ fn parameters_are_read_or_refused_with_one_clear_sentence() {
         (
             "restart",
             json!({}),
-            Err("no action \"restart\": there are show-mirror, resync, retire-host, check and forget"),
+            Err(
+                "no action \"restart\": there are show-mirror, resync, retire-host, check and forget",
+            ),
         ),
     ] {
         let action = Action::parse(name, &parameters(given.clone()));
@@ -284,7 +286,10 @@ fn who_can_help_a_host_that_waits_depends_on_what_there_is() {
         ),
         (
             "a cluster without communicator",
-            leader(&[&waits[..], &[("mirror-h0", SECRET)]].concat(), &[announces]),
+            leader(
+                &[&waits[..], &[("mirror-h0", SECRET)]].concat(),
+                &[announces],
+            ),
             "repair the first voter of the cluster",
         ),
         (
@@ -330,7 +335,14 @@ fn retiring_replaces_renews_removes_or_refuses() {
     let nobody: &[(&str, Pairs<'_>)] = &[];
     let (no, yes) = (Force::No, Force::Yes);
     for (case, ledger, units, force, outcome, then) in [
-        ("a token", vec![token], nobody, no, "retired", Some("retired")),
+        (
+            "a token",
+            vec![token],
+            nobody,
+            no,
+            "retired",
+            Some("retired"),
+        ),
         (
             "still announced",
             vec![token, first],
@@ -347,14 +359,7 @@ fn retiring_replaces_renews_removes_or_refuses() {
             "retired",
             Some("retired"),
         ),
-        (
-            "a placeholder",
-            vec![empty],
-            nobody,
-            no,
-            "removed",
-            None,
-        ),
+        ("a placeholder", vec![empty], nobody, no, "removed", None),
         (
             "announced, no token",
             vec![empty, first],
@@ -386,12 +391,11 @@ fn retiring_replaces_renews_removes_or_refuses() {
                 let value = ledger.mirror.get("h").map(|value| value.as_str());
                 assert_eq!(value, then, "{case}");
                 // The next look at everything changes nothing about it.
-                let learned =
-                    microcluster_token_distributor::core::learn::everything(
-                        &ledger,
-                        &view.world,
-                        &view.unit,
-                    );
+                let learned = microcluster_token_distributor::core::learn::everything(
+                    &ledger,
+                    &view.world,
+                    &view.unit,
+                );
                 let plan = plan::of_everything(&ledger, learned, &view.world);
                 let value = plan.ledger.mirror.get("h").map(|value| value.as_str());
                 assert_eq!(value, then, "{case}: looked at again");
@@ -467,7 +471,10 @@ fn many_hosts_still_fit_and_the_counts_are_whole() {
             .flat_map(|host| {
                 let name = format!("juju-3f2a1c-with-a-long-name-{host}");
                 let value = if host < waiting { "empty" } else { SECRET };
-                [(format!("mirror-{name}"), value), (format!("host-{name}"), "a/0")]
+                [
+                    (format!("mirror-{name}"), value),
+                    (format!("host-{name}"), "a/0"),
+                ]
             })
             .collect();
         let pairs: Vec<(&str, &str)> = names
@@ -591,7 +598,9 @@ fn check_finds_each_kind_of_trouble() {
         (
             "out-of-date",
             with(&|view| {
-                relation(view, &|relation| relation.own_unit = Some(bag(&[("mirror", "up")])));
+                relation(view, &|relation| {
+                    relation.own_unit = Some(bag(&[("mirror", "up")]))
+                });
             }),
         ),
         (

@@ -136,7 +136,9 @@ fn advice_that_fails_is_a_warning() {
     for juju in BOTH {
         for tool in ADVICE {
             let mut stage = news(juju, &Provider::Executable);
-            stage.world.inject(Injection::at_every(Some(tool), unwell()));
+            stage
+                .world
+                .inject(Injection::at_every(Some(tool), unwell()));
             let played = look_at_everything(&mut stage);
             let complaint = "failed (exit status: 3): ERROR the agent is not well";
             goes_on(&stage, &played, tool, complaint);
@@ -199,7 +201,10 @@ fn a_tool_that_cannot_be_started_fails_the_hook() {
     let played = look_at_everything(&mut stage);
     assert_eq!(played.run.ending, Ending::Exited(1));
     let stderr = played.run.stderr_text();
-    assert!(stderr.contains("error: cannot start `relation-ids "), "{stderr}");
+    assert!(
+        stderr.contains("error: cannot start `relation-ids "),
+        "{stderr}"
+    );
     recovers(stage);
 }
 
@@ -442,8 +447,7 @@ fn leadership_lost_before_the_commit_is_told_apart_from_a_crash() {
     let lose = Injection::at_tool("relation-set", 1, Effect::LoseLeadership);
     stage.world.inject(lose);
     let played = look_at_everything(&mut stage);
-    played
-        .fails("relation-set -r cluster:0 --app --file -` failed (exit status: 1): ");
+    played.fails("relation-set -r cluster:0 --app --file -` failed (exit status: 1): ");
     played.fails("ERROR cannot write relation settings");
     logged_its_complaint(&played);
 }

@@ -103,7 +103,10 @@ fn decisions_are_logged_for_who_asks_for_them() {
         stage.says("microovn/0", &[("mirror", "up"), ("mirror-h1", SECRET)]);
         stage.changed("microovn/0").succeeds();
         let other = format!("{SECRET}2");
-        stage.says("microovn/0", &[("mirror-h1", &other), ("mirror-h2", &other)]);
+        stage.says(
+            "microovn/0",
+            &[("mirror-h1", &other), ("mirror-h2", &other)],
+        );
         let played = stage.changed("microovn/0");
         let said = played.succeeds().logged.contains(&decision.to_owned());
         assert_eq!(said, seen, "{level}: {:?}", played.logged);

@@ -4,6 +4,7 @@ mod calls;
 mod failures;
 mod log;
 mod mirror;
+mod operator;
 mod protocol;
 mod refresh;
 mod secrets;

@@ -120,10 +120,7 @@ fn a_refused_token_stays_shown_until_there_is_another() {
     assert_eq!(stage.status(LEADER), "active 2 hosts");
     // An old refusal that comes late says nothing of the new token.
     stage.world.restart_agent(LEADER).expect("it is there");
-    stage
-        .hook(LEADER, "config-changed")
-        .succeeds()
-        .wrote(&[]);
+    stage.hook(LEADER, "config-changed").succeeds().wrote(&[]);
 
     refuses(&mut stage, 2);
     assert_eq!(

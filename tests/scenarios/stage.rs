@@ -108,7 +108,9 @@ impl Stage {
     }
 
     pub(crate) fn refresh(&mut self, provider: &Provider) {
-        let folder = TempDir::new_in(self.folder.path()).expect("a folder").keep();
+        let folder = TempDir::new_in(self.folder.path())
+            .expect("a folder")
+            .keep();
         let charm = provider
             .charm(&folder.join("charm"), &Clock::default())
             .expect("the charm");

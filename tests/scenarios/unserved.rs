@@ -36,7 +36,11 @@ fn the_other_relation_is_served_and_check_names_this_one() {
             "{case}: {:?}",
             played.logged
         );
-        assert_eq!(stage.shown(LEADER, "microovn")["mirror-h1"], SECRET, "{case}");
+        assert_eq!(
+            stage.shown(LEADER, "microovn")["mirror-h1"],
+            SECRET,
+            "{case}"
+        );
         assert_eq!(stage.ledger()["relation-2"], "microcloud -", "{case}");
         for unit in [LEADER, STANDBY] {
             let found = stage.action(unit, "check", &[]);
@@ -50,7 +54,9 @@ fn the_other_relation_is_served_and_check_names_this_one() {
         let id = stage.relation("microcloud");
         stage.world.model_mut().serve_again(id);
         stage.says("microcloud/0", &[("other", "news")]);
-        stage.relation_hook(LEADER, "changed", "microcloud/0").succeeds();
+        stage
+            .relation_hook(LEADER, "changed", "microcloud/0")
+            .succeeds();
         assert_eq!(
             stage.shown(LEADER, "microcloud")["mirror-h1"],
             SECRET,

@@ -267,7 +267,7 @@ impl Part {
         self.act(&mut twin)?;
         let tools = twin.tools_of_last(self);
         let after = twin.shown();
-        twin.recover()?;
+        self.recover(&mut twin, true)?;
         let end = twin.all_bags();
 
         let mut count = Count::default();
@@ -306,13 +306,7 @@ impl Part {
             {
                 neglect("it is served by half".to_owned());
             }
-            stage.world.clear_faults();
-            if let (Deed::Action(_), false) = (self.deed, ended_well) {
-                // Juju does not run it again, the operator does.
-                stage.recover()?;
-                self.act(&mut stage)?;
-            }
-            stage.recover()?;
+            self.recover(&mut stage, ended_well)?;
             if let Some(difference) = difference(&end, &stage.all_bags()) {
                 neglect(format!("it does not recover: {difference}"));
             }
@@ -393,6 +387,17 @@ impl Part {
         Ok(runs.all(|run| run.committed))
     }
 
+    /// Nothing is refused any more. Juju runs no action again, the operator does: one that failed,
+    /// and the one that forgot what a relation that was not served still shows.
+    fn recover(&self, stage: &mut Stage, ended_well: bool) -> Result<(), TroubleError> {
+        stage.recover()?;
+        if matches!(self.deed, Deed::Action(name) if !ended_well || name == "forget") {
+            self.act(stage)?;
+            stage.recover()?;
+        }
+        Ok(())
+    }
+
     /// A unit that cannot be told whether it is leaving changes nothing in relation-broken; the next
     /// look at everything does.
     fn waits_for_advice(&self, trouble: &Trouble) -> bool {
@@ -411,9 +416,13 @@ impl Part {
     fn difference(&self, expected: &Bags, found: &Bags) -> Option<String> {
         let mut expected = expected.clone();
         let mut found = found.clone();
-        if self.deed == Deed::Action("forget") {
-            for bag in expected.values_mut().chain(found.values_mut()) {
+        for bag in expected.values_mut().chain(found.values_mut()) {
+            if self.deed == Deed::Action("forget") {
                 bag.remove("mirror-h-ailing");
+            }
+            // Of the update-status that came instead.
+            if self.deed == Deed::Relation("broken", AILING) {
+                bag.remove("nudge");
             }
         }
         difference(&expected, &found)

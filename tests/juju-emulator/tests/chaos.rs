@@ -1,4 +1,4 @@
-//! A few random histories; `juju-emulator chaos` plays many.
+//! A few random histories and troubles; `juju-emulator chaos` plays many.
 
 use juju_emulator::JujuGeneration;
 use juju_emulator::deployment::Provider;
@@ -24,7 +24,8 @@ fn promises_hold_in_random_histories() {
 fn no_healthy_relation_is_neglected_for_another() {
     let mut total = trouble::Count::default();
     let mut neglected = Vec::new();
-    for part in parallel::each(&trouble::parts(), None, trouble::Part::play) {
+    let parts: Vec<_> = trouble::parts().into_iter().step_by(3).collect();
+    for part in parallel::each(&parts, None, trouble::Part::play) {
         let (count, found) = part.expect("played");
         total.add(&count);
         neglected.extend(found);
@@ -34,5 +35,5 @@ fn no_healthy_relation_is_neglected_for_another() {
         println!("{}: {}", neglect.case, neglect.what);
     }
     assert_eq!(neglected.len(), 0, "{total:?}");
-    assert!(total.news > 1000, "{total:?}");
+    assert!(total.news > 500, "{total:?}");
 }
