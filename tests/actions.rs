@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use juju_emulator::deployment::{DISTRIBUTOR, Deployment, Provider, Setup};
 use juju_emulator::record::ActionResult;
 use juju_emulator::{JujuGeneration, UnitName, WorldError};
+use microcluster_token_distributor::core::fingerprint::fingerprint;
+use microcluster_token_distributor::core::learn;
 use microcluster_token_distributor::core::ledger::{CAPACITY, Ledger};
 use microcluster_token_distributor::core::names::{self, RelationId};
 use microcluster_token_distributor::core::operator::{Force, NotRetired, retire};
@@ -186,7 +188,7 @@ fn parameters_are_read_or_refused_with_one_clear_sentence() {
 
 #[test]
 fn a_host_is_waiting_has_a_token_is_a_member_or_is_retired() {
-    let spent = microcluster_token_distributor::core::fingerprint::fingerprint(SECRET);
+    let spent = fingerprint(SECRET);
     for (case, ledger, state) in [
         ("announced only", vec![("host-h0", "a/0")], State::Waiting),
         (
@@ -391,11 +393,7 @@ fn retiring_replaces_renews_removes_or_refuses() {
                 let value = ledger.mirror.get("h").map(|value| value.as_str());
                 assert_eq!(value, then, "{case}");
                 // The next look at everything changes nothing about it.
-                let learned = microcluster_token_distributor::core::learn::everything(
-                    &ledger,
-                    &view.world,
-                    &view.unit,
-                );
+                let learned = learn::everything(&ledger, &view.world, &view.unit);
                 let plan = plan::of_everything(&ledger, learned, &view.world);
                 let value = plan.ledger.mirror.get("h").map(|value| value.as_str());
                 assert_eq!(value, then, "{case}: looked at again");
@@ -524,7 +522,7 @@ fn check_finds_each_kind_of_trouble() {
             relation.units.insert(unit(name), bag(pairs));
         });
     };
-    let refused = microcluster_token_distributor::core::fingerprint::fingerprint(SECRET);
+    let refused = fingerprint(SECRET);
     for (kind, view) in [
         ("", well()),
         (
