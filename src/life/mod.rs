@@ -73,8 +73,7 @@ pub fn dispatch(
     });
     let level = run.log_level.as_deref().unwrap_or(DEFAULT_LEVEL);
     if let Err(error) = journal.send(&tools, level) {
-        // The log is for people; Juju shows this line in its own.
-        eprintln!("warning: {}", chain(&error));
+        agent.complain(&format!("warning: {}", chain(&error)));
     }
     outcome
 }

@@ -271,8 +271,11 @@ impl Deed {
             (HOSTNAME, _) => Some((Deed::Announces, value)),
             (BOOTSTRAP_APP, _) => Some((Deed::Chooses, value)),
             (_, Some(host)) if !by_distributor => Some((Deed::Mints, host)),
-            (_, Some(host)) if Value::from(value).is_real() => Some((Deed::Mirrors, host)),
-            (_, Some(host)) => Some((Deed::Asks, host)),
+            (_, Some(host)) => match Value::from(value) {
+                Value::Text(_) => Some((Deed::Mirrors, host)),
+                Value::Placeholder => Some((Deed::Asks, host)),
+                Value::Member | Value::Retired => None,
+            },
             _ => None,
         }
     }
@@ -300,15 +303,15 @@ fn told(commit: &Commit) -> Vec<Event> {
     // The same deed in every relation is one.
     let mut deeds: BTreeMap<Deed, BTreeSet<&str>> = BTreeMap::new();
     for change in &commit.changes {
-        // The distributor's unit bag repeats its application bag.
-        if by_distributor && matches!(change.owner, BagOwner::Unit(_)) {
-            continue;
-        }
+        // The ledger, an application bag, repeats the mirror.
+        let is_application = matches!(change.owner, BagOwner::App(_));
         for (key, (_, value)) in &change.keys {
             let deed = value
                 .as_ref()
                 .and_then(|value| Deed::of(key, value, by_distributor));
-            if let Some((deed, whom)) = deed {
+            if let Some((deed, whom)) = deed
+                && (deed == Deed::Chooses || !by_distributor || !is_application)
+            {
                 deeds.entry(deed).or_default().insert(whom);
             }
         }
