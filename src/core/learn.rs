@@ -178,8 +178,19 @@ pub fn clear_used_tokens(ledger: &mut Ledger, notes: &mut Vec<Note>) {
         ledger.spent.remove(&name);
         if let Some(value @ Value::Text(_)) = ledger.mirror.get_mut(&name) {
             *value = Value::Member;
+            drop_gone_claims(ledger, &name);
             let key = printed_key(&name);
             notes.push(Note::info(format!("{key}: member, its token is used")));
+        }
+    }
+}
+
+/// Nobody asks any more who may have used a token that is cleared.
+pub(super) fn drop_gone_claims(ledger: &mut Ledger, name: &str) {
+    if let Some(claims) = ledger.hosts.get_mut(name) {
+        claims.retain(|claim| !claim.is_gone);
+        if claims.is_empty() {
+            ledger.hosts.remove(name);
         }
     }
 }
@@ -253,7 +264,10 @@ impl Learner {
         let held = self.ledger.hosts.get_mut(name);
         let held = held.and_then(|claims| claims.iter_mut().find(|claim| claim.unit == *unit));
         match held {
-            Some(claim) => claim.is_member |= is_member,
+            Some(claim) => {
+                claim.is_member |= is_member;
+                claim.is_gone = false;
+            }
             None => {
                 // One name for each unit.
                 if let Some(former) = self.claim_of(unit) {
@@ -267,6 +281,7 @@ impl Learner {
                 claims.push(Claim {
                     unit: unit.clone(),
                     is_member,
+                    is_gone: false,
                 });
                 if let Some(claimed) = &mut self.claimed {
                     claimed.insert(unit.clone(), name.clone());
@@ -409,16 +424,17 @@ impl Learner {
         let Some(name) = self.claim_of(unit) else {
             return;
         };
-        let claims = self.ledger.hosts.get(&name).map_or(&[][..], Vec::as_slice);
-        let is_first = claims
-            .first()
-            .is_some_and(|claim| claim.unit == *unit && !claim.is_member);
         let has_token = matches!(self.ledger.mirror.get(&name), Some(Value::Text(_)));
-        // It may have used that token, so a second unit under the same name is to be noticed.
-        if is_first && has_token {
-            return;
+        let claims = self.ledger.hosts.get_mut(&name);
+        let first = claims.and_then(|claims| claims.first_mut());
+        match first.filter(|first| first.unit == *unit && !first.is_member) {
+            // It may have used that token, so a second unit under the same name is to be noticed.
+            Some(first) if has_token => {
+                first.is_gone = true;
+                self.end_claims(&name);
+            }
+            _ => self.unclaim(&name, unit),
         }
-        self.unclaim(&name, unit);
     }
 
     fn forget_gone_units(&mut self, world: &World) {
@@ -447,26 +463,34 @@ impl Learner {
             .iter()
             .any(|claim| claim.unit == *unit && claim.is_member);
         claims.retain(|claim| claim.unit != *unit);
-        let is_unclaimed = claims.is_empty();
         if let Some(claimed) = &mut self.claimed {
             claimed.remove(unit);
         }
         // Its member has used the token, and after this nobody would know.
         if was_member && let Some(value @ Value::Text(_)) = self.ledger.mirror.get_mut(name) {
             *value = Value::Member;
+            drop_gone_claims(&mut self.ledger, name);
         }
-        if is_unclaimed {
+        self.end_claims(name);
+        self.settle(name);
+    }
+
+    /// Once nobody claims a name any more, its placeholder goes, and what was said of its tokens.
+    fn end_claims(&mut self, name: &str) {
+        let claims = self.ledger.hosts.get(name).map_or(&[][..], Vec::as_slice);
+        if claims.iter().any(|claim| !claim.is_gone) {
+            return;
+        }
+        if claims.is_empty() {
             self.ledger.hosts.remove(name);
-            self.ledger.spent.remove(name);
-            if self.ledger.mirror.get(name) == Some(&Value::Placeholder) {
-                self.ledger.mirror.remove(name);
-                let key = printed_key(name);
-                self.note(Note::info(format!(
-                    "{key}: placeholder removed, {unit} is gone"
-                )));
-            }
-        } else {
-            self.settle(name);
+        }
+        self.ledger.spent.remove(name);
+        if self.ledger.mirror.get(name) == Some(&Value::Placeholder) {
+            self.ledger.mirror.remove(name);
+            let key = printed_key(name);
+            self.note(Note::info(format!(
+                "{key}: placeholder removed, nobody announces it"
+            )));
         }
     }
 

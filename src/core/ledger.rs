@@ -4,7 +4,7 @@
 //! | key | value |
 //! | --- | --- |
 //! | `mirror-<key>` | the mirror: what a consumer wrote, `empty`, `member` or `retired` |
-//! | `host-<hostname>` | the units that announced this name, first comer first, separated by a space; `*` after the one that is the member of that name |
+//! | `host-<hostname>` | the units that announced this name, first comer first, separated by a space; `*` after the one that is the member of that name, `-` after one that is gone and may have used the token |
 //! | `bootstrap-app` | the application that may bootstrap |
 //! | `leader` | the unit that published last, and how often the leader has changed |
 //! | `relation-<number>` | the remote application of a relation that this ledger was published to; ` -` after it where its bags may not show it |
@@ -70,6 +70,9 @@ pub struct Claim {
     pub unit: UnitName,
     /// Whether it is the member of that name. It stays so until it departs.
     pub is_member: bool,
+    /// Whether it has departed. It is noted all the same while its name has a token, for it may
+    /// have used that token.
+    pub is_gone: bool,
 }
 
 /// Which protocol a unit speaks.
@@ -123,8 +126,11 @@ impl From<Databag> for Ledger {
             if let Some(name) = wire::mirrored(&key) {
                 ledger.mirror.insert(name.to_owned(), value.into());
             } else if let Some(name) = key.strip_prefix(HOST_PREFIX) {
-                let claims = units(&value);
-                let claims = claims.map(|(unit, is_member)| Claim { unit, is_member });
+                let claims = marked_units(&value).map(|(unit, mark)| Claim {
+                    unit,
+                    is_member: mark == Some('*'),
+                    is_gone: mark == Some('-'),
+                });
                 let claims: Vec<Claim> = claims.collect();
                 if !claims.is_empty() {
                     ledger.hosts.insert(name.to_owned(), claims);
@@ -153,8 +159,8 @@ impl From<Databag> for Ledger {
                     BOOTSTRAP_APP => ledger.bootstrap_app = Some(value),
                     LEADER => ledger.leader = leader(&value),
                     COMMUNICATORS => {
-                        let speaks = |(unit, second)| (unit, Protocol::of(second));
-                        ledger.communicators = units(&value).map(speaks).collect();
+                        let speaks = |(unit, mark)| (unit, Protocol::of(mark == Some('*')));
+                        ledger.communicators = marked_units(&value).map(speaks).collect();
                     }
                     NUDGE => ledger.nudge = Some(value),
                     LEFT_OUT => ledger.left_out = Some(value),
@@ -166,14 +172,12 @@ impl From<Databag> for Ledger {
     }
 }
 
-/// Units separated by a space, with whether a `*` follows.
-fn units(text: &str) -> impl Iterator<Item = (UnitName, bool)> {
+/// Units separated by a space, each with the mark that follows it.
+fn marked_units(text: &str) -> impl Iterator<Item = (UnitName, Option<char>)> {
     text.split(' ').filter_map(|word| {
-        let (unit, starred) = match word.strip_suffix('*') {
-            Some(unit) => (unit, true),
-            None => (word, false),
-        };
-        Some((unit.parse().ok()?, starred))
+        let unit = word.trim_end_matches(['*', '-']);
+        let mark = word[unit.len()..].chars().next();
+        Some((unit.parse().ok()?, mark))
     })
 }
 
@@ -210,8 +214,14 @@ impl Ledger {
             bag.insert(wire::mirror_key(name), value.as_str().to_owned());
         }
         for (name, claims) in &self.hosts {
-            let claims = claims.iter().map(|claim| (&claim.unit, claim.is_member));
-            bag.insert([HOST_PREFIX, name].concat(), starred(claims));
+            let claims = claims.iter().map(|claim| match claim {
+                Claim {
+                    is_member: true, ..
+                } => (&claim.unit, "*"),
+                Claim { is_gone: true, .. } => (&claim.unit, "-"),
+                _ => (&claim.unit, ""),
+            });
+            bag.insert([HOST_PREFIX, name].concat(), with_marks(claims));
         }
         for (name, fingerprints) in &self.spent {
             bag.insert([SPENT_PREFIX, name].concat(), fingerprints.join(" "));
@@ -222,8 +232,11 @@ impl Ledger {
         }
         if !self.communicators.is_empty() {
             let units = self.communicators.iter();
-            let units = units.map(|(unit, speaks)| (unit, *speaks == Protocol::Second));
-            bag.insert(COMMUNICATORS.to_owned(), starred(units));
+            let units = units.map(|(unit, speaks)| match speaks {
+                Protocol::Second => (unit, "*"),
+                Protocol::First => (unit, ""),
+            });
+            bag.insert(COMMUNICATORS.to_owned(), with_marks(units));
         }
         let leader = self.leader.as_ref();
         let leader = leader.map(|Leader { unit, changes }| format!("{unit} {changes}"));
@@ -317,10 +330,8 @@ impl Ledger {
     }
 }
 
-fn starred<'a>(units: impl Iterator<Item = (&'a UnitName, bool)>) -> String {
-    let words: Vec<String> = units
-        .map(|(unit, star)| format!("{unit}{}", if star { "*" } else { "" }))
-        .collect();
+fn with_marks<'a>(units: impl Iterator<Item = (&'a UnitName, &'static str)>) -> String {
+    let words: Vec<String> = units.map(|(unit, mark)| format!("{unit}{mark}")).collect();
     words.join(" ")
 }
 
@@ -371,7 +382,7 @@ mod tests {
             ("mirror-h2", "empty"),
             ("mirror-", "bare"),
             ("host-h0", "m/0*"),
-            ("host-h1", "m/1 n/1"),
+            ("host-h1", "m/1- n/1"),
             ("spent-h1", "0123abcd 4567cdef"),
             ("bootstrap-app", "m"),
             ("leader", "d/1 7"),

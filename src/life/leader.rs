@@ -109,12 +109,17 @@ impl Run<'_> {
 
     /// relation-created: what is known is published at once, for the released consumers act on what
     /// they see a second later. Units are read when they join.
-    pub(super) fn relation_created(&mut self, memory: &Memory) -> Result<(), RunError> {
+    pub(super) fn relation_created(
+        &mut self,
+        memory: &Memory,
+        relation: RelationId,
+    ) -> Result<(), RunError> {
         let before = &memory.ledger;
         if before.is_led_by_another(self.own_unit()) {
             return self.everything(memory, Leaving::default());
         }
-        let world = self.look(before, Scope::Relations, &Leaving::default())?;
+        let scope = Scope::NewRelation(relation);
+        let world = self.look(before, scope, &Leaving::default())?;
         let learned = learn::everything(before, &world, self.own_unit());
         let is_chosen_anew =
             before.bootstrap_app.is_some() && learned.ledger.bootstrap_app != before.bootstrap_app;
@@ -136,15 +141,19 @@ impl Run<'_> {
         {
             return self.everything_with_nudge(memory);
         }
-        let mut heard = Vec::new();
+        let mut unheard = Vec::new();
         for (id, listed) in &before.relations {
             if listed.is_current {
-                let unheard = look::unheard(self.tools, before, &listed.app);
-                heard.extend(unheard.map(|unit| (*id, unit)));
+                let units = look::unheard(self.tools, before, &listed.app);
+                unheard.extend(units.map(|unit| (*id, unit)));
             }
         }
-        heard.truncate(UNITS);
-        for (relation, unit) in heard {
+        unheard.truncate(UNITS);
+        if let Some(unit) = look::unexpected(self.tools, before) {
+            debug!("{unit} is not expected any more: looking at everything");
+            return self.everything_with_nudge(memory);
+        }
+        for (relation, unit) in unheard {
             let bag = look::unit_bag(self.tools, relation, &unit)?.unwrap_or_default();
             if learn::unit(before, &unit, &bag).ledger != *before {
                 debug!("{unit} has been heard by no hook: looking at everything");

@@ -62,7 +62,9 @@ pub fn dispatch(
         log_level: None,
     };
     let outcome = journal.keep(|| {
-        let outcome = run.hook(hook);
+        let outcome = run
+            .hook(hook)
+            .or_else(|failure| run.unless_leaving(failure));
         if let Err(failure) = &outcome {
             journal.retract_changes();
             error!("{}", chain(failure));
@@ -111,10 +113,10 @@ impl Run<'_> {
                 self.look_at_everything()
             }
             Hook::LookAtEverything => self.look_at_everything(),
-            Hook::RelationCreated { .. } => {
+            Hook::RelationCreated { relation } => {
                 let memory = self.memory()?;
                 match self.tools.is_leader()? {
-                    true => self.relation_created(&memory),
+                    true => self.relation_created(&memory, relation),
                     false => self.stand_by(&memory),
                 }
             }
@@ -129,6 +131,20 @@ impl Run<'_> {
                     false => self.stand_by(&memory),
                 }
             }
+        }
+    }
+
+    /// Juju may take the peer relation from a unit that it removes before the last hooks of other
+    /// relations. There is nothing to be done for them any more.
+    fn unless_leaving(&self, failure: RunError) -> Result<(), RunError> {
+        let goal = || self.tools.goal_state();
+        match failure {
+            RunError::NoPeerRelation
+                if goal().is_some_and(|goal| goal.is_leaving(self.own_unit())) =>
+            {
+                Ok(())
+            }
+            failure => Err(failure),
         }
     }
 

@@ -217,6 +217,8 @@ impl Chaos<'_> {
                 hook: commit.hook.clone(),
             };
             if commit.unit.application() == DISTRIBUTOR {
+                let ledger = self.deployment.ledger();
+                self.promises.value_stays(ledger).map_err(violation)?;
                 for change in &commit.changes {
                     let relation = world.model().relation(change.relation);
                     let is_peer = relation.is_ok_and(Relation::is_peer);
@@ -228,8 +230,6 @@ impl Chaos<'_> {
                         self.promises.permission_stays(change).map_err(violation)?;
                     }
                 }
-                let ledger = self.deployment.ledger();
-                self.promises.value_stays(ledger).map_err(violation)?;
                 let mut relations = world.model().relations.values();
                 relations
                     .try_for_each(up_only_with_permission)
@@ -542,6 +542,9 @@ impl Promises {
             if !may_follow && !is_emptied {
                 return Err(format!("the value of {name:?} was changed or removed"));
             }
+        }
+        if is_emptied {
+            self.permitted = None;
         }
         let texts = ledger.mirror.values().filter_map(Value::text);
         self.secrets.extend(texts.map(str::to_owned));
