@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import ops
 import pytest
@@ -23,7 +23,7 @@ GO = {"bootstrap-app": "microovn", "may-bootstrap": "true", "protocol": "2"}
 UP = {0: {"mirror": "up"}}
 REFUSED = library.fingerprint(TOKEN)
 
-Context = testing.Context[Charm]
+Context: TypeAlias = "testing.Context[Charm]"
 
 
 def shows(**names: str) -> dict[int, dict[str, str]]:
@@ -182,9 +182,15 @@ def test_a_host_that_came_in_through_one_relation_says_so_in_the_other(
 # Failures
 
 
-def test_bootstrap_fails(ctx: Context, command: StandIn, heard: list[str]) -> None:
+def test_bootstrap_fails(
+    ctx: Context, command: StandIn, heard: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     related = relation(units=UP, app=GO)
     out = ctx.run(ctx.on.leader_elected(), state(related, leader=True))
+    logged = [(record.levelname, record.message) for record in caplog.records]
+    assert ("ERROR", "`bootstrap` failed with 1: refused") in logged
+    assert logged.count(("INFO", "`list` failed with 1: refused")) == 2
     assert command.calls == ["list -f json", "bootstrap --found", "list -f json"]
     assert out.unit_status == testing.BlockedStatus("cannot bootstrap the cluster")
     assert bag(out, related) == SAID
@@ -277,21 +283,46 @@ def test_a_hook_that_is_cut_off_while_bootstrapping_is_made_up_for(
     assert bag(out, related) == {**INSIDE, "mirror": "up", "mirror-h2": TOKEN}
 
 
+@pytest.mark.parametrize(("word", "bootstraps"), [("microovn", True), ("other", False)])
+def test_a_provider_of_the_first_protocol(
+    ctx: Context, command: StandIn, word: str, bootstraps: bool
+) -> None:
+    command.on("bootstrap", "exit 0").lists_after("bootstrap", member("h1"))
+    related = relation(units=UP, app={"bootstrap-app": word})
+    out = ctx.run(ctx.on.start(), state(related, leader=True))
+    assert command.deeds == ["bootstrap --found"] * bootstraps
+    assert remembers(out)["in_cluster"] is bootstraps
+
+
+@pytest.mark.parametrize("deed", ["join", "bootstrap"])
+def test_what_the_command_says_is_enough(ctx: Context, command: StandIn, deed: str) -> None:
+    """The daemon may be busy for a moment after it came in, and list nothing."""
+    command.on(deed, "exit 0")
+    related = relation(units=UP if deed == "bootstrap" else shows(h1=TOKEN), app=GO)
+    out = ctx.run(ctx.on.start(), state(related, leader=True))
+    assert remembers(out)["in_cluster"] is True
+    assert bag(out, related) == INSIDE
+    assert out.unit_status == testing.ActiveStatus()
+
+
 def test_adding_fails_for_one_host(
     ctx: Context, command: StandIn, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     command.lists(member("h1")).on("add", f"[ $2 = h2 ] && exit 1; echo {TOKEN}")
     related = relation(units=shows(h2="empty", h3="empty"))
     out = ctx.run(ctx.on.update_status(), state(related, stored=noted(in_cluster=True)))
     assert command.deeds == ["add h2", "add h3"]
     assert bag(out, related) == {**INSIDE, "mirror": "up", "mirror-h3": TOKEN}
-    assert "no token for h2" in caplog.text
+    assert "no token for h2: `add` failed with 1" in caplog.text
+    assert "made a token for h3" in caplog.text
     assert TOKEN not in caplog.text
 
 
 def test_adding_hangs_and_no_other_host_has_to_wait_for_it(
-    ctx: Context, command: StandIn, heard: list[str]
+    ctx: Context, command: StandIn, heard: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(Charm, "limit", 3)
     command.lists(member("h1")).on("add", f"[ $2 = h3 ] && sleep 60; echo {TOKEN}")
     related = relation(units=shows(h2="empty", h3="empty", h4="empty"))
     out = ctx.run(ctx.on.update_status(), state(related, stored=noted(in_cluster=True)))
@@ -300,7 +331,8 @@ def test_adding_hangs_and_no_other_host_has_to_wait_for_it(
     assert heard == ["token_generated, inside"]
 
 
-def test_the_list_hangs(ctx: Context, command: StandIn) -> None:
+def test_the_list_hangs(ctx: Context, command: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Charm, "limit", 0.3)
     command.on("list", "sleep 60")
     own = {**INSIDE, "mirror": "up"}
     related = relation(own, shows(h2="empty"))

@@ -18,7 +18,7 @@ from charms.microcluster_token_distributor.v1.token_distributor import (
 )
 from support import TOKEN, StandIn, member
 
-CLUSTER = ClusterCommand(("stand-in",), short_limit=1, long_limit=1)
+CLUSTER = ClusterCommand(("stand-in",), short_limit=60, long_limit=60)
 
 
 def test_command_lines(command: StandIn) -> None:
