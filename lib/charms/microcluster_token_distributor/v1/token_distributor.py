@@ -68,8 +68,8 @@ EMPTY = "empty"  # The placeholder: no value yet, please mint.
 NOT_TOKENS = frozenset({"", EMPTY, "member", "retired"})
 
 REFUSALS = 2  # A token is refused when it failed this often (rule 3).
-FIRST_PAUSE = 5 * 60  # Seconds between tries of a refused token; doubles with each,
-LONGEST_PAUSE = 6 * 60 * 60  # to no more than these.
+FIRST_PAUSE = 5 * 60  # Seconds before a refused token is tried on; they double with each try.
+LONGEST_PAUSE = 6 * 60 * 60  # Seconds between two tries, at most.
 PENDING_LIMIT = 30  # Seconds that a pass waits for this member's own role (rule 4).
 
 UPDATE_STATUS = "update-status"
