@@ -247,8 +247,9 @@ impl Situation {
         }
         Situation {
             report: Report::of(&View {
-                // Where the ledger is not in the input, what the charm would learn stands for it.
-                ledger: match distributor.ledger.shown() {
+                // Where no ledger was published, or the input does not show it, what the charm would
+                // learn is used: so it is before a refresh from the Python charm.
+                ledger: match view.ledger.leader {
                     Some(_) => view.ledger.clone(),
                     None => plan.ledger.clone(),
                 },
