@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use microcluster_token_distributor::core::fingerprint::fingerprint;
 use microcluster_token_distributor::core::ledger::{Ledger, Options};
 use microcluster_token_distributor::core::names::{RelationId, UnitName};
 use microcluster_token_distributor::core::plan::Writes;
@@ -36,6 +37,8 @@ enum Step {
     Enter(usize, u8, Databag),
     /// A unit that is there writes these keys.
     Write(usize, Index, Databag),
+    /// The token that is shown to a unit does not serve it.
+    Refuse(usize, Index),
     /// A unit leaves.
     Leave(usize, Index),
     /// All units leave and the relation goes.
@@ -59,6 +62,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(app, number, bag)| Step::Enter(app, number, bag)),
         4 => (app.clone(), any::<Index>(), arrival())
             .prop_map(|(app, who, bag)| Step::Write(app, who, bag)),
+        2 => (app.clone(), any::<Index>()).prop_map(|(app, who)| Step::Refuse(app, who)),
         2 => (app.clone(), any::<Index>()).prop_map(|(app, who)| Step::Leave(app, who)),
         1 => app.clone().prop_map(Step::Unrelate),
         1 => ours.clone().prop_map(Step::Elect),
@@ -167,6 +171,23 @@ impl Juju {
                     written.remove(HOSTNAME);
                 }
                 bag.extend(written);
+                self.all_run(&Event::Relation("changed", id.0, Some(name)));
+            }
+            Step::Refuse(app, who) => {
+                let Some(id) = self.id_of(app) else { return };
+                let leader = self.leader;
+                let related = self.relations.get_mut(&id).expect("found");
+                let who = who.index(related.units.len().max(1));
+                let Some((name, bag)) = related.units.iter_mut().nth(who) else {
+                    return;
+                };
+                let hostname = bag.get(HOSTNAME).cloned().unwrap_or_default();
+                let shown = related.own_units[leader].get(&wire::mirror_key(&hostname));
+                let Some(Value::Text(token)) = shown.map(|text| Value::from(text.as_str())) else {
+                    return;
+                };
+                bag.insert(wire::REFUSED.to_owned(), fingerprint(&token));
+                let name = name.to_string();
                 self.all_run(&Event::Relation("changed", id.0, Some(name)));
             }
             Step::Leave(app, who) => {
