@@ -384,17 +384,12 @@ impl Learner {
     }
 
     /// What our own bags and those of our siblings show, the Python charm's among them. A name's
-    /// placeholder comes from its claim alone.
+    /// placeholder comes from its claim alone. The constants are this charm's and stand in the
+    /// ledger; a former leader that has not stepped back shows what they once were.
     fn publications(&mut self, bags: &[&Databag]) {
         for (name, value) in bags.iter().flat_map(|bag| wire::mirror_values(bag)) {
-            let is_known = self.ledger.mirror.contains_key(name);
-            match Value::from(value) {
-                Value::Placeholder => {}
-                Value::Member | Value::Retired if is_known => {}
-                constant @ (Value::Member | Value::Retired) => {
-                    self.set(name, constant, "published before");
-                }
-                Value::Text(text) => drop(self.offer(name, &text, "published before")),
+            if let Value::Text(text) = Value::from(value) {
+                self.offer(name, &text, "published before");
             }
         }
     }
