@@ -100,11 +100,18 @@ fn keeps(name: &str, before: &Ledger, now: &Ledger) -> bool {
         // A member has used its token.
         (Value::Text(_), Value::Member) => true,
         (Value::Text(_), _) => false,
-        // Another unit has taken the name.
-        (_, Value::Placeholder | Value::Text(_)) => {
-            now.hosts.contains_key(name) && !now.has_member(name)
+        // Another unit has the name now.
+        (_, _) if was != is => {
+            let members = before.hosts.get(name).into_iter().flatten();
+            let members: Vec<_> = members.filter(|claim| claim.is_member).collect();
+            let was_shared = before
+                .hosts
+                .get(name)
+                .is_some_and(|claims| claims.len() > 1);
+            let mut claims = now.hosts.get(name).into_iter().flatten();
+            was_shared || claims.any(|claim| members.iter().all(|member| member.unit != claim.unit))
         }
-        (was, is) => was == is,
+        (_, _) => true,
     }
 }
 
@@ -147,9 +154,14 @@ proptest! {
 
     #[test]
     fn learning_a_unit_twice_is_learning_it_once(
-        (ledger, _) in past_and_present(), bag in consumer_bag(), departs in any::<bool>()
+        (ledger, _) in past_and_present(), mut bag in consumer_bag(), departs in any::<bool>()
     ) {
         let unit = unit(worlds::APPS[0], 9);
+        // What it offers for its own name counts once the name is not its own any more.
+        bag.retain(|key, _| {
+            let claims = wire::mirrored(key).and_then(|name| ledger.hosts.get(name));
+            !claims.into_iter().flatten().any(|claim| claim.unit == unit)
+        });
         let learn = |ledger: &Ledger| -> Learned {
             match departs {
                 true => learn::departure(ledger, &unit, &bag),

@@ -190,10 +190,12 @@ impl Look<'_> {
         words.map(str::to_owned).collect()
     }
 
-    /// What our bags show under a name, and then what units offer, the first to come first.
+    /// What our bags show under a name but for this charm's constants, and then what units offer,
+    /// the first to come first.
     fn offers(&self, name: &str) -> (Vec<&str>, Vec<&str>) {
         let key = format!("mirror-{name}");
         let published = self.published().filter_map(|bag| bag.get(&key));
+        let published = published.filter(|value| !["member", "retired"].contains(&value.as_str()));
         let of_units = self.units().filter_map(|(_, bag)| {
             let own = announced(bag).as_deref() == Some(name);
             bag.get(&key).filter(|_| is_up(bag) && !own)
@@ -204,6 +206,10 @@ impl Look<'_> {
 
     fn was_shared(&self, name: &str) -> bool {
         self.former(name).iter().any(|(_, is_member)| !is_member)
+    }
+
+    fn had_member(&self, name: &str) -> bool {
+        self.former(name).iter().any(|(_, is_member)| *is_member)
     }
 
     fn is_refused(&self, name: &str, token: &str) -> bool {
@@ -268,6 +274,8 @@ impl Look<'_> {
             _ if constant.is_some() => constant,
             // Its member has used it.
             Claimed::AMember if token.is_some() => Some("member"),
+            // Its member may have left it after that token came, or before.
+            Claimed::Nobody if token.is_some() && self.had_member(name) => return Err(()),
             _ if token.is_some() => token,
             Claimed::Somebody if is_host => Some("empty"),
             // A consumer's placeholder stays where no host's claim has come and gone.
