@@ -418,6 +418,7 @@ impl Distributor {
             // What the input does not show may be there all the same.
             passed_over: BTreeMap::new(),
             units_were_read: true,
+            siblings_are_news: !ledger.is_led_by(&unit),
         };
         Some(View {
             unit,

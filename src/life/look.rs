@@ -48,6 +48,7 @@ pub fn world(
     let mut world = World {
         options: options(tools)?,
         units_were_read: scope == Scope::Everything,
+        siblings_are_news: !ledger.is_led_by(tools.own_unit()),
         ..World::default()
     };
     let mut reads = Vec::new();
