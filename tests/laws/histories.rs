@@ -382,6 +382,7 @@ impl Juju {
             },
             passed_over: BTreeMap::new(),
             units_were_read: true,
+            siblings_are_news: true,
         }
     }
 

@@ -243,6 +243,7 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
                     log_level,
                 },
                 units_were_read: true,
+                siblings_are_news: true,
                 ..World::default()
             };
             if let Some((id, app)) = unserved.map(|at| RELATIONS[at]) {

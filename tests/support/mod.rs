@@ -62,6 +62,7 @@ pub(crate) fn written(plan: &Plan) -> Vec<String> {
 pub(crate) fn world() -> Builder {
     Builder(World {
         units_were_read: true,
+        siblings_are_news: true,
         ..World::default()
     })
 }

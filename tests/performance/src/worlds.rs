@@ -118,6 +118,7 @@ pub fn burst(units: usize) -> Facts {
     let world = world::World {
         relations: BTreeMap::from([(RELATION, relation)]),
         units_were_read: true,
+        siblings_are_news: true,
         ..world::World::default()
     };
     Facts {
