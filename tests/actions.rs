@@ -230,7 +230,7 @@ fn who_can_help_a_host_that_waits_depends_on_what_there_is() {
         (
             "no cluster yet",
             waiting().own_app([chosen]),
-            "add a unit to the token distributor: a then tries again",
+            "add a unit to the token distributor, and a tries again",
         ),
         (
             "a cluster without communicator",

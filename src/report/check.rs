@@ -115,7 +115,7 @@ impl Findings {
             let next = report.next(first);
             self.add(
                 kind,
-                format!("{count} for a token, {} first: {next}", first.host),
+                format!("{count} for a token, {} first; {next}", first.host),
             );
         }
         let is_unheard = |name: &&String| !view.ledger.hosts.contains_key(*name);

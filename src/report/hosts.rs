@@ -25,18 +25,11 @@ pub enum State {
     Retired,
     /// It never gets a token: microcluster refuses its name.
     Invalid,
+    /// The input of the command line does not show whether it has a token.
+    Unknown,
 }
 
 impl State {
-    /// All states, in the order in which they are counted.
-    pub const ALL: [State; 5] = [
-        State::Waiting,
-        State::Token,
-        State::Member,
-        State::Retired,
-        State::Invalid,
-    ];
-
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -45,6 +38,7 @@ impl State {
             State::Member => "member",
             State::Retired => "retired",
             State::Invalid => "invalid",
+            State::Unknown => "unknown",
         }
     }
 }
@@ -162,6 +156,16 @@ impl Report {
         report
     }
 
+    /// Takes back what rests on a ledger that was not seen: who waits, and who may bootstrap.
+    pub fn leave_open(&mut self) {
+        self.bootstrap_app = None;
+        for host in &mut self.hosts {
+            if host.state == State::Waiting {
+                host.state = State::Unknown;
+            }
+        }
+    }
+
     /// The story of one host, by its name or as it is shown.
     pub fn host(&self, name: &str) -> Option<&Host> {
         let shown = printable(name);
@@ -199,6 +203,7 @@ impl Report {
                  of letters, digits and hyphens, not of digits only, and add a unit there",
                 host.announced_by.join(" and ")
             ),
+            State::Unknown => format!("the input does not show whether {name} has a token"),
         }
     }
 
@@ -210,22 +215,25 @@ impl Report {
             &self.bootstrap_app,
         ) {
             (Some(Help::RemoveNamesake), ..) => format!(
-                "two of its tokens were refused: an old member {name} has to be removed from the \
-                 cluster first"
+                "two of its tokens were refused: remove the old member {name} from the cluster"
             ),
             (Some(Help::NobodyMintsAgain), ..) => format!(
-                "its token was refused, and the library of the communicator mints no name twice: \
-                 redeploy it under another name"
+                "its token was refused, and the communicator's library mints no name twice: \
+                 redeploy the host under another name"
+            ),
+            (None, Some(unit), _) if host.spent > 0 => format!(
+                "its token was refused, and {unit} mints another; if it does not, see in its log why \
+                 `cluster add {name}` failed"
             ),
             (None, Some(unit), _) => format!(
-                "{unit} mints a token; if it does not, its log tells why `cluster add {name}` failed"
+                "{unit} mints a token; if it does not, see in its log why `cluster add {name}` failed"
             ),
             (None, None, _) if self.knows_a_cluster => "no unit is communicator, so nobody mints: \
                  repair the first voter of the cluster, and members that are PENDING or unreachable"
                 .to_owned(),
             (None, None, Some(app)) => format!(
                 "there is no cluster yet: the leader of {app} bootstraps it; if it is up and does \
-                 not, as after a change of leader, add a unit to the token distributor: {app} then \
+                 not, as after a change of leader, add a unit to the token distributor, and {app} \
                  tries again"
             ),
             (None, None, None) => {
