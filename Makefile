@@ -8,36 +8,43 @@ UV := target/uv/bin/uv
 PYTHON ?= python3
 BIN := target/venv/bin
 YAML := .github .yamllint.yaml charmcraft.yaml metadata.yaml config.yaml actions.yaml
+SOURCES := lib tests/integration tests/library
 
-.PHONY: help format lint unit integration pack ci
+.PHONY: help format lint unit library integration pack ci
 help:
 	@echo 'make format       format Rust, Python and Terraform files'
 	@echo 'make lint         check formatting and style of everything, without changing it'
 	@echo 'make unit         all tests that need no Juju controller'
+	@echo 'make library      of these, only those of the library for consumers'
 	@echo 'make pack         pack the charm for this machine, and analyse it (needs root)'
 	@echo 'make integration  tests on a real controller, with the packed charm'
 	@echo 'make ci           what CI runs'
 
 format: target/lint.stamp
 	cargo fmt --all
-	$(BIN)/ruff check --quiet --fix tests/integration
-	$(BIN)/ruff format --quiet tests/integration
+	$(BIN)/ruff check --quiet --fix $(SOURCES)
+	$(BIN)/ruff format --quiet $(SOURCES)
 	@if command -v terraform > /dev/null; then terraform fmt -recursive terraform; fi
 
 lint: target/lint.stamp
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
-	$(BIN)/ruff check tests/integration
-	$(BIN)/ruff format --check tests/integration
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
+	$(BIN)/pyright
 	$(BIN)/yamllint --strict $(wildcard $(YAML))
 	$(BIN)/zizmor --offline --quiet --no-progress .github
 	$(BIN)/shellcheck --severity=warning scripts/* .ci/run
 	@if command -v terraform > /dev/null; then terraform fmt -check -diff -recursive terraform; \
 	else echo 'terraform is not installed: terraform/ is not checked'; fi
 
-unit:
+# Some tests in Rust run charms in Python, with the library.
+unit: library
 	cargo test --locked --workspace
+
+library: target/library.stamp
+	$(BIN)/pytest --cov=lib tests/library
 
 # CHARM_PATH, or the only *.charm in this folder. ARGS go to pytest: make integration ARGS='-k lost'
 integration: target/integration.stamp
@@ -49,7 +56,7 @@ pack:
 ci:
 	.ci/run
 
-target/lint.stamp target/integration.stamp: target/%.stamp: pyproject.toml uv.lock | $(UV)
+target/lint.stamp target/integration.stamp target/library.stamp: target/%.stamp: pyproject.toml uv.lock | $(UV)
 	$(UV) sync --quiet --locked --inexact --group $* --python target/uv/bin/python
 	@touch $@
 

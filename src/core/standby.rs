@@ -31,9 +31,12 @@ pub fn stand_by(
     unit: &UnitName,
     relations: &BTreeMap<RelationId, StandbyRelation>,
 ) -> StandbyPlan {
+    // While the ledger names this unit, its bags show the ledger, and nobody else has published.
+    let shows_the_ledger = |id: &RelationId| ledger.is_led_by(unit) && ledger.is_shown_in(*id);
+    let others = relations.iter().filter(|(id, _)| !shows_the_ledger(id));
     let ledger = with_relations(ledger, relations);
     let mut plan = StandbyPlan::new();
-    for (id, relation) in relations {
+    for (id, relation) in others {
         let changes = changes(&ledger, unit, relation);
         if !changes.is_empty() {
             plan.insert(*id, changes);
@@ -65,7 +68,7 @@ fn changes(ledger: &Ledger, unit: &UnitName, relation: &StandbyRelation) -> Chan
 }
 
 /// The ledger with the relations that this unit sees and that no leader has published to yet, and
-/// while no leader has published at all, with the application that it will choose.
+/// while no application is chosen, with the one that the leader will choose.
 fn with_relations(ledger: &Ledger, relations: &BTreeMap<RelationId, StandbyRelation>) -> Ledger {
     let mut ledger = ledger.clone();
     for (id, relation) in relations {
@@ -75,7 +78,7 @@ fn with_relations(ledger: &Ledger, relations: &BTreeMap<RelationId, StandbyRelat
         };
         ledger.relations.insert(*id, listed);
     }
-    if ledger.leader.is_none() {
+    if ledger.bootstrap_app.is_none() {
         ledger.bootstrap_app = foreseen(&ledger, relations).map(str::to_owned);
     }
     ledger

@@ -20,7 +20,8 @@ use crate::juju::hook_tools::{Bag, HookTools, ToolError};
 pub(super) fn plan(tools: &HookTools<'_>, peer: RelationId, plan: &Plan) -> Result<(), ToolError> {
     let mut ledger = plan.ledger_changes();
     for (id, Writes { app, unit }) in &plan.writes {
-        let is_served = set_unit(tools, *id, unit)? && set_app(tools, *id, app)?;
+        // The application bag first: no mirror is up without its choice beside it.
+        let is_served = set_app(tools, *id, app)? && set_unit(tools, *id, unit)?;
         if let (false, Some(listed)) = (is_served, plan.ledger.relations.get(id)) {
             let (key, change) = Ledger::mark(*id, &listed.app);
             ledger.insert(key, change);

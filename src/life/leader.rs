@@ -109,12 +109,17 @@ impl Run<'_> {
 
     /// relation-created: what is known is published at once, for the released consumers act on what
     /// they see a second later. Units are read when they join.
-    pub(super) fn relation_created(&mut self, memory: &Memory) -> Result<(), RunError> {
+    pub(super) fn relation_created(
+        &mut self,
+        memory: &Memory,
+        relation: RelationId,
+    ) -> Result<(), RunError> {
         let before = &memory.ledger;
         if before.is_led_by_another(self.own_unit()) {
             return self.everything(memory, Leaving::default());
         }
-        let world = self.look(before, Scope::Relations, &Leaving::default())?;
+        let scope = Scope::NewRelation(relation);
+        let world = self.look(before, scope, &Leaving::default())?;
         let learned = learn::everything(before, &world, self.own_unit());
         let is_chosen_anew =
             before.bootstrap_app.is_some() && learned.ledger.bootstrap_app != before.bootstrap_app;
@@ -134,6 +139,10 @@ impl Run<'_> {
         let waits = !before.waiting().is_empty();
         if waits || is_undecided || before.left_out.is_some() || !before.is_led_by(self.own_unit())
         {
+            return self.everything_with_nudge(memory);
+        }
+        if self.serves_again(before)? {
+            debug!("Juju serves a relation again that was passed over: looking at everything");
             return self.everything_with_nudge(memory);
         }
         let mut unheard = Vec::new();
@@ -209,6 +218,15 @@ impl Run<'_> {
         ledger.is_led_by(self.own_unit())
             && ledger.is_shown_in(relation)
             && ledger.bootstrap_app.is_some()
+    }
+
+    /// Whether Juju serves a relation whose bags may not show the ledger.
+    fn serves_again(&self, ledger: &Ledger) -> Result<bool, RunError> {
+        if ledger.relations.values().all(|listed| listed.is_current) {
+            return Ok(false);
+        }
+        let mut ids = self.tools.relation_ids()?.into_iter();
+        Ok(ids.any(|id| !ledger.is_shown_in(id) && look::is_served(self.tools, id)))
     }
 
     fn nudge(&self, ledger: &mut Ledger, at_once: bool) {

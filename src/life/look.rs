@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::ledger::{Ledger, Options};
 use crate::core::names::{RelationId, UnitName};
+use crate::core::publish;
 use crate::core::standby::StandbyRelation;
 use crate::core::wire::Databag;
 use crate::core::world::{Relation, World};
@@ -17,8 +18,10 @@ use crate::juju::hook_tools::{Bag, HookTools, ToolError};
 pub enum Scope {
     /// Every relation and every unit.
     Everything,
-    /// Every relation, and no remote unit.
-    Relations,
+    /// This new relation and others that the ledger does not list, and no remote unit. Consumers act
+    /// on what they see a second after the relation was made, so every call counts: what the ledger
+    /// was published to is taken from the ledger.
+    NewRelation(RelationId),
 }
 
 /// What this hook says is leaving. Juju may show it for some time yet.
@@ -52,18 +55,34 @@ pub fn world(
         if leaving.relation == Some(id) {
             continue;
         }
-        match relation(tools, id, leaving, is_leader)? {
-            Some((relation, members)) => {
-                let to_come = relation.expected.iter().flatten();
-                let units: BTreeSet<&UnitName> = members.iter().chain(to_come).collect();
-                reads.extend(units.into_iter().map(|unit| (id, unit.clone())));
-                world.relations.insert(id, relation);
-            }
-            None => pass_over(&mut world, tools, ledger, id),
-        }
+        let as_published = match scope {
+            Scope::NewRelation(new) if new != id => as_published(tools, ledger, id),
+            _ => None,
+        };
+        let relation = match as_published {
+            Some(relation) => Some(relation),
+            None => relation(tools, id, leaving, is_leader)?,
+        };
+        let members = match scope {
+            Scope::Everything if relation.is_some() => unless_gone(tools.relation_list(id))?,
+            Scope::Everything => None,
+            Scope::NewRelation(_) => Some(Vec::new()),
+        };
+        let (Some(relation), Some(members)) = (relation, members) else {
+            pass_over(&mut world, tools, ledger, id);
+            continue;
+        };
+        let joined = members
+            .iter()
+            .filter(|unit| leaving.unit.as_ref() != Some(unit));
+        let units: BTreeSet<&UnitName> = joined.chain(relation.expected.iter().flatten()).collect();
+        reads.extend(units.into_iter().map(|unit| (id, unit.clone())));
+        world.relations.insert(id, relation);
     }
-    read_siblings(tools, ledger, &mut world)?;
-    if scope == Scope::Relations {
+    if scope == Scope::Everything || ledger.leader.is_none() {
+        read_siblings(tools, ledger, &mut world)?;
+    }
+    if scope != Scope::Everything {
         return Ok(world);
     }
     for ((id, unit), bag) in reads.iter().zip(tools.relation_get_each(&reads)) {
@@ -97,22 +116,36 @@ fn pass_over(world: &mut World, tools: &HookTools<'_>, ledger: &Ledger, id: Rela
     world.passed_over.insert(id, app);
 }
 
-/// A relation without its units' bags, and the units that have joined it. `None`: Juju does not
-/// serve it.
+/// A relation whose bags show the ledger, without a call but for goal-state.
+fn as_published(tools: &HookTools<'_>, ledger: &Ledger, id: RelationId) -> Option<Relation> {
+    let listed = ledger
+        .relations
+        .get(&id)
+        .filter(|listed| listed.is_current)?;
+    let expected = tools
+        .goal_state()
+        .and_then(|goal| goal.remote_units(&listed.app));
+    Some(Relation {
+        app: listed.app.clone(),
+        expected: expected.map(Iterator::collect),
+        own_app: Some(publish::app_bag(ledger, id)),
+        own_unit: Some(publish::unit_bag(ledger, id)),
+        ..Relation::default()
+    })
+}
+
+/// A relation without its units' bags. `None`: Juju does not serve it.
 fn relation(
     tools: &HookTools<'_>,
     id: RelationId,
     leaving: &Leaving,
     is_leader: bool,
-) -> Result<Option<(Relation, Vec<UnitName>)>, ToolError> {
+) -> Result<Option<Relation>, ToolError> {
     let own_unit = match tools.relation_get(id, Bag::OwnUnit) {
         Err(error) if error.is_relation_unserved() => return Ok(None),
         bag => Some(bag?),
     };
     let Some(app) = unless_gone(tools.relation_list_app(id))? else {
-        return Ok(None);
-    };
-    let Some(mut members) = unless_gone(tools.relation_list(id))? else {
         return Ok(None);
     };
     let own_app = match is_leader {
@@ -124,16 +157,14 @@ fn relation(
         false => None,
     };
     let stays = |unit: &UnitName| leaving.unit.as_ref() != Some(unit);
-    members.retain(stays);
     let expected = tools.goal_state().and_then(|goal| goal.remote_units(&app));
-    let relation = Relation {
+    Ok(Some(Relation {
         expected: expected.map(|units| units.filter(stays).collect()),
         app,
         own_app,
         own_unit,
         ..Relation::default()
-    };
-    Ok(Some((relation, members)))
+    }))
 }
 
 /// Reads what the other distributor units show: the Python charm left tokens in the unit bag of
@@ -172,6 +203,11 @@ fn read_siblings(
         }
     }
     Ok(())
+}
+
+/// Whether Juju serves a relation.
+pub fn is_served(tools: &HookTools<'_>, relation: RelationId) -> bool {
+    tools.relation_get(relation, Bag::OwnUnit).is_ok()
 }
 
 /// The bag of one remote unit. `None`: the unit or its relation is not there.
@@ -296,7 +332,7 @@ pub fn standby(
             },
         };
         // Only a choice that nobody has made yet depends on it.
-        let has_units = match ledger.leader {
+        let has_units = match ledger.bootstrap_app {
             Some(_) => None,
             None => {
                 let units = tools.goal_state().and_then(|goal| goal.remote_units(&app));

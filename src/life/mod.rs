@@ -113,10 +113,10 @@ impl Run<'_> {
                 self.look_at_everything()
             }
             Hook::LookAtEverything => self.look_at_everything(),
-            Hook::RelationCreated { .. } => {
+            Hook::RelationCreated { relation } => {
                 let memory = self.memory()?;
                 match self.tools.is_leader()? {
-                    true => self.relation_created(&memory),
+                    true => self.relation_created(&memory, relation),
                     false => self.stand_by(&memory),
                 }
             }

@@ -543,7 +543,8 @@ impl Promises {
                 return Err(format!("the value of {name:?} was changed or removed"));
             }
         }
-        if is_emptied {
+        // The last host that told of the cluster is gone, and another has its name.
+        if !the_ledger_tells_of_a_cluster(ledger) {
             self.permitted = None;
         }
         let texts = ledger.mirror.values().filter_map(Value::text);
@@ -612,8 +613,7 @@ fn shows_the_ledger(
     }
     let id = core_id(change.relation);
     let mut bag = (*deployment.world.unit_bag(change.relation, unit.as_str())).clone();
-    if !wire::is_up(&bag) && ledger.bootstrap_app.is_some() {
-        // Leadership is lost, and nobody has taken it yet.
+    if !ledger.is_shown_in(id) {
         return Ok(());
     }
     bag.retain(|key, _| publish::is_ours_in_unit_bag(key));

@@ -1,6 +1,7 @@
 //! The files of units whose charms run as processes: a copy of the charm, the hook tools, and a
 //! folder for executables of the machine, all under one temporary folder.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
@@ -26,6 +27,8 @@ const LONGEST_SOCKET: usize = 108;
 pub(crate) struct Machines {
     root: TempDir,
     jujuc: PathBuf,
+    /// What the charm of each unit brought along, relative to its folder.
+    brought: BTreeMap<UnitName, Vec<PathBuf>>,
 }
 
 impl Machines {
@@ -39,12 +42,14 @@ impl Machines {
         Ok(Self {
             root,
             jujuc: jujuc.to_path_buf(),
+            brought: BTreeMap::new(),
         })
     }
 
-    /// Puts the charm in `directory` in place for `unit`, instead of one that is there already.
+    /// Puts the charm in `directory` in place for `unit`, instead of one that is there already. As
+    /// Juju does, it takes away what that one brought along, and nothing that was written since.
     pub(crate) fn install(
-        &self,
+        &mut self,
         unit: &UnitName,
         machine: u32,
         directory: &Path,
@@ -56,8 +61,12 @@ impl Machines {
             tools: self.root.path().join("tools").join(unit.tag()),
             machine_bin: self.root.path().join(format!("machines/{machine}/bin")),
         };
-        if places.charm.exists() {
-            fs::remove_dir_all(&places.charm)?;
+        for file in self.brought.remove(unit).unwrap_or_default() {
+            match fs::remove_file(places.charm.join(file)) {
+                // The charm itself may have taken it away.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
         fs::create_dir_all(&places.machine_bin)?;
         {
@@ -66,6 +75,7 @@ impl Machines {
                 .unwrap_or_else(PoisonError::into_inner);
             copy(directory, &places.charm)?;
         }
+        self.brought.insert(unit.clone(), files_of(directory)?);
         if !places.tools.exists() {
             fs::create_dir_all(&places.tools)?;
             for tool in TOOLS {
@@ -74,6 +84,22 @@ impl Machines {
         }
         Ok(places)
     }
+}
+
+/// The files in a folder and the folders in it, relative to it.
+fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = PathBuf::from(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            let below = files_of(&entry.path())?;
+            files.extend(below.iter().map(|file| name.join(file)));
+        } else {
+            files.push(name);
+        }
+    }
+    Ok(files)
 }
 
 /// Copies a folder with everything in it.

@@ -297,11 +297,12 @@ impl Args {
     fn acts(&self) -> Vec<Act> {
         let acts = [
             (self.kill_communicator, Act::KillCommunicator),
-            (self.kill_distributor, Act::KillDistributor),
             (self.remake_relations, Act::RemakeRelations),
             (self.redeploy, Act::Redeploy),
             (self.redeploy_lost, Act::RedeployLost),
             (self.expire_token, Act::ExpireToken),
+            // The last: a unit that never answers keeps relations from going away.
+            (self.kill_distributor, Act::KillDistributor),
         ];
         let chosen = acts.into_iter().filter(|(chosen, _)| *chosen);
         chosen.map(|(_, act)| act).collect()

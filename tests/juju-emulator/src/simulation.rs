@@ -113,6 +113,7 @@ pub struct Report {
     /// Tokens that their host could have joined with when the distributor stopped showing them.
     pub live_tokens_replaced: usize,
     /// Tokens in the distributor's databags ten minutes after the last host joined, or at the end.
+    /// Among them are those of a unit whose machine is dead, which nobody can take away.
     pub tokens_left: usize,
     /// The same in the databags of consumers that know the second protocol.
     pub consumer_tokens_left: usize,
@@ -517,8 +518,8 @@ struct Tally {
     known: (usize, usize),
     /// When the last one's hook that joined ended.
     joined_at: Option<Duration>,
-    /// What distributors showed last, by relation and key.
-    offered: BTreeMap<(RelationId, String), BTreeSet<String>>,
+    /// The tokens that distributors showed last: relation, name, token.
+    offered: BTreeSet<(RelationId, String, String)>,
 }
 
 impl Tally {
@@ -532,7 +533,7 @@ impl Tally {
             joining: BTreeSet::new(),
             known: (0, 0),
             joined_at: None,
-            offered: BTreeMap::new(),
+            offered: BTreeSet::new(),
         }
     }
 
@@ -622,37 +623,25 @@ impl Tally {
     /// their host could still have joined with them.
     fn note_replaced(&mut self, deployment: &Deployment) {
         let now = deployment.clock.now();
-        let mut offered: BTreeMap<(RelationId, String), BTreeSet<String>> = BTreeMap::new();
-        for id in deployment
-            .apps()
-            .iter()
-            .filter_map(|app| deployment.relation(app))
-        {
+        let apps = deployment.apps().iter();
+        let relations: BTreeSet<RelationId> =
+            apps.filter_map(|app| deployment.relation(app)).collect();
+        let mut offered = BTreeSet::new();
+        for &id in &relations {
             for unit in deployment.world.model().units_of(DISTRIBUTOR) {
                 let bag = deployment.world.unit_bag(id, unit.as_str());
-                for (name, value) in tokens(&bag) {
-                    let values = offered.entry((id, name.to_owned())).or_default();
-                    values.insert(value.to_owned());
-                }
+                let tokens =
+                    tokens(&bag).map(|(name, token)| (id, name.to_owned(), token.to_owned()));
+                offered.extend(tokens);
             }
         }
-        let gone = |(place, token): &(&(RelationId, String), &String)| {
-            !offered
-                .get(*place)
-                .is_some_and(|tokens| tokens.contains(*token))
-        };
-        let is_live = |(place, token): &(&(RelationId, String), &String)| {
-            let live = deployment.with_cloud(|cloud| cloud.is_live(&place.1, token, now));
-            live.is_ok_and(|live| live)
-        };
-        let before = self.offered.iter();
-        let replaced = before
-            .flat_map(|(place, tokens)| tokens.iter().map(move |token| (place, token)))
-            .filter(|(place, _)| deployment.world.model().relation(place.0).is_ok())
-            .filter(gone)
-            .filter(is_live)
-            .count();
-        self.report.live_tokens_replaced += replaced;
+        // A relation that was removed takes its tokens along.
+        let gone = self.offered.difference(&offered);
+        let replaced = gone.filter(|(id, name, token)| {
+            let live = deployment.with_cloud(|cloud| cloud.is_live(name, token, now));
+            relations.contains(id) && live.unwrap_or_default()
+        });
+        self.report.live_tokens_replaced += replaced.count();
         self.offered = offered;
     }
 

@@ -1,0 +1,229 @@
+//! The consumer of the second protocol in whole deployments: alone, beside others, and after what
+//! may happen to a cluster.
+
+use std::time::Duration;
+
+use juju_emulator::JujuGeneration::{Four, Three};
+use juju_emulator::clock::Pace;
+use juju_emulator::deployment::{Provider, Setup};
+use juju_emulator::python::Rules;
+use juju_emulator::simulation::{Act, Arrival, Relate, Report, Scenario};
+use microovn::consumer::Release::{self, Newest, Released, Second};
+
+const SEEDS: u64 = 5;
+/// The Python charm's newest rules know only the first protocol; ours must serve both.
+const PROVIDERS: [Provider; 2] = [Provider::Library, Provider::Python(Rules::E)];
+
+fn scenario(setup: Setup) -> Scenario {
+    Scenario {
+        setup,
+        pace: Pace::default(),
+        relate: Relate::Together,
+        arrival: Arrival::Burst,
+        refresh: None,
+        acts: Vec::new(),
+        patience: Duration::from_secs(3600),
+    }
+}
+
+/// Plays with some seeds on both generations of Juju.
+fn play(scenario: &Scenario) -> Vec<Report> {
+    let mut reports = Vec::new();
+    for juju in [Three, Four] {
+        for seed in 0..SEEDS {
+            let mut scenario = scenario.clone();
+            scenario.setup.juju = juju;
+            scenario.setup.seed = seed;
+            reports.push(scenario.play().expect("played"));
+        }
+    }
+    reports
+}
+
+/// A failed hook of a consumer of the first protocol is a hazard of that protocol.
+fn is_calm(report: &Report) -> bool {
+    report.is_one_cluster() && report.second_protocol_failures == 0
+}
+
+fn setups(consumer: Release, beside: Option<Release>) -> Vec<Setup> {
+    let mut setups = Vec::new();
+    for distributor in PROVIDERS {
+        for (apps, distributor_units) in [(1, 1), (1, 3), (2, 1), (3, 2)] {
+            setups.push(Setup {
+                apps,
+                distributor_units,
+                consumer,
+                beside,
+                distributor: distributor.clone(),
+                ..Setup::default()
+            });
+        }
+    }
+    setups
+}
+
+#[test]
+fn alone_it_forms_one_cluster_in_every_order_and_no_hook_fails() {
+    let orders = [
+        Relate::Together,
+        Relate::InTurn(Duration::from_secs(60)),
+        Relate::AtDeployment(Duration::from_secs(60)),
+    ];
+    for setup in setups(Second, None) {
+        for relate in orders {
+            for arrival in [Arrival::Burst, Arrival::Trickle(Duration::from_secs(30))] {
+                let scenario = Scenario {
+                    relate,
+                    arrival,
+                    ..scenario(setup.clone())
+                };
+                for report in play(&scenario) {
+                    assert!(is_calm(&report), "{scenario:?}: {report:?}");
+                    let crashes = report.consumer_crashes.all() + report.provider_crashes;
+                    assert_eq!(crashes + report.stuck, 0, "{scenario:?}: {report:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn beside_others_it_forms_one_cluster_and_its_hooks_do_not_fail() {
+    for (consumer, beside) in [(Newest, Second), (Second, Newest), (Released, Second)] {
+        for setup in setups(consumer, Some(beside)) {
+            if setup.distributor != Provider::Library && consumer == Released && setup.apps > 1 {
+                continue; // An application that asks nobody founds its own cluster there.
+            }
+            for report in play(&scenario(setup.clone())) {
+                assert!(is_calm(&report), "{setup:?}: {report:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_refresh_in_mid_flight_leaves_one_cluster() {
+    // Who goes back before there is a cluster has nothing deferred to bootstrap from.
+    for (from, to, times) in [
+        (Newest, Second, &[1, 15, 30][..]),
+        (Released, Second, &[1, 15, 30]),
+        (Second, Newest, &[60]),
+    ] {
+        for &after in times {
+            for distributor in PROVIDERS {
+                let setup = Setup {
+                    consumer: from,
+                    distributor,
+                    ..Setup::default()
+                };
+                let scenario = Scenario {
+                    refresh: Some((Duration::from_secs(after), to)),
+                    ..scenario(setup)
+                };
+                for report in play(&scenario) {
+                    assert!(is_calm(&report), "{scenario:?}: {report:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_host_joins_after_what_the_first_protocol_survives() {
+    for act in [
+        Act::KillCommunicator,
+        Act::KillDistributor,
+        Act::RemakeRelations,
+    ] {
+        for distributor in PROVIDERS {
+            let setup = Setup {
+                consumer: Second,
+                units: 4,
+                distributor,
+                ..Setup::default()
+            };
+            let scenario = Scenario {
+                acts: vec![act],
+                ..scenario(setup)
+            };
+            for report in play(&scenario) {
+                assert!(is_calm(&report), "{scenario:?}: {report:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn with_both_sides_of_the_second_protocol_every_host_joins_and_no_token_is_left() {
+    for (apps, distributor_units) in [(1, 1), (2, 3)] {
+        for act in [
+            None,
+            Some(Act::KillCommunicator),
+            Some(Act::RemakeRelations),
+            Some(Act::ExpireToken),
+            Some(Act::Redeploy),
+            Some(Act::RedeployLost),
+        ] {
+            let setup = Setup {
+                consumer: Second,
+                units: 4,
+                apps,
+                distributor_units,
+                ..Setup::default()
+            };
+            let scenario = Scenario {
+                acts: act.into_iter().collect(),
+                // A name is taken for as long as a token lives that its host had no need of.
+                patience: Duration::from_secs(4 * 3600),
+                ..scenario(setup)
+            };
+            for report in play(&scenario) {
+                assert!(is_calm(&report), "{scenario:?}: {report:?}");
+                let left = report.tokens_left + report.consumer_tokens_left;
+                let lost = left + report.live_tokens_replaced + report.stuck;
+                assert_eq!(lost, 0, "{scenario:?}: {report:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_token_that_expired_helps_nobody_while_the_provider_cannot_replace_it() {
+    for consumer in Release::ALL {
+        let setup = Setup {
+            consumer,
+            distributor: Provider::Python(Rules::E),
+            ..Setup::default()
+        };
+        let scenario = Scenario {
+            acts: vec![Act::ExpireToken],
+            ..scenario(setup)
+        };
+        for report in play(&scenario) {
+            assert_eq!(report.joined + 1, report.hosts, "{consumer}: {report:?}");
+            assert_eq!(report.clusters, 1, "{consumer}: {report:?}");
+        }
+    }
+}
+
+#[test]
+fn a_member_that_is_removed_leaves_its_name_to_another_host() {
+    // The token of the first host of that name stands in the mirror, and is used.
+    let setup = Setup {
+        consumer: Second,
+        units: 4,
+        distributor: Provider::Python(Rules::E),
+        ..Setup::default()
+    };
+    for act in [Act::Redeploy, Act::RedeployLost] {
+        let scenario = Scenario {
+            acts: vec![act],
+            ..scenario(setup.clone())
+        };
+        let reports = play(&scenario);
+        assert!(reports.iter().all(|report| report.hosts == 4));
+        assert!(reports.iter().all(|report| report.clusters == 1));
+        let joined = reports.iter().filter(|report| report.joined == 4).count();
+        assert!(joined < reports.len(), "{act:?}: a used token is of no use");
+    }
+}

@@ -1,0 +1,34 @@
+"""A charm that is a consumer, and nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+
+import ops
+
+from charms.microcluster_token_distributor.v1.token_distributor import (
+    ClusterCommand,
+    TokenConsumer,
+)
+
+
+class ConsumerCharm(ops.CharmBase):
+    """Has a machine of the emulated model, whose name is not the kernel's."""
+
+    def __init__(self, framework: ops.Framework):
+        super().__init__(framework)
+        self.cluster = TokenConsumer(
+            charm=self,
+            relation_name="cluster",
+            # The stand-in's clock moves by itself when it is asked.
+            command_name=ClusterCommand(("microovn", "cluster"), poll=0.01),
+            hostname=subprocess.check_output(["hostname"], text=True).strip(),
+        )
+        framework.observe(self.on.collect_unit_status, self._on_collect_unit_status)
+
+    def _on_collect_unit_status(self, event: ops.CollectStatusEvent) -> None:
+        event.add_status(self.cluster.status)
+
+
+if __name__ == "__main__":
+    ops.main(ConsumerCharm)

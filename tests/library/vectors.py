@@ -1,0 +1,53 @@
+"""Plays the files in docs/vectors."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from charms.microcluster_token_distributor.v1 import token_distributor as library
+
+FOLDER = Path(__file__).parents[2] / "docs" / "vectors"
+FACTS = {name.name for name in dataclasses.fields(library.Facts)} - {
+    # These are only known within a pass.
+    "listing",
+    "failed",
+    "entered",
+    "done",
+    "said",
+}
+
+
+def cases() -> list[tuple[str, dict[str, Any]]]:
+    """Return all cases of consumers, with names that tell them apart."""
+    files = sorted(FOLDER.glob("consumer/*.json"))
+    return [
+        (f"{path.stem}: {case['case']}", case)
+        for path in files
+        for case in json.loads(path.read_text())["cases"]
+    ]
+
+
+def facts(written: dict[str, Any]) -> library.Facts:
+    """Read the facts of a case."""
+    assert written.keys() <= FACTS, written.keys() - FACTS
+    tries = {it: library.Try(**tried) for it, tried in written.get("tries", {}).items()}
+    values: dict[str, Any] = {**written, "tries": tries}
+    return library.Facts(**values)
+
+
+def in_words(step: library.Step) -> dict[str, Any]:
+    """Write a step as the files do, without an answer."""
+    name = re.sub(r"(?<!^)(?=[A-Z])", "-", type(step).__name__).lower()
+    values = {key: value for key, value in dataclasses.asdict(step).items() if value is not None}
+    return {"step": name} | json.loads(json.dumps(values))
+
+
+def answer(written: dict[str, Any]) -> Any:
+    """Read the answer that stands with a step."""
+    if written["step"] in ("ask-list", "wait"):
+        return tuple(library.Member(**member) for member in written["answer"])
+    return written.get("answer")
