@@ -468,8 +468,8 @@ fn either_side_may_show_our_application_bag() {
         three[*consumer]["relation-info"][0]["application-data"] = data;
     }
     assert_eq!(
-        shown(&["plan"], &three.to_string()),
-        shown(&["plan"], &four.to_string())
+        shown(&["plan"], three.to_string()),
+        shown(&["plan"], four.to_string())
     );
 }
 

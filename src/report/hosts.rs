@@ -141,10 +141,10 @@ impl Report {
             };
             if let Some(Value::Text(token)) = ledger.mirror.get(name) {
                 let offers = givers.get(name).into_iter().flatten();
-                let giver = offers
+                let mut giver = offers
                     .filter(|(value, _)| value == token)
                     .map(|(_, unit)| unit);
-                host.given_by = giver.cloned().next();
+                host.given_by = giver.next().cloned();
                 host.fingerprint = Some(fingerprint(token));
             }
             host.other_values = other_values.remove(name).unwrap_or_default();
@@ -217,10 +217,11 @@ impl Report {
             (Some(Help::RemoveNamesake), ..) => format!(
                 "two of its tokens were refused: remove the old member {name} from the cluster"
             ),
-            (Some(Help::NobodyMintsAgain), ..) => format!(
+            (Some(Help::NobodyMintsAgain), ..) => {
                 "its token was refused, and the communicator's library mints no name twice: \
                  redeploy the host under another name"
-            ),
+                    .to_owned()
+            }
             (None, Some(unit), _) if host.spent > 0 => format!(
                 "its token was refused, and {unit} mints another; if it does not, see in its log why \
                  `cluster add {name}` failed"
