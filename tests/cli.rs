@@ -601,6 +601,7 @@ fn completions_name_every_command_and_option() {
             "--format",
             "json",
             "--bootstrap-app",
+            "--distributor",
             "fish",
         ] {
             // Fish has options without their dashes.
@@ -620,11 +621,29 @@ fn nothing_is_coloured() {
 
 #[test]
 fn everything_fits_a_terminal_of_80_columns() {
-    for file in SITUATIONS {
+    let hosts = [
+        "juju-3f2a1c-1",
+        "juju-3f2a1c-3",
+        "juju-3f2a1c-4",
+        "arm-1",
+        "edge-2",
+        "42",
+    ];
+    let stories = hosts.iter().map(|host| vec!["explain", host]);
+    let commands: Vec<Vec<&str>> = stories.chain([vec!["plan"]]).collect();
+    let on_files = commands
+        .iter()
+        .flat_map(|command| SITUATIONS.map(|file| [&command[..], &[file]].concat()));
+    let help = [
+        vec!["--help"],
+        vec!["plan", "--help"],
+        vec!["explain", "--help"],
+    ];
+    for arguments in on_files.chain(help) {
         // An error is one line, for logs and scripts.
-        let printed = String::from_utf8(run(&["plan", file], "").stdout).expect("text");
+        let printed = String::from_utf8(run(&arguments, "").stdout).expect("text");
         for line in printed.lines() {
-            assert!(line.chars().count() <= 80, "{file}: {line}");
+            assert!(line.chars().count() <= 80, "{arguments:?}: {line}");
         }
     }
 }

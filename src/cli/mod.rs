@@ -27,14 +27,15 @@ use model::{Distributor, ShownModel};
 
 /// Shows what the token distributor would do with a model, and why.
 ///
-/// The input is what `juju show-unit` prints, as YAML or JSON. Name one unit of the distributor and
-/// one of each related application, because Juju shows a unit what the other side wrote:
+/// The input is what `juju show-unit` prints, as YAML or JSON. Name one unit of
+/// the distributor and one of each related application, because Juju shows a unit
+/// what the other side wrote:
 ///
 ///   juju show-unit microcluster-token-distributor/0 microovn/0 > units.yaml
 ///   microcluster-token-distributor plan units.yaml
 ///
-/// Tokens are never shown, only fingerprints that tell them apart. The output has no colours. Juju
-/// itself starts this program without arguments.
+/// You see no tokens, only fingerprints that tell them apart. The output has no
+/// colours. Juju itself starts this program without arguments.
 #[derive(Debug, Parser)]
 #[command(
     name = "microcluster-token-distributor",
@@ -50,7 +51,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show what the charm would write, every host after that, and what is wrong
+    /// Show what the charm would write, every host, and what is wrong
     Plan {
         #[command(flatten)]
         input: Input,
@@ -75,21 +76,21 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Input {
-    /// What `juju show-unit` printed; several are taken together [default: standard input]
+    /// Output of `juju show-unit`, or several [default: standard input]
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// What the option bootstrap-app is set to, if it is not what the ledger says
+    /// The option bootstrap-app, if not as in the ledger
     #[arg(long, value_name = "NAME")]
     bootstrap_app: Option<String>,
-    /// Which distributor, where the input shows several applications of it [default: all]
+    /// Only this distributor of several [default: all]
     #[arg(long, value_name = "APP")]
     distributor: Option<String>,
 }
 
 #[derive(Debug, Args)]
 struct Output {
-    /// How to show it
-    #[arg(long, value_enum, default_value_t = Format::Table)]
+    /// table, json or yaml
+    #[arg(long, value_enum, default_value_t = Format::Table, hide_possible_values = true)]
     format: Format,
 }
 

@@ -66,8 +66,8 @@ pub fn findings(view: &View, plan: &Plan, report: &Report) -> Vec<Finding> {
         findings.add(
             "values-disagree",
             format!(
-                "{}: relation {} keeps another token than the ledger, left by the Python charm; a \
-                 host that joined is well; for one that could not, run retire-host",
+                "{}: relation {} keeps another token than the ledger, left by the Python charm; if \
+                 the host has joined, all is well; if it could not, run retire-host",
                 host.host,
                 numbers.join(", ")
             ),
@@ -124,8 +124,8 @@ impl Findings {
             self.add(
                 "host-not-heard",
                 format!(
-                    "{} of {} announced hosts have no key yet, {} first; update-status finds them, \
-                     and resync at once",
+                    "{} of {} announced hosts have no key yet, {} first; update-status adds them, \
+                     and resync does so at once",
                     unheard.len(),
                     plan.ledger.hosts.len(),
                     wire::printable(first)

@@ -60,7 +60,7 @@ pub struct Host {
     pub host: String,
     /// How far it has come.
     pub state: State,
-    /// The units that announced the name, first comer first.
+    /// The units that announced the name and are there, first comer first.
     pub announced_by: Vec<String>,
     /// The unit whose own bag shows the same token: it minted it.
     pub given_by: Option<String>,
@@ -185,7 +185,7 @@ impl Report {
         match host.state {
             State::Waiting => self.next_of_waiting(host),
             State::Token if host.announced_by.is_empty() => {
-                format!("no unit announces {name} any more; retire-host takes its token away")
+                format!("no unit announces {name} any more; run retire-host to take its token away")
             }
             State::Token if !host.other_values.is_empty() => format!(
                 "relations show different tokens: {name} takes that of its own relation, and joins \
@@ -259,10 +259,11 @@ fn host(ledger: &Ledger, name: &str) -> Option<Host> {
         Some(Value::Retired) => State::Retired,
         Some(_) => State::Token,
     };
+    let living = claims.iter().filter(|claim| !claim.is_gone);
     Some(Host {
         host: printable(name),
         state,
-        announced_by: claims.iter().map(|claim| claim.unit.to_string()).collect(),
+        announced_by: living.map(|claim| claim.unit.to_string()).collect(),
         given_by: None,
         fingerprint: None,
         spent: ledger.spent.get(name).map_or(0, Vec::len),
