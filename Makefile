@@ -15,7 +15,7 @@ SOURCES := lib tests/integration tests/library
 .PHONY: help format lint unit library integration pack ci
 help:
 	@echo 'make format       format Rust, Python and Terraform files'
-	@echo 'make lint         check formatting and style of everything, without changing it'
+	@echo 'make lint         check formatting, style and prose of everything, without changing it'
 	@echo 'make unit         all tests that need no Juju controller'
 	@echo 'make library      of these, only those of the library for consumers'
 	@echo 'make pack         pack the charm for this machine, and analyse it (needs root)'
@@ -37,7 +37,12 @@ lint: target/lint.stamp
 	$(BIN)/pyright
 	$(BIN)/yamllint --strict $(wildcard $(YAML))
 	$(BIN)/zizmor --offline --quiet --no-progress .github
-	$(BIN)/shellcheck --severity=warning scripts/* .ci/run
+	$(BIN)/shellcheck --severity=warning scripts/pack .ci/run
+	$(BIN)/ruff check scripts/figures scripts/prose
+	$(BIN)/ruff format --check scripts/figures scripts/prose
+	rm -rf target/prose
+	scripts/prose target/prose
+	$(BIN)/proselint check target/prose
 	@if command -v terraform > /dev/null; then terraform fmt -check -diff -recursive terraform; \
 	else echo 'terraform is not installed: terraform/ is not checked'; fi
 

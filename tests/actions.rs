@@ -1,73 +1,113 @@
 //! The actions: what they take, what they answer, what they write, and the same in a model.
 
-#[expect(dead_code, reason = "other tests use the rest")]
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
-use juju_emulator::clock::Timeline;
 use juju_emulator::deployment::{DISTRIBUTOR, Deployment, Provider, Setup};
 use juju_emulator::record::ActionResult;
 use juju_emulator::{JujuGeneration, UnitName, WorldError};
-use microcluster_token_distributor::actions::{
+use microcluster_token_distributor::core::fingerprint::fingerprint;
+use microcluster_token_distributor::core::learn;
+use microcluster_token_distributor::core::ledger::{CAPACITY, Ledger};
+use microcluster_token_distributor::core::names::{self, RelationId};
+use microcluster_token_distributor::core::operator::{Force, NotRetired, retire};
+use microcluster_token_distributor::core::plan;
+use microcluster_token_distributor::core::publish;
+use microcluster_token_distributor::core::wire::Databag;
+use microcluster_token_distributor::core::world::{Relation, World};
+use microcluster_token_distributor::life::actions::{
     Action, LONGEST_RESULT, Refusal, Results, Subject, checked, show_mirror,
 };
-use microcluster_token_distributor::check::findings;
-use microcluster_token_distributor::databag::Databag;
-use microcluster_token_distributor::reconcile::{CAPACITY, reconcile};
-use microcluster_token_distributor::report::{Report, State, View};
-use microcluster_token_distributor::retire::{Force, NotRetired, after, retire};
-use microcluster_token_distributor::snapshot::RelationId;
+use microcluster_token_distributor::report::View;
+use microcluster_token_distributor::report::check::findings;
+use microcluster_token_distributor::report::hosts::{Report, State};
 use serde_json::{Map, Value, json};
-use support::{World, bag, unit, world};
 
 /// Stands in every token of these tests.
 const SECRET: &str = "eyJzZWNyZXQi";
+
+type Pairs<'a> = &'a [(&'a str, &'a str)];
 
 fn parameters(value: Value) -> Map<String, Value> {
     value.as_object().expect("parameters by name").clone()
 }
 
-fn leader(world: &World) -> View {
+fn bag(pairs: Pairs<'_>) -> Databag {
+    let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    pairs.iter().map(owned).collect()
+}
+
+fn unit(name: &str) -> names::UnitName {
+    name.parse().expect("a unit name")
+}
+
+/// What the leader sees of one relation with `a`: this ledger, which its bags show, and these units.
+fn leader(ledger: Pairs<'_>, units: &[(&str, Pairs<'_>)]) -> View {
+    let mut ledger = bag(ledger);
+    for (key, value) in [
+        ("leader", "mtd/0 1"),
+        ("relation-1", "a"),
+        ("bootstrap-app", "a"),
+    ] {
+        ledger
+            .entry(key.to_owned())
+            .or_insert_with(|| value.to_owned());
+    }
+    let ledger = Ledger::from(ledger);
+    let id = RelationId(1);
+    let units: BTreeMap<_, _> = units
+        .iter()
+        .map(|(name, pairs)| (unit(name), bag(pairs)))
+        .collect();
+    let relation = Relation {
+        app: "a".to_owned(),
+        expected: Some(units.keys().cloned().collect()),
+        units,
+        own_app: Some(publish::app_bag(&ledger, id)),
+        own_unit: Some(publish::unit_bag(&ledger, id)),
+        siblings: BTreeMap::new(),
+    };
+    let world = World {
+        relations: [(id, relation)].into(),
+        units_were_read: true,
+        ..World::default()
+    };
     View {
         unit: unit("mtd/0"),
         is_leader: true,
-        facts: world.0.clone(),
-        siblings: BTreeMap::new(),
+        ledger,
+        world,
         failing: BTreeSet::new(),
     }
 }
 
-/// One communicator, one host that waits, one whose unit has left.
-fn three_hosts() -> World {
-    let own = [
-        ("bootstrap-app", "a"),
-        ("mirror-gone", "eyJzZWNyZXQiG"),
-        ("mirror-h0", "eyJzZWNyZXQiA"),
-        ("mirror-h1", "empty"),
+const COMMUNICATOR: (&str, Pairs<'static>) = (
+    "a/0",
+    &[
+        ("hostname", "h0"),
+        ("mirror", "up"),
         ("mirror-h2", "eyJzZWNyZXQiC"),
-    ];
-    let [first, rest @ ..] = own;
-    let mut unit_bag = bag(rest);
-    unit_bag.extend(bag([first, ("mirror", "up")]));
-    let mut world = world()
-        .relation(1, "a")
-        .own_app(own)
-        .unit(
-            "a/0",
-            [
-                ("hostname", "h0"),
-                ("mirror", "up"),
-                ("mirror-h0", "eyJzZWNyZXQiA"),
-                ("mirror-h2", "eyJzZWNyZXQiC"),
-            ],
-        )
-        .unit("a/1", [("hostname", "h1")])
-        .unit("a/2", [("hostname", "h2")]);
-    let relation = world.0.relations.get_mut(&RelationId(1));
-    relation.expect("just made").own_unit = Some(unit_bag);
-    world
+    ],
+);
+
+/// One communicator, one host that waits, one with a token, one whose unit has left.
+fn four_hosts() -> View {
+    leader(
+        &[
+            ("mirror-h0", "member"),
+            ("mirror-h1", "empty"),
+            ("mirror-h2", "eyJzZWNyZXQiC"),
+            ("mirror-gone", "eyJzZWNyZXQiG"),
+            ("host-h0", "a/0*"),
+            ("host-h1", "a/1"),
+            ("host-h2", "a/2"),
+            ("communicators", "a/0"),
+        ],
+        &[
+            COMMUNICATOR,
+            ("a/1", &[("hostname", "h1")]),
+            ("a/2", &[("hostname", "h2")]),
+        ],
+    )
 }
 
 #[test]
@@ -126,10 +166,18 @@ fn parameters_are_read_or_refused_with_one_clear_sentence() {
             Err("parameter host must be a host name"),
         ),
         ("check", json!({}), Ok(Action::Check)),
+        ("forget", json!({}), Ok(Action::Forget { force: Force::No })),
+        (
+            "forget",
+            json!({"force": true}),
+            Ok(Action::Forget { force: Force::Yes }),
+        ),
         (
             "restart",
             json!({}),
-            Err("no action \"restart\": there are show-mirror, resync, retire-host and check"),
+            Err(
+                "no action \"restart\": there are show-mirror, resync, retire-host, check and forget",
+            ),
         ),
     ] {
         let action = Action::parse(name, &parameters(given.clone()));
@@ -140,116 +188,122 @@ fn parameters_are_read_or_refused_with_one_clear_sentence() {
 
 #[test]
 fn a_host_is_waiting_has_a_token_is_a_member_or_is_retired() {
-    for (case, value, hostname, mirror, state) in [
-        ("announced only", None, "h0", None, State::Waiting),
-        ("placeholder", Some("empty"), "h0", None, State::Waiting),
-        ("token", Some(SECRET), "h0", None, State::Token),
-        ("its unit left", Some(SECRET), "other", None, State::Token),
+    let spent = fingerprint(SECRET);
+    for (case, ledger, state) in [
+        ("announced only", vec![("host-h0", "a/0")], State::Waiting),
         (
-            "its unit minted",
-            Some(SECRET),
-            "h0",
-            Some("up"),
+            "placeholder",
+            vec![("host-h0", "a/0"), ("mirror-h0", "empty")],
+            State::Waiting,
+        ),
+        (
+            "token",
+            vec![("host-h0", "a/0"), ("mirror-h0", SECRET)],
+            State::Token,
+        ),
+        ("its unit left", vec![("mirror-h0", SECRET)], State::Token),
+        (
+            "a token that was refused",
+            vec![
+                ("host-h0", "a/0"),
+                ("mirror-h0", SECRET),
+                ("spent-h0", spent.as_str()),
+            ],
+            State::Waiting,
+        ),
+        (
+            "a member whose token is still there",
+            vec![("host-h0", "a/0*"), ("mirror-h0", SECRET)],
             State::Member,
         ),
-        ("once", Some("empty"), "h0", Some("down"), State::Member),
-        ("retired", Some("retired"), "h0", None, State::Retired),
         (
-            "retired member",
-            Some("retired"),
-            "h0",
-            Some("up"),
-            State::Retired,
+            "member",
+            vec![("host-h0", "a/0*"), ("mirror-h0", "member")],
+            State::Member,
         ),
+        (
+            "a member that left",
+            vec![("mirror-h0", "member")],
+            State::Member,
+        ),
+        ("retired", vec![("mirror-h0", "retired")], State::Retired),
     ] {
-        let mut world = world()
-            .relation(1, "a")
-            .unit("a/0", [("hostname", hostname)]);
-        let relation = world.0.relations.get_mut(&RelationId(1));
-        let relation = relation.expect("just made");
-        let value = value.map(|value| ("mirror-h0".to_owned(), value.to_owned()));
-        relation.own_app.extend(value);
-        let bag = relation.units.get_mut(&unit("a/0")).expect("just made");
-        bag.extend(mirror.map(|mirror| ("mirror".to_owned(), mirror.to_owned())));
-        let report = Report::of(&world.0);
-        let host = report.host("h0").expect("a host");
-        assert_eq!(host.state, state, "{case}");
+        let report = Report::of(&leader(&ledger, &[]));
+        assert_eq!(report.host("h0").expect("a host").state, state, "{case}");
     }
 }
 
 #[test]
 fn the_story_of_a_host_names_who_announced_it_and_who_gave_its_token() {
-    let report = Report::of(&three_hosts().0);
+    let report = Report::of(&four_hosts());
     let names: Vec<&str> = report.hosts.iter().map(|host| host.host.as_str()).collect();
     assert_eq!(names, ["gone", "h0", "h1", "h2"]);
     let host = report.host("h2").expect("a host");
-    assert_eq!(host.announced_by[0].unit, "a/2");
-    let giver = host.given_by.as_ref().map(|place| place.unit.as_str());
-    assert_eq!(giver, Some("a/0"));
-    assert!(
-        report
-            .host("gone")
-            .is_some_and(|host| host.announced_by.is_empty())
-    );
-    assert_eq!(report.communicators[0].unit, "a/0");
+    assert_eq!(host.announced_by, ["a/2"]);
+    assert_eq!(host.given_by.as_deref(), Some("a/0"));
+    let gone = report.host("gone").expect("a host");
+    assert_eq!((gone.announced_by.len(), &gone.given_by), (0, &None));
+    assert_eq!(report.communicators, ["a/0"]);
 }
 
 #[test]
-fn a_refused_name_has_its_story_and_its_remedy() {
-    let world = three_hosts().unit("a/3", [("hostname", "node_1\n")]);
-    let report = Report::of(&world.0);
+fn an_invalid_name_has_its_story_and_its_remedy() {
+    let view = leader(
+        &[("host-node_1\n", "a/3"), ("mirror-h0", "empty")],
+        &[("a/3", &[("hostname", "node_1\n")])],
+    );
+    let report = Report::of(&view);
     for name in ["node_1\n", r"node_1\n"] {
         let host = report.host(name).expect("a host");
         assert_eq!(host.host, r"node_1\n");
-        assert_eq!(host.state, State::Refused);
+        assert_eq!(host.state, State::Invalid);
         let next = report.next(host);
         assert!(next.contains("remove a/3, give the machine"), "{next}");
     }
 
-    let results = show_mirror(&leader(&world), &Subject::All).expect("answers");
+    let results = show_mirror(&view, &Subject::All).expect("answers");
     assert_presentable(&results);
     // As many as the status counts.
-    assert_eq!(result(&results, "hosts.total"), "4");
-    assert_eq!(result(&results, "hosts.refused"), "1");
-    let status = reconcile(&world.0).overview.status();
-    assert!(status.message.starts_with("host name \"node_1"));
+    assert_eq!(result(&results, "hosts.total"), "1");
+    assert_eq!(result(&results, "hosts.invalid"), "1");
 
     // A key that no unit announces is no host.
-    let world = three_hosts().own_app([("mirror-node_1", "empty")]);
-    let report = Report::of(&world.0);
+    let report = Report::of(&leader(&[("mirror-node_1", "empty")], &[]));
     assert_eq!(report.host("node_1"), None);
     assert_eq!(report.other_keys, ["mirror-node_1"]);
 }
 
 #[test]
 fn who_can_help_a_host_that_waits_depends_on_what_there_is() {
-    let waiting = || world().relation(1, "a").unit("a/1", [("hostname", "h1")]);
-    let chosen = ("bootstrap-app", "a");
-    for (case, world, remedy) in [
-        ("nobody chosen", waiting(), "add a unit to one, or set"),
+    let waits = [("host-h1", "a/1"), ("mirror-h1", "empty")];
+    let announces: (&str, Pairs<'_>) = ("a/1", &[("hostname", "h1")]);
+    let mut undecided = leader(&waits, &[announces]);
+    undecided.ledger.bootstrap_app = None;
+    for (case, view, remedy) in [
+        ("nobody chosen", undecided, "add a unit to one, or set"),
         (
             "no cluster yet",
-            waiting().own_app([chosen]),
+            leader(&waits, &[announces]),
             "add a unit to the token distributor, and a tries again",
         ),
         (
             "a cluster without communicator",
-            waiting().own_app([chosen, ("mirror-h0", SECRET)]),
+            leader(
+                &[&waits[..], &[("mirror-h0", SECRET)]].concat(),
+                &[announces],
+            ),
             "repair the first voter of the cluster",
         ),
         (
             "a communicator",
-            waiting()
-                .own_app([chosen])
-                .unit("a/0", [("hostname", "h0"), ("mirror", "up")]),
-            "a/0 is to mint a token; if it does not, its log tells why `cluster add h1` failed",
+            four_hosts(),
+            "a/0 mints a token; if it does not, see in its log why `cluster add h1` failed",
         ),
     ] {
-        let view = leader(&world);
-        let report = Report::of(&view.facts);
+        let report = Report::of(&view);
         let next = report.next(report.host("h1").expect("a host"));
         assert!(next.contains(remedy), "{case}: {next}");
-        let found = findings(&view, &reconcile(&view.facts), &report);
+        let found = findings(&view, &view.plan(), &report);
         assert!(
             found.iter().any(|finding| finding.text.contains(&next)),
             "{case}: {found:?}"
@@ -258,125 +312,103 @@ fn who_can_help_a_host_that_waits_depends_on_what_there_is() {
 }
 
 #[test]
-fn relations_that_disagree_are_told_apart_by_fingerprint() {
-    let world = world()
-        .relation(1, "a")
-        .own_app([("mirror-h", "eyJzZWNyZXQiA")])
-        .own_unit([("mirror-h", "eyJzZWNyZXQiA")])
-        .relation(2, "b")
-        .own_app([("mirror-h", "eyJzZWNyZXQiB")]);
-    let report = Report::of(&world.0);
-    let host = report.host("h").expect("a host");
-    let relations: Vec<_> = host.values.iter().map(|held| &held.relations[..]).collect();
-    assert_eq!(relations, [[1], [2]]);
-    assert_ne!(host.values[0].fingerprint, host.values[1].fingerprint);
+fn a_relation_that_keeps_another_token_is_told_apart_by_fingerprint() {
+    let mut view = four_hosts();
+    let relation = view.world.relations.get_mut(&RelationId(1));
+    let bag = relation.expect("there").own_unit.as_mut().expect("read");
+    bag.insert("mirror-h2".to_owned(), format!("{SECRET}other"));
+    let report = Report::of(&view);
+    let host = report.host("h2").expect("a host");
+    let [other] = &host.other_values[..] else {
+        panic!("{host:?}");
+    };
+    assert_eq!(other.relation, 1);
+    assert_ne!(Some(&other.fingerprint), host.fingerprint.as_ref());
+    assert!(report.next(host).contains("different tokens"));
 }
 
 #[test]
-fn retiring_replaces_removes_or_refuses() {
-    // What our bags hold, whether a unit announces the host, what comes of it.
-    for (case, held, announced, force, outcome, then) in [
+fn retiring_replaces_renews_removes_or_refuses() {
+    let token = ("mirror-h", SECRET);
+    let empty = ("mirror-h", "empty");
+    let (first, other) = (("host-h", "a/1"), ("host-h", "a/1 a/2"));
+    let one: &[(&str, Pairs<'_>)] = &[("a/1", &[("hostname", "h")])];
+    let second: &[(&str, Pairs<'_>)] = &[("a/2", &[("hostname", "h")])];
+    let nobody: &[(&str, Pairs<'_>)] = &[];
+    let (no, yes) = (Force::No, Force::Yes);
+    for (case, ledger, units, force, outcome, then) in [
         (
             "a token",
-            SECRET,
-            false,
-            Force::No,
+            vec![token],
+            nobody,
+            no,
             "retired",
             Some("retired"),
         ),
         (
             "still announced",
-            SECRET,
-            true,
-            Force::No,
+            vec![token, first],
+            one,
+            no,
             "announced by a/1",
-            Some(SECRET),
+            None,
         ),
         (
             "by force",
-            SECRET,
-            true,
-            Force::Yes,
+            vec![token, first],
+            one,
+            yes,
             "retired",
             Some("retired"),
         ),
-        ("a placeholder", "empty", false, Force::No, "removed", None),
+        ("a placeholder", vec![empty], nobody, no, "removed", None),
         (
             "announced, no token",
-            "empty",
-            true,
-            Force::No,
+            vec![empty, first],
+            one,
+            no,
             "announced by a/1",
+            None,
+        ),
+        (
+            "another unit has the name",
+            vec![token, other],
+            second,
+            yes,
+            "renewed",
             Some("empty"),
         ),
         (
-            "by force, no token",
-            "empty",
-            true,
-            Force::Yes,
-            "retired",
-            Some("retired"),
-        ),
-        (
             "again",
-            "retired",
-            false,
-            Force::No,
+            vec![("mirror-h", "retired")],
+            nobody,
+            no,
             "unchanged",
             Some("retired"),
         ),
     ] {
-        let hosts = r#"{"h":"a/1"}"#;
-        let mut world = world()
-            .relation(1, "a")
-            .own_app([("bootstrap-app", "a"), ("hosts", hosts), ("mirror-h", held)])
-            .own_unit([("bootstrap-app", "a"), ("mirror", "up"), ("mirror-h", held)]);
-        if announced {
-            world = world.unit("a/1", [("hostname", "h")]);
-        }
-        let world = world
-            .relation(2, "b")
-            .own_app([("bootstrap-app", "a"), ("hosts", hosts), ("mirror-h", held)])
-            .own_unit([("bootstrap-app", "a"), ("mirror", "up"), ("mirror-h", held)]);
-        let (word, facts) = match retire(&world.0, "h", force) {
-            Ok(retirement) => {
-                let facts = after(&world.0, &retirement.writes);
-                (retirement.outcome.as_str().to_owned(), facts)
+        let view = leader(&ledger, units);
+        let word = match retire(&view.ledger, &view.world, "h", force) {
+            Ok((ledger, outcome)) => {
+                let value = ledger.mirror.get("h").map(|value| value.as_str());
+                assert_eq!(value, then, "{case}");
+                // The next look at everything changes nothing about it.
+                let learned = learn::everything(&ledger, &view.world, &view.unit);
+                let plan = plan::of_everything(&ledger, learned, &view.world);
+                let value = plan.ledger.mirror.get("h").map(|value| value.as_str());
+                assert_eq!(value, then, "{case}: looked at again");
+                outcome.as_str().to_owned()
             }
-            Err(NotRetired::Announced(unit)) => (format!("announced by {unit}"), world.0.clone()),
-            Err(NotRetired::Unknown) => ("unknown".to_owned(), world.0.clone()),
+            Err(NotRetired::Announced(unit)) => format!("announced by {unit}"),
+            Err(NotRetired::Unknown) => "unknown".to_owned(),
         };
         assert_eq!(word, outcome, "{case}");
-        // The next reconciliation changes nothing about it.
-        for facts in [after(&facts, &reconcile(&facts).writes), facts] {
-            for relation in facts.relations.values() {
-                for bag in std::iter::once(&relation.own_app).chain(&relation.own_unit) {
-                    assert_eq!(bag.get("mirror-h").map(String::as_str), then, "{case}");
-                }
-            }
-        }
     }
+    let view = four_hosts();
     assert_eq!(
-        retire(&three_hosts().0, "h9", Force::Yes),
+        retire(&view.ledger, &view.world, "h9", Force::Yes),
         Err(NotRetired::Unknown)
     );
-}
-
-#[test]
-fn the_mirror_does_not_take_a_retired_value_back() {
-    let world = three_hosts();
-    let retirement = retire(&world.0, "h2", Force::Yes).expect("by force");
-    let facts = after(&world.0, &retirement.writes);
-    // The communicator still shows the token, and a third relation comes.
-    let mut facts = after(&facts, &reconcile(&facts).writes);
-    let newcomer = support::world().relation(2, "b").0;
-    facts.relations.extend(newcomer.relations);
-    let facts = after(&facts, &reconcile(&facts).writes);
-    for relation in facts.relations.values() {
-        assert_eq!(relation.own_app["mirror-h2"], "retired");
-        let copy = relation.own_unit.as_ref().expect("it was read");
-        assert_eq!(copy["mirror-h2"], "retired");
-    }
 }
 
 /// Juju's rule for the keys of results, and no token in any value.
@@ -407,19 +439,15 @@ fn result<'a>(results: &'a Results, key: &str) -> &'a str {
 
 #[test]
 fn a_value_is_shown_only_where_it_is_asked_for() {
-    let view = leader(&three_hosts());
-    for subject in [Subject::All, Subject::One("h0".to_owned())] {
+    let view = four_hosts();
+    for subject in [Subject::All, Subject::One("h2".to_owned())] {
         assert_presentable(&show_mirror(&view, &subject).expect("answers"));
     }
     assert_presentable(&checked(&view));
-    let revealed = show_mirror(&view, &Subject::Revealed("h0".to_owned())).expect("answers");
-    assert_eq!(result(&revealed, "value"), "eyJzZWNyZXQiA");
-    let elsewhere = revealed.0.iter().filter(|(key, _)| *key != "value");
-    assert!(
-        elsewhere
-            .into_iter()
-            .all(|(_, value)| !value.contains(SECRET))
-    );
+    let revealed = show_mirror(&view, &Subject::Revealed("h2".to_owned())).expect("answers");
+    assert_eq!(result(&revealed, "value"), "eyJzZWNyZXQiC");
+    let mut elsewhere = revealed.0.iter().filter(|(key, _)| *key != "value");
+    assert!(elsewhere.all(|(_, value)| !value.contains(SECRET)));
 
     let unknown = show_mirror(&view, &Subject::One("h9".to_owned()));
     assert_eq!(unknown, Err(Refusal::NoHost("h9".to_owned())));
@@ -428,8 +456,8 @@ fn a_value_is_shown_only_where_it_is_asked_for() {
 #[test]
 fn a_value_that_no_argument_can_hold_is_refused() {
     for value in ["x".repeat(LONGEST_RESULT + 1), "a\0b".to_owned()] {
-        let world = world().relation(1, "a").own_app([("mirror-h", &value)]);
-        let answer = show_mirror(&leader(&world), &Subject::Revealed("h".to_owned()));
+        let view = leader(&[("mirror-h", &value)], &[]);
+        let answer = show_mirror(&view, &Subject::Revealed("h".to_owned()));
         assert_eq!(answer, Err(Refusal::TooLong("h".to_owned())));
     }
 }
@@ -437,18 +465,21 @@ fn a_value_that_no_argument_can_hold_is_refused() {
 #[test]
 fn many_hosts_still_fit_and_the_counts_are_whole() {
     for (waiting, shortened) in [(0, 3000), (40, 2960), (3000, 0)] {
-        let mut world = world().relation(1, "a").own_app([("bootstrap-app", "a")]);
-        let relation = world.0.relations.get_mut(&RelationId(1));
-        let relation = relation.expect("just made");
-        for host in 0..3000 {
-            let name = format!("juju-3f2a1c-with-a-long-name-{host}");
-            let value = if host < waiting { "empty" } else { SECRET };
-            let key = format!("mirror-{name}");
-            relation.own_app.insert(key, value.to_owned());
-            let unit = unit(&format!("a/{host}"));
-            relation.units.insert(unit, bag([("hostname", &name)]));
-        }
-        let results = show_mirror(&leader(&world), &Subject::All).expect("answers");
+        let names: Vec<(String, &str)> = (0..3000)
+            .flat_map(|host| {
+                let name = format!("juju-3f2a1c-with-a-long-name-{host}");
+                let value = if host < waiting { "empty" } else { SECRET };
+                [
+                    (format!("mirror-{name}"), value),
+                    (format!("host-{name}"), "a/0"),
+                ]
+            })
+            .collect();
+        let pairs: Vec<(&str, &str)> = names
+            .iter()
+            .map(|(key, value)| (key.as_str(), *value))
+            .collect();
+        let results = show_mirror(&leader(&pairs, &[]), &Subject::All).expect("answers");
         assert_presentable(&results);
         assert_eq!(result(&results, "hosts.total"), "3000");
         assert_eq!(result(&results, "hosts.waiting"), waiting.to_string());
@@ -463,87 +494,148 @@ fn many_hosts_still_fit_and_the_counts_are_whole() {
     }
 }
 
+/// A ledger and bags in which nothing is wrong.
+fn well() -> View {
+    leader(
+        &[
+            ("mirror-h0", "member"),
+            ("host-h0", "a/0*"),
+            ("communicators", "a/0"),
+        ],
+        &[("a/0", &[("hostname", "h0"), ("mirror", "up")])],
+    )
+}
+
 #[test]
 fn check_finds_each_kind_of_trouble() {
-    let well = || {
-        world()
-            .relation(1, "a")
-            .own_app([("bootstrap-app", "a"), ("mirror-h0", SECRET)])
-            .own_unit([
-                ("bootstrap-app", "a"),
-                ("mirror", "up"),
-                ("mirror-h0", SECRET),
-            ])
-            .unit(
-                "a/0",
-                [("hostname", "h0"), ("mirror", "up"), ("mirror-h0", SECRET)],
-            )
-    };
     let full = "x".repeat(CAPACITY / 10 * 9);
-    for (kind, world) in [
+    let with = |change: &dyn Fn(&mut View)| {
+        let mut view = well();
+        change(&mut view);
+        view
+    };
+    let relation = |view: &mut View, change: &dyn Fn(&mut Relation)| {
+        change(view.world.relations.get_mut(&RelationId(1)).expect("there"));
+    };
+    let says = |view: &mut View, name: &str, pairs: Pairs<'_>| {
+        relation(view, &|relation| {
+            relation.units.insert(unit(name), bag(pairs));
+        });
+    };
+    let refused = fingerprint(SECRET);
+    for (kind, view) in [
         ("", well()),
-        ("bootstrap-app-not-related", well().configured("b")),
         (
-            "host-name-refused",
-            well().unit("a/1", [("hostname", "--help")]),
+            "bootstrap-app-not-related",
+            with(&|view| view.world.options.bootstrap_app = Some("b".to_owned())),
+        ),
+        (
+            "log-level",
+            with(&|view| view.world.options.log_level = Some("loud".to_owned())),
+        ),
+        (
+            "host-name-invalid",
+            with(&|view| says(view, "a/1", &[("hostname", "--help")])),
         ),
         (
             "host-name-contested",
-            well().unit("a/1", [("hostname", "h0")]),
+            with(&|view| says(view, "a/1", &[("hostname", "h0")])),
+        ),
+        (
+            "host-not-heard",
+            with(&|view| says(view, "a/1", &[("hostname", "h1")])),
+        ),
+        (
+            "token-refused",
+            leader(
+                &[
+                    ("mirror-h1", SECRET),
+                    ("host-h1", "a/1"),
+                    ("spent-h1", &format!("00000000 {refused}")),
+                ],
+                &[("a/1", &[("hostname", "h1")])],
+            ),
+        ),
+        (
+            "databag-full",
+            leader(
+                &[("mirror-x", &full)],
+                &[("a/0", &[("mirror", "up"), ("mirror-y", &full)])],
+            ),
         ),
         (
             "values-disagree",
-            well()
-                .relation(2, "b")
-                .own_app([("bootstrap-app", "a"), ("mirror-h0", "other")]),
+            with(&|view| {
+                view.ledger.mirror.insert("h1".to_owned(), SECRET.into());
+                relation(view, &|relation| {
+                    let bag = relation.own_unit.as_mut().expect("read");
+                    bag.insert("mirror-h1".to_owned(), format!("{SECRET}2"));
+                });
+            }),
         ),
-        ("hosts-wait", well().unit("a/1", [("hostname", "h1")])),
+        ("hosts-wait", four_hosts()),
         (
             "nobody-mints",
-            world().relation(1, "a").unit("a/0", [("hostname", "h0")]),
+            leader(
+                &[("mirror-h0", "empty"), ("host-h0", "a/0")],
+                &[("a/0", &[("hostname", "h0")])],
+            ),
         ),
-        ("no-bootstrap-app", well().own_app([("mirror-h0", SECRET)])),
+        (
+            "no-bootstrap-app",
+            with(&|view| relation(view, &|relation| relation.own_app = Some(Databag::new()))),
+        ),
         (
             "mirror-not-up",
-            well().own_unit([("bootstrap-app", "a"), ("mirror-h0", SECRET)]),
+            with(&|view| {
+                relation(view, &|relation| {
+                    relation.own_unit = Some(bag(&[("mirror", "down")]));
+                });
+            }),
         ),
         (
-            "copy-differs",
-            well().own_unit([
-                ("bootstrap-app", "a"),
-                ("mirror", "up"),
-                ("mirror-h0", "other"),
-            ]),
-        ),
-        ("out-of-date", well().own_unit([("mirror", "up")])),
-        (
-            "guard-out-of-date",
-            well().own_unit([
-                ("bootstrap-app", "a"),
-                ("mirror", "up"),
-                ("mirror-h0", SECRET),
-                ("mirror-_bootstraps-elsewhere", "true"),
-            ]),
+            "out-of-date",
+            with(&|view| {
+                relation(view, &|relation| {
+                    relation.own_unit = Some(bag(&[("mirror", "up")]))
+                });
+            }),
         ),
         (
-            "databag-fills",
-            well().own_app([
-                ("bootstrap-app", "a"),
-                ("mirror-h0", SECRET),
-                ("mirror-x", &full),
-            ]),
+            "two-mirrors-up",
+            with(&|view| {
+                relation(view, &|relation| {
+                    let up = bag(&[("mirror", "up")]);
+                    relation.siblings.insert(unit("mtd/1"), up);
+                });
+            }),
         ),
+        (
+            "relation-passed-over",
+            with(&|view| {
+                view.world
+                    .passed_over
+                    .insert(RelationId(2), Some("b".to_owned()));
+            }),
+        ),
+        ("databag-fills", leader(&[("mirror-x", &full)], &[])),
         (
             "cross-model",
-            well().relation(2, "remote-0123456789abcdef0123456789abcdef"),
+            with(&|view| {
+                relation(view, &|relation| {
+                    relation.app = "remote-0123456789abcdef0123456789abcdef".to_owned();
+                });
+            }),
+        ),
+        (
+            "hook-fails",
+            with(&|view| view.failing = BTreeSet::from([unit("a/0")])),
         ),
     ] {
-        let view = leader(&world);
-        let plan = reconcile(&view.facts);
-        let found = findings(&view, &plan, &Report::of(&view.facts));
+        let found = findings(&view, &view.plan(), &Report::of(&view));
         let kinds: Vec<&str> = found.iter().map(|finding| finding.kind).collect();
         match kind {
-            "" => assert_eq!(kinds, [""; 0]),
+            "" => assert_eq!(kinds, [""; 0], "{found:?}"),
             kind => assert!(kinds.contains(&kind), "{kind}: {found:?}"),
         }
         assert!(found.iter().all(|finding| !finding.text.contains(SECRET)));
@@ -551,17 +643,8 @@ fn check_finds_each_kind_of_trouble() {
 }
 
 #[test]
-fn check_finds_a_second_mirror_that_is_up() {
-    let mut view = leader(&three_hosts());
-    let bags = BTreeMap::from([(unit("mtd/1"), bag([("mirror", "up")]))]);
-    view.siblings.insert(RelationId(1), bags);
-    let results = checked(&view);
-    assert!(result(&results, "report").contains("two-mirrors-up: relation 1: mtd/1 shows"));
-}
-
-#[test]
 fn check_names_the_units_whose_hook_fails() {
-    let mut view = leader(&three_hosts());
+    let mut view = four_hosts();
     view.failing = BTreeSet::from([unit("a/1"), unit("mtd/1")]);
     let results = checked(&view);
     let report = result(&results, "report");
@@ -572,47 +655,6 @@ fn check_names_the_units_whose_hook_fails() {
     );
     assert!(report.contains("hook-fails: mtd/1: "), "{report}");
     assert!(!report.contains("--no-retry mtd/1"), "{report}");
-}
-
-#[test]
-fn a_standby_sees_through_the_mirror_that_is_up_or_else_was() {
-    let token = |value| bag([("mirror-h0", value), ("bootstrap-app", "a")]);
-    let with = |bag: &Databag, mirror: &str| {
-        let mut bag = bag.clone();
-        bag.insert("mirror".to_owned(), mirror.to_owned());
-        bag
-    };
-    let (ours, theirs) = (token("eyJzZWNyZXQiA"), token("eyJzZWNyZXQiB"));
-    for (case, own, sibling, seen) in [
-        (
-            "the leader's",
-            with(&ours, "down"),
-            with(&theirs, "up"),
-            Some("eyJzZWNyZXQiB"),
-        ),
-        (
-            "ours, nobody leads",
-            with(&ours, "down"),
-            bag([]),
-            Some("eyJzZWNyZXQiA"),
-        ),
-        ("nobody ever led", bag([]), bag([]), None),
-    ] {
-        let mut view = leader(&world().relation(1, "a"));
-        view.is_leader = false;
-        let relation = view.facts.relations.get_mut(&RelationId(1));
-        relation.expect("just made").own_unit = Some(own);
-        let siblings = BTreeMap::from([(unit("mtd/1"), sibling)]);
-        view.siblings.insert(RelationId(1), siblings);
-        let view = view.through_published_copies();
-        let relation = &view.facts.relations[&RelationId(1)];
-        assert_eq!(
-            relation.own_app.get("mirror-h0").map(String::as_str),
-            seen,
-            "{case}"
-        );
-        assert!(!relation.own_app.contains_key("mirror"), "{case}");
-    }
 }
 
 // The same in a model, with the real executable and consumers that form a cluster.
@@ -652,7 +694,11 @@ fn every_action_works_in_a_model_or_says_where_it_does() {
     for juju in [JujuGeneration::Three, JujuGeneration::Four] {
         let mut deployment = deployed(juju);
         let (leader, standby) = units(&deployment);
-        let host = deployment.hostname("microovn/1");
+        // One that has a token: the name of a communicator says only that it is a member.
+        let ledger = deployment.ledger();
+        let mut tokens = ledger.mirror.iter();
+        let has_token = tokens.find_map(|(host, value)| Some((host, value.text()?)));
+        let (host, token) = has_token.expect("two hosts have joined with a token");
 
         for (unit, is_leader) in [(&leader, "true"), (&standby, "false")] {
             let all = run(&mut deployment, unit, "show-mirror", json!({}));
@@ -662,18 +708,12 @@ fn every_action_works_in_a_model_or_says_where_it_does() {
             assert_eq!(all.results["hosts"]["waiting"], "0");
             let json: Value = serde_json::from_str(all.results["json"].as_str().unwrap()).unwrap();
             assert_eq!(json["hosts"].as_array().unwrap().len(), 3);
-            assert_eq!(
-                all.results.contains_key("seen-through"),
-                is_leader == "false"
-            );
 
             let one = run(&mut deployment, unit, "show-mirror", json!({"host": host}));
             assert!(!one.results.contains_key("value"));
             let revealed = json!({"host": host, "reveal": true});
             let one = run(&mut deployment, unit, "show-mirror", revealed);
-            let relation = deployment.relation("microovn").expect("related");
-            let bag = deployment.world.app_bag(relation, DISTRIBUTOR);
-            assert_eq!(one.results["value"], bag[&format!("mirror-{host}")]);
+            assert_eq!(one.results["value"], token);
 
             let lonely = run(
                 &mut deployment,
@@ -697,6 +737,7 @@ fn every_action_works_in_a_model_or_says_where_it_does() {
         for (action, given) in [
             ("resync", json!({})),
             ("retire-host", json!({"host": host})),
+            ("forget", json!({})),
         ] {
             let refused = run(&mut deployment, &standby, action, given);
             let expected = format!("this unit is not leader: run {action} on {DISTRIBUTOR}/leader");
@@ -719,7 +760,14 @@ fn every_action_works_in_a_model_or_says_where_it_does() {
 fn a_retired_host_stays_retired_in_a_model() {
     let mut deployment = deployed(JujuGeneration::Three);
     let (leader, _) = units(&deployment);
-    let host = deployment.hostname("microovn/2");
+    let ledger = deployment.ledger();
+    let has_token = |unit: &UnitName| {
+        let value = ledger.mirror.get(&deployment.hostname(unit.as_str()));
+        value.is_some_and(|value| value.text().is_some())
+    };
+    let joined = deployment.consumer_units().into_iter().find(has_token);
+    let unit = joined.expect("two hosts have joined with a token");
+    let host = deployment.hostname(unit.as_str());
     let key = format!("mirror-{host}");
     let relation = deployment.relation("microovn").expect("related");
 
@@ -732,7 +780,7 @@ fn a_retired_host_stays_retired_in_a_model() {
     assert!(
         living
             .failure
-            .is_some_and(|text| text.contains("is announced by microovn/2"))
+            .is_some_and(|text| text.contains(&format!("is announced by {unit}")))
     );
     let unknown = run(
         &mut deployment,
@@ -746,7 +794,10 @@ fn a_retired_host_stays_retired_in_a_model() {
             .is_some_and(|text| text.contains("no host \"h9\""))
     );
 
-    deployment.world.remove_unit("microovn/2").expect("removed");
+    deployment
+        .world
+        .remove_unit(unit.as_str())
+        .expect("removed");
     deployment.settle().expect("settled");
     let retired = run(
         &mut deployment,
@@ -761,10 +812,7 @@ fn a_retired_host_stays_retired_in_a_model() {
     deployment.settle().expect("settled");
     run(&mut deployment, &leader, "resync", json!({}));
 
-    assert_eq!(
-        deployment.world.app_bag(relation, DISTRIBUTOR)[&key],
-        "retired"
-    );
+    assert_eq!(deployment.ledger_bag()[&key], "retired");
     assert_eq!(
         deployment.world.unit_bag(relation, &leader)[&key],
         "retired"
@@ -801,6 +849,8 @@ fn bad_parameters_are_refused_on_leader_and_standby() {
             ("retire-host", json!({"host": "h0", "force": "yes"})),
             ("retire-host", json!({"host": "h0", "reveal": true})),
             ("check", json!({"host": "h0"})),
+            ("forget", json!({"host": "h0"})),
+            ("forget", json!({"force": "yes"})),
             ("restart", json!({})),
         ] {
             let ran = deployment
@@ -878,7 +928,7 @@ fn a_retired_host_outlives_its_leader_and_all_units() {
         let minted = &deployment.world.unit_bag(relation, &minter)[&key];
         assert_eq!(*minted, token, "the communicator still shows it");
         for bag in [
-            deployment.world.app_bag(relation, DISTRIBUTOR),
+            deployment.ledger_bag(),
             deployment.world.unit_bag(relation, leader),
         ] {
             assert_eq!(bag[&key], "retired", "{leader}");
@@ -911,46 +961,33 @@ fn a_retired_host_outlives_its_leader_and_all_units() {
     );
 }
 
-/// The trap that docs/hazards.md describes, met by chance, found by `check`, left by its remedy.
 #[test]
-fn a_unit_that_is_caught_is_found_and_freed() {
-    let caught = |timeline: &Timeline| {
-        let units = timeline.deployment.world.status();
-        units.into_iter().find(|unit| unit.agent == "error")
-    };
-    let (mut timeline, unit) = (0..100)
-        .find_map(|seed| {
-            let setup = Setup {
-                juju: JujuGeneration::Three,
-                seed,
-                ..Setup::default()
-            };
-            let mut timeline = Timeline::related(&setup).expect("related");
-            let half_an_hour = Duration::from_secs(30 * 60);
-            let never = timeline.run_on(half_an_hour, |_, _, _| false);
-            never.expect("played");
-            let unit = caught(&timeline)?;
-            Some((timeline, unit))
-        })
-        .expect("one of a hundred deployments");
-    assert!(unit.message.contains("relation-changed"), "{unit:?}");
-
-    let unit = unit.unit;
-    let deployment = &mut timeline.deployment;
-    let leader = deployment.leader().expect("a leader").as_str().to_owned();
-    let found = run(deployment, &leader, "check", json!({}));
-    let remedy = format!("juju resolved --no-retry {unit}");
-    let report = found.results["report"].as_str().expect("findings");
-    assert!(report.contains(&remedy), "{report}");
-
-    deployment
-        .world
-        .resolved(unit.as_str(), false)
-        .expect("is there");
-    deployment.settle().expect("settled");
-    assert_eq!(caught(&timeline), None);
-    let found = run(&mut timeline.deployment, &leader, "check", json!({}));
-    assert_eq!(found.results["findings"], "0", "{:?}", found.results);
+fn a_lost_cluster_is_forgotten_and_the_next_one_forms() {
+    for juju in [JujuGeneration::Three, JujuGeneration::Four] {
+        let mut deployment = deployed(juju);
+        let (leader, _) = units(&deployment);
+        let refused = run(&mut deployment, &leader, "forget", json!({}));
+        let sentence = refused.failure.expect("the communicator is a member");
+        assert!(
+            sentence.contains("is a member of the cluster: force=true"),
+            "{sentence}"
+        );
+        for unit in deployment.consumer_units() {
+            deployment.lose(unit.as_str()).expect("lost");
+        }
+        deployment.settle().expect("settled");
+        assert!(deployment.ledger().has_real_value(), "nobody forgets alone");
+        let forgotten = run(&mut deployment, &leader, "forget", json!({}));
+        assert_eq!(forgotten.failure, None);
+        assert_ne!(forgotten.results["changed"], "0");
+        assert_eq!(forgotten.results["status"], "active: 0 hosts");
+        assert!(deployment.ledger().mirror.is_empty());
+        for _ in 0..2 {
+            deployment.add_unit("microovn").expect("added");
+        }
+        deployment.settle().expect("settled");
+        assert_eq!(deployment.ledger().mirror.len(), 2);
+    }
 }
 
 /// Hazard 5 of docs/hazards.md: a consumer asks for permission to bootstrap only while it leads and

@@ -1,1161 +1,250 @@
-//! The rules of the reconciliation, one test for each, as tables where there are cases.
+//! The rules of what the leader and a standby write, one test for each, as tables where there are
+//! cases. Each compares all that is written.
 
 mod support;
 
-use microcluster_token_distributor::databag::{Databag, GUARD, GUARD_VALUE};
-use microcluster_token_distributor::reconcile::{CAPACITY, Level, reconcile};
-use microcluster_token_distributor::snapshot::{RelationId, Scope, Snapshot};
-use microcluster_token_distributor::standby::{StandbyRelation, stand_by};
-use support::{World, after, bag, world};
+use std::collections::BTreeMap;
+
+use microcluster_token_distributor::core::fingerprint::fingerprint;
+use microcluster_token_distributor::core::learn::{self, Learned};
+use microcluster_token_distributor::core::ledger::{CAPACITY, Ledger, MOST_KEYS};
+use microcluster_token_distributor::core::names::RelationId;
+use microcluster_token_distributor::core::nudge::nudge;
+use microcluster_token_distributor::core::operator::{self, Force, NotRetired};
+use microcluster_token_distributor::core::plan;
+use microcluster_token_distributor::core::standby::{StandbyRelation, stand_by};
+use microcluster_token_distributor::core::wire::{GUARD, MIRROR_PREFIX};
+use support::{Pairs, bag, leader, ledger, shown, unit, world, written};
 
 const CROSS_MODEL: &str = "remote-0123456789abcdef0123456789abcdef";
 
-/// Both own bags of a relation after the hook.
-fn own_bags(world: &World, relation: u64) -> (Databag, Databag) {
-    let facts = settled(world);
-    let relation = &facts.relations[&RelationId(relation)];
-    (
-        relation.own_app.clone(),
-        relation.own_unit.clone().unwrap_or_default(),
-    )
+/// A ledger of one relation with application `a`, which may bootstrap.
+const SETTLED: Pairs<'_> = &[
+    ("bootstrap-app", "a"),
+    ("leader", "d/0 1"),
+    ("relation-1", "a"),
+];
+
+fn settled(pairs: Pairs<'_>) -> Ledger {
+    ledger(&[SETTLED, pairs].concat())
 }
 
-/// The world after one reconciliation; a second one must have nothing to do.
-fn settled(world: &World) -> Snapshot {
-    let facts = after(&world.0, &reconcile(&world.0));
-    let again = reconcile(&facts);
-    assert!(again.is_silent(), "a second run writes {:?}", again.writes);
-    facts
+/// What learning changes of a ledger.
+fn learned(before: &Ledger, learned: &Learned) -> String {
+    shown(&learned.ledger.changes_since(before))
 }
 
-/// The value of a key in the application bag of relation 1, checked to be in the unit bag too.
-fn mirrored(world: &World, key: &str) -> Option<String> {
-    let (app, unit) = own_bags(world, 1);
-    assert_eq!(
-        app.get(key),
-        unit.get(key),
-        "both bags show the same mirror"
-    );
-    app.get(key).cloned()
+/// What is written when one unit is heard.
+fn event(before: &Ledger, name: &str, pairs: Pairs<'_>) -> Vec<String> {
+    let learned = learn::unit(before, &unit(name), &bag(pairs));
+    written(&plan::of_event(before, learned))
 }
 
-fn warnings(world: &World) -> Vec<String> {
-    let notes = reconcile(&world.0).notes.into_iter();
-    notes
-        .filter(|note| note.level == Level::Warning)
-        .map(|note| note.text)
-        .collect()
-}
-
-fn status(world: &World) -> String {
-    let status = reconcile(&world.0).overview.status();
-    format!("{} {}", status.kind.as_str(), status.message)
-}
+// Section 2.
 
 #[test]
-fn a_fresh_relation_gets_everything_in_one_plan() {
-    let world = world()
-        .relation(1, "microovn")
-        .unit(
-            "microovn/0",
-            [("hostname", "h0"), ("ingress-address", "10.0.0.5")],
-        )
-        .unit("microovn/1", [("hostname", "h1")]);
-    let (app, unit) = own_bags(&world, 1);
-    assert_eq!(
-        app,
-        bag([
-            ("bootstrap-app", "microovn"),
-            ("hosts", r#"{"h0":"microovn/0","h1":"microovn/1"}"#),
-            ("mirror-h0", "empty"),
-            ("mirror-h1", "empty"),
-        ])
-    );
-    assert_eq!(
-        unit,
-        bag([
-            ("bootstrap-app", "microovn"),
-            ("mirror", "up"),
-            ("mirror-h0", "empty"),
-            ("mirror-h1", "empty"),
-        ])
-    );
-}
-
-#[test]
-fn only_keys_with_the_exact_prefix_are_copied() {
-    let world = world().relation(1, "a").unit(
-        "a/0",
-        [
-            ("mirror", "up"),
-            ("mirror-h0", "t"),
-            ("mirror-", "bare"),
-            ("mirror_x", "t"),
-            ("xmirror-y", "t"),
-            (GUARD, "t"),
-        ],
-    );
-    let (app, unit) = own_bags(&world, 1);
-    let keys = |bag: Databag| bag.into_keys().collect::<Vec<_>>().join(" ");
-    assert_eq!(keys(app), "bootstrap-app mirror- mirror-h0");
-    assert_eq!(keys(unit), "bootstrap-app mirror mirror- mirror-h0");
-}
-
-#[test]
-fn only_a_unit_that_says_exactly_up_is_copied() {
-    for (mirror, copied) in [
-        ("up", true),
-        ("down", false),
-        ("Up", false),
-        ("up ", false),
-        ("yes", false),
-    ] {
-        let world = world()
-            .relation(1, "a")
-            .unit("a/0", [("mirror", mirror), ("mirror-h0", "t")]);
-        assert_eq!(
-            mirrored(&world, "mirror-h0").is_some(),
-            copied,
-            "{mirror:?}"
-        );
-    }
-    let world = world().relation(1, "a").unit("a/0", [("mirror-h0", "t")]);
-    assert_eq!(mirrored(&world, "mirror-h0"), None, "no mirror at all");
-}
-
-#[test]
-fn every_host_name_gets_a_placeholder_whatever_its_mirror() {
-    for mirror in ["up", "down", "x"] {
-        let world = world()
-            .relation(1, "a")
-            .unit("a/0", [("hostname", "h0"), ("mirror", mirror)]);
-        assert_eq!(
-            mirrored(&world, "mirror-h0").as_deref(),
-            Some("empty"),
-            "{mirror}"
-        );
-    }
-}
-
-#[test]
-fn a_new_relation_is_served_before_its_units_are_read() {
-    let relations = |held: &str, expects: bool| {
-        let first = world().relation(1, "a").own_app([("bootstrap-app", held)]);
-        let first = if expects {
-            first.expects(["a/0"])
-        } else {
-            first.expects([])
-        };
-        let mut world = first.relation(2, "b").expects(["b/0"]);
-        world.0.scope = Scope::Relations;
-        world
-    };
-    let plan = reconcile(&relations("a", true).0);
-    assert!(!plan.needs_whole && !plan.look_around);
-    let second = &plan.writes[&RelationId(2)];
-    assert!(second.unit.contains_key(GUARD) && second.app.contains_key("bootstrap-app"));
-    // Only units can tell whether a cluster speaks for an application that has left.
-    assert!(reconcile(&relations("a", false).0).needs_whole);
-    assert!(!reconcile(&relations("a", false).configured("b").0).needs_whole);
-}
-
-#[test]
-fn a_relation_that_came_when_nobody_could_be_chosen_is_guarded_before_it_hears_of_the_choice() {
-    let mut world = world()
-        .relation(1, "a")
-        .own_app([("bootstrap-app", "a")])
-        .unit("a/0", [("hostname", "h0")])
-        .relation(2, "b")
-        .part();
-    let second = world.0.relations.get_mut(&RelationId(2));
-    second.expect("just made").remote_app = None;
-    assert!(reconcile(&world.0).needs_whole);
-}
-
-#[test]
-fn a_relation_that_comes_back_is_looked_at_with_its_units() {
-    let held = [("bootstrap-app", "a"), ("mirror-h0", "empty")];
-    let relation = || world().relation(1, "a").expects(["a/0"]).own_app(held);
-    // Hosts may have left while it was suspended, or before this unit came.
-    for (mut world, has_a_past) in [
-        (relation().own_unit([]), true),
-        (
-            relation().own_unit([("mirror", "up"), ("mirror-h0", "empty")]),
-            false,
-        ),
-    ] {
-        world.0.scope = Scope::Relations;
-        assert_eq!(reconcile(&world.0).needs_whole, has_a_past);
-    }
-}
-
-#[test]
-fn a_standby_guards_as_the_leader_will() {
-    let relation = |app: &str, has_units, siblings: &[Databag]| StandbyRelation {
-        remote_app: Some(app.to_owned()),
-        has_units,
-        siblings: siblings.to_vec(),
-        ..StandbyRelation::default()
-    };
-    let up = bag([("mirror", "up"), ("bootstrap-app", "b")]);
-    let down = bag([("mirror", "down")]);
-    for (case, first, second, guarded) in [
-        (
-            "nobody has spoken",
-            relation("a", true, &[]),
-            relation("b", true, &[]),
-            Some(2),
-        ),
-        (
-            "no units there",
-            relation("a", false, &[]),
-            relation("b", true, &[]),
-            Some(1),
-        ),
-        (
-            "the leader has",
-            relation("a", true, &[up]),
-            relation("b", true, &[]),
-            Some(1),
-        ),
-        (
-            "somebody led once",
-            relation("a", true, &[down]),
-            relation("b", true, &[]),
-            None,
-        ),
-        (
-            "far away",
-            relation(CROSS_MODEL, false, &[]),
-            relation("b", true, &[]),
-            None,
-        ),
-    ] {
-        let relations = [(RelationId(1), first), (RelationId(2), second)].into();
-        let plan = stand_by(&relations, None);
-        let guards: Vec<u64> = plan.keys().map(|id| id.0).collect();
-        assert_eq!(guards, Vec::from_iter(guarded), "{case}");
-    }
-}
-
-#[test]
-fn a_standby_that_led_steps_back_once_another_leads_and_guards_until_it_shows_a_value() {
-    let up = bag([("mirror", "up"), ("bootstrap-app", "b")]);
-    let minted = bag([("mirror", "up"), ("bootstrap-app", "b"), ("mirror-h0", "t")]);
-    let down = bag([("mirror", "down"), ("mirror-h0", "empty")]);
-    let led = bag([("mirror", "up")]);
-    let led_with_a_token = bag([("mirror", "up"), ("mirror-h0", "t")]);
-    let guarded = bag([(GUARD, GUARD_VALUE)]);
-    for (case, own_unit, siblings, changes) in [
-        ("nobody else is there", &led, vec![], "mirror"),
-        ("nobody else leads yet", &led, vec![&down], ""),
-        (
-            "another leads",
-            &led,
-            vec![&down, &up],
-            "mirror mirror-_bootstraps-elsewhere",
-        ),
-        ("it shows a token", &led_with_a_token, vec![&up], "mirror"),
-        ("it never led", &guarded, vec![&up], ""),
-        (
-            "a cluster exists",
-            &down,
-            vec![&minted],
-            "mirror-_bootstraps-elsewhere",
-        ),
-        ("and it guards", &guarded, vec![&minted], ""),
-    ] {
-        let relation = StandbyRelation {
-            remote_app: Some("a".to_owned()),
-            has_units: true,
-            own_unit: own_unit.clone(),
-            siblings: siblings.into_iter().cloned().collect(),
-        };
-        let plan = stand_by(&[(RelationId(1), relation)].into(), None);
-        let keys = plan
-            .get(&RelationId(1))
-            .map(|changes| changes.keys().cloned().collect());
-        let keys: Vec<String> = keys.unwrap_or_default();
-        assert_eq!(keys.join(" "), changes, "{case}");
-    }
-}
-
-#[test]
-fn a_refused_host_name_gets_a_note_and_no_placeholder() {
-    for hostname in ["--help", "node_1", "42", "a..b", "a\nb", "é"] {
-        let world = world()
-            .relation(1, "a")
-            .unit("a/0", [("hostname", hostname)])
-            .unit("a/1", [("hostname", "h1")]);
-        assert_eq!(mirrored(&world, &format!("mirror-{hostname}")), None);
-        assert_eq!(mirrored(&world, "mirror-h1").as_deref(), Some("empty"));
-        assert!(
-            status(&world).starts_with("blocked host name "),
-            "{}",
-            status(&world)
-        );
-        assert!(warnings(&world).iter().any(|note| note.contains("a/0")));
-    }
-}
-
-#[test]
-fn a_real_value_is_never_overwritten_emptied_or_removed() {
-    // What the bags hold, what a unit that is up offers, what is kept.
-    for (case, app, unit, offered, kept) in [
-        ("nothing held yet", None, None, "empty", "empty"),
-        ("the token arrives", Some("empty"), Some("empty"), "A", "A"),
-        ("the token arrives at once", None, None, "A", "A"),
-        (
-            "a placeholder comes late",
-            Some("A"),
-            Some("A"),
-            "empty",
-            "A",
-        ),
-        ("another token comes late", Some("A"), Some("A"), "B", "A"),
-        ("the copy was lost", Some("A"), None, "B", "A"),
-        ("the copy fell back", Some("A"), Some("empty"), "B", "A"),
-        ("the truth was lost", None, Some("A"), "B", "A"),
-        ("the truth fell back", Some("empty"), Some("A"), "B", "A"),
-    ] {
-        let mut world = world().relation(1, "a").unit(
-            "a/0",
-            [("mirror", "up"), ("mirror-h0", offered), ("hostname", "h0")],
-        );
-        let relation = world
-            .0
-            .relations
-            .get_mut(&RelationId(1))
-            .expect("just made");
-        relation
-            .own_app
-            .extend(app.map(|value| ("mirror-h0".to_owned(), value.to_owned())));
-        let own_unit = relation.own_unit.as_mut().expect("just made");
-        own_unit.extend(unit.map(|value| ("mirror-h0".to_owned(), value.to_owned())));
-        assert_eq!(
-            mirrored(&world, "mirror-h0").as_deref(),
-            Some(kept),
-            "{case}"
-        );
-    }
-}
-
-#[test]
-fn all_relations_show_one_mirror() {
-    let world = world()
-        .relation(9, "a")
-        .unit(
-            "a/0",
-            [("mirror", "up"), ("mirror-h0", "t0"), ("hostname", "h0")],
-        )
-        .relation(10, "b")
-        .unit("b/0", [("hostname", "h1")]);
-    let (first, first_unit) = own_bags(&world, 9);
-    let (second, second_unit) = own_bags(&world, 10);
-    assert_eq!(first, second);
-    assert_eq!(first_unit, second_unit);
-    assert_eq!(first["mirror-h0"], "t0");
-    assert_eq!(first["mirror-h1"], "empty");
-}
-
-#[test]
-fn relations_that_already_differ_keep_their_own() {
+fn spec_2_a_fresh_relation_gets_everything_in_one_commit() {
     let world = world()
         .relation(1, "a")
-        .own_app([("mirror-h0", "A")])
-        .relation(2, "b")
-        .own_unit([("mirror-h0", "B")])
-        .relation(3, "c");
-    assert_eq!(own_bags(&world, 1).0["mirror-h0"], "A");
+        .unit(
+            "a/0",
+            &[("hostname", "h0"), ("ingress-address", "10.0.0.5")],
+        )
+        .unit("a/1", &[("hostname", "h1")]);
     assert_eq!(
-        own_bags(&world, 2).0["mirror-h0"],
-        "B",
-        "the copy becomes the truth"
-    );
-    assert_eq!(own_bags(&world, 2).1["mirror-h0"], "B");
-    assert_eq!(
-        own_bags(&world, 3).0["mirror-h0"],
-        "A",
-        "the first by number"
-    );
-    assert_eq!(
-        warnings(&world),
-        ["mirror-h0: relations 1 and 2 hold different values; each keeps its own"]
-    );
-}
-
-#[test]
-fn values_are_chosen_in_the_order_of_precedence() {
-    // Application bags before unit bags before units, each by number and not by text.
-    let all = world()
-        .relation(9, "a")
-        .own_unit([("mirror-k", "unit 9")])
-        .unit("a/10", [("mirror", "up"), ("mirror-k", "a/10")])
-        .unit("a/9", [("mirror", "up"), ("mirror-k", "a/9")])
-        .relation(10, "b")
-        .own_app([("mirror-k", "app 10")])
-        .unit("b/0", [("mirror", "up"), ("mirror-k", "b/0")])
-        .relation(11, "c");
-    let mut facts = all.0.clone();
-    for (forget, chosen) in [("", "app 10"), ("app", "unit 9"), ("unit", "a/9")] {
-        for relation in facts.relations.values_mut() {
-            match forget {
-                "app" => relation.own_app.clear(),
-                "unit" => relation.own_unit = Some(Databag::new()),
-                _ => {}
-            }
-        }
-        assert_eq!(own_bags(&World(facts.clone()), 11).0["mirror-k"], chosen);
-    }
-    assert_eq!(
-        warnings(&World(facts)),
+        written(&world.plan(&Ledger::default())),
         [
-            "mirror-k: a/9 and a/10 give different values; that of a/9 is taken",
-            "mirror-k: a/9 and b/0 give different values; that of a/9 is taken",
+            "1 app: bootstrap-app=a may-bootstrap=true protocol=2",
+            "1 unit: mirror=up mirror-h0=empty mirror-h1=empty",
+            "ledger: bootstrap-app=a host-h0=a/0 host-h1=a/1 leader=d/0 1 mirror-h0=empty \
+             mirror-h1=empty relation-1=a",
         ]
     );
 }
 
 #[test]
-fn communicators_that_agree_get_one_note() {
-    let up = [("mirror", "up"), ("mirror-k", "token")];
-    let world = world().relation(1, "a").unit("a/0", up).unit("a/1", up);
-    let plan = reconcile(&world.0);
-    let notes: Vec<&str> = plan.notes.iter().map(|note| note.text.as_str()).collect();
-    let told = [
-        "bootstrap-app: a",
-        "mirror-k: value from a/0",
-        "relation 1: mirror up",
-    ];
-    assert_eq!(notes, told);
+fn spec_2_what_the_bags_show_is_the_difference_of_two_ledgers() {
+    let before = settled(&[("relation-2", "b"), ("relation-3", "c -")]);
+    assert_eq!(
+        event(&before, "a/0", &[("hostname", "h0")]),
+        [
+            "1 unit: mirror-h0=empty",
+            "2 unit: mirror-h0=empty",
+            "ledger: host-h0=a/0 mirror-h0=empty",
+        ]
+    );
 }
 
 #[test]
-fn a_departed_host_takes_its_placeholder_along_but_not_its_token() {
-    for (case, held, stays) in [("waiting", "empty", false), ("minted", "t", true)] {
-        let world = world()
-            .relation(1, "a")
-            .own_app([("bootstrap-app", "a"), ("mirror-h0", held)])
-            .own_unit([("mirror-h0", held)])
-            .relation(2, "b")
-            .own_app([("mirror-h0", held)])
-            .own_unit([("mirror-h0", held)])
-            .unit("b/1", [("hostname", "h1")])
-            .departed("a/0", [("hostname", "h0")]);
-        for relation in [1, 2] {
-            let (app, unit) = own_bags(&world, relation);
-            assert_eq!(app.contains_key("mirror-h0"), stays, "{case}");
-            assert_eq!(unit.contains_key("mirror-h0"), stays, "{case}");
-        }
-    }
-}
-
-#[test]
-fn a_namesake_keeps_the_placeholder() {
-    let world = world()
-        .relation(1, "a")
-        .own_app([("mirror-h0", "empty"), ("hosts", r#"{"h0":"a/0 a/1"}"#)])
-        .unit("a/1", [("hostname", "h0")])
-        .departed("a/0", [("hostname", "h0")]);
-    assert_eq!(mirrored(&world, "mirror-h0").as_deref(), Some("empty"));
-    assert_eq!(own_bags(&world, 1).0["hosts"], r#"{"h0":"a/1"}"#);
-}
-
-#[test]
-fn a_host_that_left_unseen_takes_its_placeholder_along() {
-    for (case, expected, stays) in [("gone", vec![], false), ("on its way", vec!["a/0"], true)] {
-        let mut world = world()
-            .relation(1, "a")
-            .own_app([("mirror-h0", "empty"), ("hosts", r#"{"h0":"a/0"}"#)])
-            .own_unit([("mirror-h0", "empty")])
-            .unit("a/1", [("hostname", "h1")]);
-        let relation = world
-            .0
-            .relations
-            .get_mut(&RelationId(1))
-            .expect("just made");
-        relation.expected = Some(expected.into_iter().map(support::unit).collect());
-        assert_eq!(mirrored(&world, "mirror-h0").is_some(), stays, "{case}");
-    }
-    let unknown = world().relation(1, CROSS_MODEL).own_app([
-        ("mirror-h0", "empty"),
-        ("hosts", &format!(r#"{{"h0":"{CROSS_MODEL}/0"}}"#)),
+fn spec_2_a_ledger_whose_relations_are_all_gone_is_emptied_when_another_is_published_to() {
+    let before = settled(&[
+        ("mirror-h0", "token"),
+        ("host-h0", "a/0"),
+        ("nudge", "1 1 1 0"),
     ]);
-    assert!(
-        mirrored(&unknown, "mirror-h0").is_some(),
-        "goal-state is blind across models"
-    );
-}
-
-#[test]
-fn a_host_that_takes_another_name_leaves_no_placeholder_behind() {
-    let world = world()
-        .relation(1, "a")
-        .own_app([("mirror-old", "empty"), ("hosts", r#"{"old":"a/0"}"#)])
-        .own_unit([("mirror-old", "empty")])
-        .unit("a/0", [("hostname", "new")]);
-    assert_eq!(mirrored(&world, "mirror-old"), None);
-    assert_eq!(mirrored(&world, "mirror-new").as_deref(), Some("empty"));
-}
-
-#[test]
-fn a_name_that_two_units_announce_is_shown() {
-    // The second unit of a name: its namesake is there, or has left with the token spent.
-    for (case, value, first_is_there) in [("living", "empty", true), ("returned", "t", false)] {
-        let mut world = world()
-            .relation(1, "a")
-            .own_app([("mirror-h0", value), ("hosts", r#"{"h0":"a/0"}"#)])
-            .unit("a/7", [("hostname", "h0")]);
-        if first_is_there {
-            world = world.unit("a/0", [("hostname", "h0")]);
-        }
-        assert_eq!(
-            status(&world),
-            "blocked host name h0 was announced by a/0, then a/7; its token serves one unit: \
-             redeploy the last under another name",
-            "{case}"
-        );
-        let mut facts = settled(&world);
-        let relation = facts.relations.get_mut(&RelationId(1)).expect("just made");
-        relation.units.remove(&support::unit("a/7"));
-        let left = World(facts).departed("a/7", [("hostname", "h0")]);
-        assert!(!status(&left).starts_with("blocked"), "{case}");
-    }
-}
-
-#[test]
-fn only_the_first_unit_of_a_name_is_remembered_beyond_its_departure_and_only_with_a_token() {
-    for (case, value, remembered) in [
-        ("it may have spent the token", "t", Some(r#"{"h0":"a/0"}"#)),
-        ("nothing to spend", "empty", None),
+    let anew = || world().relation(4, "a").expects(&["a/0"]);
+    for (case, world, keeps) in [
+        ("made anew", anew(), false),
+        ("nothing to publish to", world(), true),
+        ("one is still there", anew().relation(1, "a"), true),
+        ("one is passed over", anew().passed_over(1, "a"), true),
     ] {
-        let world = world()
-            .relation(1, "a")
-            .own_app([("mirror-h0", value), ("hosts", r#"{"h0":"a/0 a/1"}"#)])
-            .own_unit([("mirror-h0", value)])
-            .expects([]);
-        let (app, _) = own_bags(&world, 1);
-        assert_eq!(app.get("hosts").map(String::as_str), remembered, "{case}");
-        assert_eq!(app.contains_key("mirror-h0"), remembered.is_some());
+        let after = world.plan(&before).ledger.to_databag();
+        assert_eq!(after.contains_key("mirror-h0"), keeps, "{case}");
+        assert_eq!(after["nudge"], "1 1 1 0", "{case}: a counter goes on");
+        assert_eq!(after["leader"], "d/0 1", "{case}");
     }
 }
 
 #[test]
-fn units_of_a_name_are_remembered_in_the_order_of_their_coming() {
-    let hosts = r#"{"h0":"a/7 a/0"}"#;
-    let world = world()
-        .relation(1, "a")
-        .own_app([("mirror-h0", "empty"), ("hosts", hosts)])
-        .unit("a/0", [("hostname", "h0")])
-        .unit("a/7", [("hostname", "h0")]);
-    assert_eq!(own_bags(&world, 1).0["hosts"], hosts);
-}
-
-#[test]
-fn a_unit_that_is_related_twice_may_have_two_names() {
-    let world = world()
-        .relation(1, "a")
-        .own_app([("hosts", r#"{"h1":"a/0"}"#)])
-        .unit("a/0", [("hostname", "h0")])
-        .relation(2, "a")
-        .unit("a/0", [("hostname", "h1")]);
-    assert_eq!(own_bags(&world, 1).0["hosts"], r#"{"h0":"a/0","h1":"a/0"}"#);
-}
-
-#[test]
-fn a_unit_that_two_relations_remember_is_one_unit() {
-    let world = world()
-        .relation(1, "a")
-        .own_app([("mirror-h0", "t"), ("hosts", r#"{"h0":"a/0"}"#)])
-        .unit("a/0", [("hostname", "h0")])
-        .relation(2, "b")
-        .own_app([("hosts", r#"{"h0":"a/0","h1":"b/1"}"#)])
-        .unit("b/1", [("hostname", "h1")]);
-    assert_eq!(own_bags(&world, 2).0["hosts"], r#"{"h0":"a/0","h1":"b/1"}"#);
-    assert_eq!(
-        status(&world),
-        "waiting 1 of 2 hosts waiting for a join token"
-    );
-}
-
-#[test]
-fn a_note_tells_of_each_change_once_and_of_what_is_shown_again_as_a_number() {
-    let world = world()
-        .relation(1, "a")
-        .own_app([("mirror-gone", "empty"), ("mirror-h9", "t")])
-        .unit(
-            "a/0",
-            [("mirror", "up"), ("mirror-h1", "t"), ("mirror-h3", "empty")],
-        )
-        .unit("a/1", [("hostname", "h2")])
-        .relation(2, "b")
-        .own_app([("mirror-h8", "t")])
-        .own_unit([("mirror-h8", "t")])
-        .departed("a/7", [("hostname", "gone")]);
-    let plan = reconcile(&world.0);
-    let notes = plan.notes.iter();
-    let notes: Vec<&str> = notes.map(|note| note.text.as_str()).collect();
-    assert_eq!(
-        notes,
-        [
-            "bootstrap-app: a",
-            "mirror-gone: placeholder removed, its host is gone",
-            "mirror-h1: value from a/0",
-            "mirror-h2: placeholder for a/1",
-            "mirror-h3: placeholder for a/0",
-            "relation 1: mirror up",
-            "relation 1: 2 known keys published",
-            "relation 2: mirror up",
-            "relation 2: 1 known key published",
-        ]
-    );
-    let keys: Vec<&str> = plan.writes[&RelationId(2)].keys().into_iter().collect();
-    assert_eq!(
-        keys,
-        [
-            "bootstrap-app",
-            "hosts",
-            "mirror",
-            "mirror-h1",
-            "mirror-h2",
-            "mirror-h3",
-            "mirror-h9",
-        ]
-    );
-}
-
-#[test]
-fn memory_alone_wakes_nobody() {
-    // As an application bag that another author wrote: no memory of hosts, and nothing new.
-    let world = world()
-        .relation(1, "a")
-        .own_app([("bootstrap-app", "a"), ("mirror-h0", "t")])
-        .own_unit([("bootstrap-app", "a"), ("mirror", "up"), ("mirror-h0", "t")])
-        .unit("a/0", [("hostname", "h0")]);
-    assert!(reconcile(&world.0).is_idle());
-    let another = world.clone().relation(2, "b");
-    assert!(!reconcile(&another.0).is_idle());
-    let news = world.unit("a/1", [("hostname", "h1")]);
-    assert_eq!(own_bags(&news, 1).0["hosts"], r#"{"h0":"a/0","h1":"a/1"}"#);
-}
-
-#[test]
-fn one_asks_for_company_when_a_host_announces_itself_or_none_has() {
-    let known = [("bootstrap-app", "a"), ("mirror-h0", "t")];
-    for (case, own_app, hostname, look_around) in [
-        ("the first word", vec![], None, true),
-        ("a new host", known.to_vec(), Some("h1"), true),
-        ("a known host", known.to_vec(), Some("h0"), false),
-        ("a silent unit", known.to_vec(), None, false),
-    ] {
-        let mut world = world().relation(1, "a").unit("a/1", []);
-        let relation = world
-            .0
-            .relations
-            .get_mut(&RelationId(1))
-            .expect("just made");
-        relation.own_app = own_app
-            .iter()
-            .map(|(key, value)| ((*key).into(), (*value).into()))
-            .collect();
-        if let Some(hostname) = hostname {
-            world = world.unit("a/1", [("hostname", hostname)]);
-        }
-        assert_eq!(
-            reconcile(&world.part().0).look_around,
-            look_around,
-            "{case}"
-        );
-    }
-}
-
-#[test]
-fn bags_are_kept_below_their_capacity() {
-    let big = "x".repeat(CAPACITY / 3);
-    let world = world()
-        .relation(1, "a")
-        .unit(
-            "a/0",
-            [
-                ("mirror", "up"),
-                ("mirror-a", &big),
-                ("mirror-b", &big),
-                ("mirror-c", &big),
-            ],
-        )
-        .unit("a/1", [("hostname", "h1")]);
-    let (app, unit) = own_bags(&world, 1);
-    for bag in [&app, &unit] {
-        let size: usize = bag.iter().map(|(key, value)| key.len() + value.len()).sum();
-        assert!(size < CAPACITY, "{size}");
-    }
-    assert!(app.contains_key("mirror-a") && app.contains_key("mirror-b"));
-    assert!(
-        !app.contains_key("mirror-c"),
-        "the last in precedence is left out"
-    );
-    assert_eq!(app["mirror-h1"], "empty", "and keeps no one else out");
-    assert_eq!(
-        status(&world),
-        "blocked databag full: 1 key left out; retire hosts that are gone"
-    );
-}
-
-#[test]
-fn what_no_longer_fits_is_the_last_in_precedence_not_in_the_alphabet() {
-    let kept = |facts: &Snapshot, relation: u64| {
-        let plan = reconcile(facts);
-        let keys = plan.writes[&RelationId(relation)].app.keys();
-        let keys: Vec<String> = keys
-            .filter(|key| key.starts_with("mirror-"))
-            .cloned()
-            .collect();
-        keys.join(" ")
-    };
-    let two = |z: usize, b: usize| {
-        world()
-            .relation(1, "a")
-            .own_app([("bootstrap-app", "a")])
-            .unit("a/0", [("mirror", "up"), ("mirror-z", &"x".repeat(z))])
-            .unit("a/1", [("mirror", "up"), ("mirror-b", &"x".repeat(b))])
-    };
-    // Beside the values: the keys, `bootstrap-app` of `a`, and in the unit bag that the mirror is up.
-    let (in_app, in_unit) = (16 + 14, 16 + 14 + 8);
-    let half = CAPACITY / 2;
-    let rest = CAPACITY - half;
-    assert_eq!(
-        kept(&two(half, rest - in_unit - 1).0, 1),
-        "mirror-b mirror-z"
-    );
-    assert_eq!(kept(&two(half, rest - in_unit).0, 1), "mirror-z");
-    assert_eq!(kept(&two(half, rest - in_unit + 1).0, 1), "mirror-z");
-    assert_eq!(kept(&two(half, rest).0, 1), "mirror-z");
-    let part = |b| two(half, b).part().0;
-    assert_eq!(kept(&part(rest - in_app - 1), 1), "mirror-b mirror-z");
-    assert_eq!(kept(&part(rest - in_app), 1), "mirror-z");
-    assert_eq!(kept(&part(rest), 1), "mirror-z");
-
-    let most = "x".repeat(CAPACITY / 3 * 2);
-    let nobody_chosen = world()
-        .relation(1, "a")
-        .own_app([("mirror-z", &most)])
-        .relation(2, "b")
-        .own_app([("mirror-b", &most)])
-        .relation(3, "c");
-    assert_eq!(kept(&nobody_chosen.0, 3), "mirror-z");
-    assert_eq!(kept(&nobody_chosen.part().0, 3), "mirror-z");
-}
-
-#[test]
-fn what_is_replaced_or_removed_makes_room() {
-    let token = |length: usize| "x".repeat(length);
-    let held = [("bootstrap-app", "a"), ("mirror-j", "empty")];
+fn spec_2_a_relation_that_is_not_served_is_marked() {
+    let before = settled(&[("relation-2", "b")]);
     let relation = || {
-        let relation = world().relation(1, "a").own_app(held);
-        relation.own_unit([held[0], held[1], ("mirror", "up")])
-    };
-    let replaced = |length| {
-        let up = [
-            ("mirror", "up"),
-            ("mirror-j", "t"),
-            ("mirror-k", &*token(length)),
-        ];
-        relation().unit("a/0", up)
-    };
-    let removed = |length| {
-        let up = [("mirror", "up"), ("mirror-k", &*token(length))];
-        relation()
-            .unit("a/0", up)
-            .departed("a/1", [("hostname", "j")])
-    };
-    let full = CAPACITY - "bootstrap-appamirrorupmirror-k".len();
-    for (world, fits) in [
-        (replaced(full - "mirror-jt".len() - 1), true),
-        (replaced(full - "mirror-jt".len()), false),
-        (removed(full - 1), true),
-        (removed(full), false),
-    ] {
-        assert_eq!(mirrored(&world, "mirror-k").is_some(), fits);
-    }
-}
-
-#[test]
-fn a_token_has_room_before_a_placeholder() {
-    let full = "x".repeat(CAPACITY - "bootstrap-appamirror-xmirror-ztoken".len() - 1);
-    let world = world()
-        .relation(1, "a")
-        .own_app([("bootstrap-app", "a"), ("mirror-x", &full)])
-        .relation(2, "b")
-        .own_app([("mirror-b", "empty")])
-        .unit("b/0", [("mirror", "up"), ("mirror-z", "token")])
-        .part();
-    let plan = reconcile(&world.0);
-    let app = &plan.writes[&RelationId(1)].app;
-    assert!(app.contains_key("mirror-z") && !app.contains_key("mirror-b"));
-}
-
-#[test]
-fn a_placeholder_that_we_hold_has_room_before_one_that_is_new() {
-    let rest = r#"bootstrap-appamirror-xhosts{"b":"a/1","z":"a/0"}mirror-yempty"#;
-    let full = "x".repeat(CAPACITY - rest.len() - 1);
-    let world = world()
-        .relation(1, "a")
-        .own_app([("bootstrap-app", "a"), ("mirror-x", &full)])
-        .unit("a/0", [("hostname", "z")])
-        .unit("a/1", [("hostname", "b")])
-        .relation(2, "b")
-        .own_app([("mirror-y", "empty")])
-        .part();
-    let plan = reconcile(&world.0);
-    let app = &plan.writes[&RelationId(1)].app;
-    let keys: Vec<&str> = app.keys().map(String::as_str).collect();
-    assert_eq!(keys, ["hosts", "mirror-y"]);
-}
-
-#[test]
-fn a_host_named_like_the_guard_is_forgotten_like_any_other() {
-    let memory = r#"{"_bootstraps-elsewhere":"b/0"}"#;
-    let world = world()
-        .relation(1, "a")
-        .own_app([("bootstrap-app", "a"), ("hosts", memory)])
-        .unit("a/0", [])
-        .relation(2, "b")
-        .own_app([("bootstrap-app", "a"), ("hosts", memory)])
-        .own_unit([(GUARD, "true"), ("mirror", "up")])
-        .unit("b/0", [("hostname", "good")]);
-    let (app, _) = own_bags(&world, 2);
-    assert_eq!(app["hosts"], r#"{"good":"b/0"}"#);
-}
-
-#[test]
-fn namesakes_of_no_host_stay_in_the_order_of_their_coming() {
-    let long = "y".repeat(300);
-    let (first, second) = (format!("{long}z"), format!("{long}a"));
-    let world = world()
-        .relation(1, "a")
-        .unit("a/0", [("hostname", &first)])
-        .unit("a/10", [("hostname", &second)]);
-    let (app, _) = own_bags(&world, 1);
-    assert!(app["hosts"].ends_with(r#"":"a/0 a/10"}"#));
-}
-
-#[test]
-fn what_a_full_bag_holds_stays() {
-    let big = "x".repeat(CAPACITY + 1);
-    let world = world()
-        .relation(1, "a")
-        .own_app([("mirror-a", &big)])
-        .own_unit([("mirror-a", &big)])
-        .unit("a/1", [("hostname", "h1")]);
-    let (app, _) = own_bags(&world, 1);
-    assert_eq!(app["mirror-a"].len(), big.len());
-    assert!(!app.contains_key("mirror-h1"));
-    let again = reconcile(&settled(&world));
-    assert!(
-        again.is_silent() && !again.is_idle(),
-        "it goes on saying so"
-    );
-}
-
-#[test]
-fn bootstrap_app_is_the_first_that_applies() {
-    let two = || {
         world()
-            .relation(9, "a")
-            .unit("a/0", [])
-            .relation(10, "b")
-            .unit("b/0", [])
+            .relation(1, "a")
+            .expects(&["a/0"])
+            .own_app(&[
+                ("bootstrap-app", "a"),
+                ("may-bootstrap", "true"),
+                ("protocol", "2"),
+            ])
+            .own_unit(&[("mirror", "up")])
     };
-    for (case, world, chosen) in [
-        ("lowest relation number", two(), Some("a")),
-        ("the option", two().configured("b"), Some("b")),
-        ("the option, unrelated", two().configured("c"), Some("c")),
-        (
-            "an application without units is passed over",
-            world()
-                .relation(9, "a")
-                .expects([])
-                .relation(10, "b")
-                .expects(["b/0"]),
-            Some("b"),
-        ),
-        (
-            "nobody has units",
-            world().relation(9, "a").expects([]),
-            None,
-        ),
-        ("nobody is seen", world().relation(9, "a"), None),
-        (
-            "a unit that is up has bootstrapped",
-            two().unit("b/1", [("mirror", "up")]),
-            Some("b"),
-        ),
-        (
-            "what is settled",
-            two().own_app([("bootstrap-app", "b")]),
-            Some("b"),
-        ),
-        (
-            "what is settled, units unknown",
-            world()
-                .relation(9, "a")
-                .own_app([("bootstrap-app", "a")])
-                .relation(10, "b")
-                .unit("b/0", []),
-            Some("a"),
-        ),
-        (
-            "the settled one lost its units before any cluster",
-            world()
-                .relation(9, "a")
-                .own_app([("bootstrap-app", "a")])
-                .expects([])
-                .relation(10, "b")
-                .unit("b/0", []),
-            Some("b"),
-        ),
-        (
-            "the settled one left before any cluster",
-            two().own_app([("bootstrap-app", "gone")]),
-            Some("a"),
-        ),
-        (
-            "the settled one left a token",
-            two().own_app([("bootstrap-app", "gone"), ("mirror-h0", "t")]),
-            Some("gone"),
-        ),
-        (
-            "the settled one left a member that was communicator",
-            two()
-                .own_app([("bootstrap-app", "gone")])
-                .unit("b/1", [("mirror", "down")]),
-            Some("gone"),
-        ),
-        (
-            "a placeholder is no cluster",
-            two().own_app([("bootstrap-app", "gone"), ("mirror-h0", "empty")]),
-            Some("a"),
-        ),
-    ] {
-        let facts = settled(&world);
-        for relation in facts.relations.values() {
-            let unit = relation.own_unit.as_ref().expect("read");
-            let shown = relation.own_app.get("bootstrap-app").map(String::as_str);
-            assert_eq!(shown, chosen, "{case}");
-            assert_eq!(
-                unit.get("mirror").map(String::as_str),
-                chosen.map(|_| "up"),
-                "{case}"
-            );
-            assert_eq!(
-                unit.get("bootstrap-app"),
-                relation.own_app.get("bootstrap-app")
-            );
-        }
-    }
-}
-
-#[test]
-fn a_mirror_without_permission_goes_down() {
-    let world = world()
-        .relation(1, "a")
-        .own_unit([("mirror", "up")])
-        .expects([]);
-    assert_eq!(own_bags(&world, 1).1["mirror"], "down");
-}
-
-#[test]
-fn an_application_that_must_not_bootstrap_is_guarded_until_tokens_exist() {
-    let two = world()
-        .relation(1, "a")
-        .unit("a/0", [])
-        .relation(2, "b")
-        .unit("b/0", []);
-    assert!(
-        !own_bags(&two, 1).1.contains_key(GUARD),
-        "never where it must bootstrap"
-    );
-    let (app, unit) = own_bags(&two, 2);
-    assert_eq!(unit[GUARD], GUARD_VALUE);
-    assert!(!app.contains_key(GUARD));
-
-    let mut facts = settled(&two);
-    let first = facts.relations.get_mut(&RelationId(1)).expect("just made");
-    first.units.insert(
-        support::unit("a/0"),
-        bag([("mirror", "up"), ("mirror-h0", "t")]),
-    );
-    let (_, unit) = own_bags(&World(facts), 2);
-    assert!(!unit.contains_key(GUARD), "the token itself guards now");
-    assert_eq!(unit["mirror-h0"], "t");
-}
-
-#[test]
-fn the_status_says_whether_to_wait_or_to_act() {
-    let host = || world().relation(1, "a").unit("a/0", [("hostname", "h0")]);
-    for (world, text) in [
-        (world(), "active no microcluster related"),
-        (world().configured("b"), "active no microcluster related"),
-        (
-            world().log_level("loud"),
-            "blocked config log-level: \"loud\" is none of trace, debug, info, warning, error, critical",
-        ),
-        (world().log_level("INFO"), "active no microcluster related"),
-        (world().relation(1, "a"), "active 0 hosts"),
-        (host(), "waiting 1 of 1 host waiting for a join token"),
-        (host().own_app([("mirror-h0", "t")]), "active 1 host"),
-        (
-            host().own_app([
-                ("mirror-h0", "t"),
-                ("mirror-note", "text"),
-                ("mirror-_x", "y"),
-            ]),
-            "active 2 hosts",
-        ),
-        (
-            host().configured("b"),
-            "blocked config bootstrap-app: b is not related; relate it or set another",
-        ),
-        (
-            world()
-                .relation(1, CROSS_MODEL)
-                .unit(&format!("{CROSS_MODEL}/0"), []),
-            "blocked config bootstrap-app: set it to the name that the application related across \
-             models has in its own model",
-        ),
-        (
-            world()
-                .relation(1, CROSS_MODEL)
-                .unit(&format!("{CROSS_MODEL}/0"), [])
-                .configured("a"),
-            "active 0 hosts",
-        ),
-    ] {
-        assert_eq!(status(&world), text);
-        let again = reconcile(&settled(&world));
-        assert!(again.is_idle(), "{text}: {again:?}");
-    }
-}
-
-#[test]
-fn a_part_of_the_world_suffices_only_where_nothing_hangs_on_the_rest() {
-    fn event<const N: usize>(pairs: [(&str, &str); N]) -> World {
-        world().relation(1, "a").own_app(pairs)
-    }
-    for (case, world, needs_whole) in [
-        ("nobody may bootstrap yet", event([("x", "y")]), true),
-        ("settled", event([("bootstrap-app", "a")]), false),
-        ("settled on another", event([("bootstrap-app", "b")]), false),
-        (
-            "a waiting host departs",
-            event([("bootstrap-app", "b")])
-                .own_app([("bootstrap-app", "b"), ("mirror-h0", "empty")])
-                .departed("a/0", [("hostname", "h0")]),
-            true,
-        ),
-        (
-            "a waiting host takes another name",
-            event([
-                ("bootstrap-app", "b"),
-                ("mirror-h0", "empty"),
-                ("hosts", r#"{"h0":"a/0"}"#),
-            ])
-            .unit("a/0", [("hostname", "h1")]),
-            true,
-        ),
-        (
-            "a member takes another name",
-            event([
-                ("bootstrap-app", "b"),
-                ("mirror-h0", "t"),
-                ("hosts", r#"{"h0":"a/0"}"#),
-            ])
-            .unit("a/0", [("hostname", "h1")]),
-            false,
-        ),
-        (
-            "a member departs",
-            event([("bootstrap-app", "b")])
-                .own_app([("bootstrap-app", "b"), ("mirror-h0", "t")])
-                .departed("a/0", [("hostname", "h0")]),
-            false,
-        ),
-        (
-            "the bootstrap application shrinks before its cluster",
-            event([("bootstrap-app", "a")]).departed("a/0", []),
-            true,
-        ),
-        (
-            "the last to tell of a cluster departs",
-            event([("bootstrap-app", "b")]).departed("a/0", [("mirror-h0", "empty")]),
-            true,
-        ),
-        (
-            "another application shrinks before the cluster",
-            event([("bootstrap-app", "b")]).departed("a/0", []),
-            false,
-        ),
-        (
-            "the bootstrap application shrinks later",
-            event([("bootstrap-app", "a"), ("mirror-h0", "t")]).departed("a/0", []),
-            false,
-        ),
-        (
-            "the communicator departs while nobody waits",
-            event([("bootstrap-app", "b"), ("mirror-h0", "t")])
-                .departed("a/0", [("hostname", "h0"), ("mirror", "up")]),
-            false,
-        ),
-        (
-            "a member departs while hosts wait",
-            event([("bootstrap-app", "b")])
-                .own_app([
-                    ("bootstrap-app", "b"),
-                    ("mirror-h1", "empty"),
-                    ("mirror-h0", "t"),
-                ])
-                .departed("a/0", [("hostname", "h0")]),
-            false,
-        ),
-        (
-            "the communicator departs while hosts wait",
-            event([("bootstrap-app", "b")])
-                .own_app([
-                    ("bootstrap-app", "b"),
-                    ("mirror-h1", "empty"),
-                    ("mirror-h0", "t"),
-                ])
-                .departed("a/0", [("hostname", "h0"), ("mirror", "up")]),
-            true,
-        ),
+    for (case, world) in [
+        ("broken or suspended", relation()),
+        ("passed over", relation().passed_over(2, "b")),
     ] {
         assert_eq!(
-            reconcile(&world.part().0).needs_whole,
-            needs_whole,
+            written(&world.plan(&before)),
+            ["ledger: relation-2=b -"],
             "{case}"
         );
     }
 }
 
 #[test]
-fn news_for_a_relation_that_has_heard_of_the_choice_needs_no_look_at_everything() {
-    let chosen = [("bootstrap-app", "a")];
-    let mut facts = world()
-        .relation(2, "b")
-        .own_app(chosen)
-        .relation(1, "a")
-        .own_app(chosen)
-        .unit("a/0", [("hostname", "h0")])
-        .part()
-        .0;
-    let other = facts.relations.get_mut(&RelationId(2)).expect("just made");
-    other.remote_app = None;
-    let plan = reconcile(&facts);
-    assert!(plan.writes.len() == 2 && !plan.needs_whole);
+fn spec_2_another_leader_signs_with_a_number_that_grows() {
+    let before = ledger(&[("leader", "d/1 7")]);
+    assert_eq!(written(&world().plan(&before)), ["ledger: leader=d/0 8"]);
 }
 
 #[test]
-fn values_are_opaque() {
+fn spec_2_what_the_python_charm_published_is_learned_in_one_commit() {
+    let python: Pairs<'_> = &[
+        ("mirror", "up"),
+        ("mirror-h0", "T0"),
+        ("mirror-h1", "empty"),
+    ];
+    let app: Pairs<'_> = &[("bootstrap-app", "z")];
+    let relation = || {
+        world()
+            .relation(1, "a")
+            .own_app(app)
+            .unit("a/0", &[("hostname", "h0")])
+            .unit("a/1", &[("hostname", "h1")])
+    };
+    let in_the_ledger = "ledger: bootstrap-app=z host-h0=a/0 host-h1=a/1 leader=d/0 1 mirror-h0=T0 \
+                         mirror-h1=empty relation-1=a";
+    let in_the_application_bag = "1 app: may-bootstrap=false protocol=2";
+    assert_eq!(
+        written(&relation().own_unit(python).plan(&Ledger::default())),
+        [in_the_application_bag, in_the_ledger],
+        "on this unit"
+    );
+    assert_eq!(
+        written(&relation().sibling("d/7", python).plan(&Ledger::default())),
+        [
+            in_the_application_bag,
+            "1 unit: mirror=up mirror-h0=T0 mirror-h1=empty",
+            in_the_ledger,
+        ],
+        "on a leader that is gone"
+    );
+}
+
+#[test]
+fn spec_2_after_a_return_real_values_come_before_placeholders() {
+    let before = settled(&[("mirror-h0", "empty"), ("host-h0", "a/0")]);
+    let world = world()
+        .relation(1, "a")
+        .unit("a/0", &[("hostname", "h0")])
+        .own_app(&[
+            ("bootstrap-app", "a"),
+            ("may-bootstrap", "true"),
+            ("protocol", "2"),
+        ])
+        .own_unit(&[("mirror", "up"), ("mirror-h0", "minted by python")]);
+    assert_eq!(
+        written(&world.plan(&before)),
+        ["ledger: mirror-h0=minted by python"]
+    );
+}
+
+// Section 3.
+
+#[test]
+fn spec_3_1_only_keys_with_the_exact_prefix_are_copied() {
+    let offered: Pairs<'_> = &[
+        ("mirror", "up"),
+        ("mirror-h0", "t"),
+        ("mirror-", "bare"),
+        ("mirror_x", "t"),
+        ("xmirror-y", "t"),
+        (GUARD, "t"),
+    ];
+    assert_eq!(
+        event(&settled(&[]), "a/0", offered),
+        [
+            "1 unit: mirror-=bare mirror-h0=t",
+            "ledger: communicators=a/0 mirror-=bare mirror-h0=t",
+        ]
+    );
+}
+
+#[test]
+fn spec_3_2_only_a_unit_that_says_exactly_up_is_copied() {
+    for (mirror, copied) in [("up", true), ("down", false), ("Up", false), ("up ", false)] {
+        let writes = event(
+            &settled(&[]),
+            "a/0",
+            &[("mirror", mirror), ("mirror-k", "t")],
+        );
+        let expected: &[&str] = match copied {
+            true => &["1 unit: mirror-k=t", "ledger: communicators=a/0 mirror-k=t"],
+            false => &[],
+        };
+        assert_eq!(writes, expected, "{mirror:?}");
+    }
+    assert!(
+        event(&settled(&[]), "a/0", &[("mirror-k", "t")]).is_empty(),
+        "no mirror at all"
+    );
+}
+
+#[test]
+fn spec_3_2_a_consumers_empty_makes_a_placeholder_and_replaces_nothing() {
+    let up = ("mirror", "up");
+    let known = ("communicators", "a/0");
+    for (held, written) in [
+        (
+            None,
+            vec!["1 unit: mirror-k=empty", "ledger: mirror-k=empty"],
+        ),
+        (Some("T"), vec![]),
+        (Some("member"), vec![]),
+    ] {
+        let mut pairs = vec![known];
+        pairs.extend(held.map(|value| ("mirror-k", value)));
+        assert_eq!(
+            event(&settled(&pairs), "a/0", &[up, ("mirror-k", "empty")]),
+            written,
+            "{held:?}"
+        );
+    }
+}
+
+#[test]
+fn spec_3_2_values_are_opaque() {
     for value in [
         "null",
         "yes",
@@ -1166,60 +255,928 @@ fn values_are_opaque() {
         "emptY",
         "empty ",
     ] {
-        let world = world()
-            .relation(1, "a")
-            .unit("a/0", [("mirror", "up"), ("mirror-k", value)]);
-        assert_eq!(mirrored(&world, "mirror-k").as_deref(), Some(value));
+        let offer = [("mirror", "up"), ("mirror-k", value)];
+        let learned = learn::unit(&settled(&[]), &unit("a/0"), &bag(&offer));
+        assert_eq!(learned.ledger.to_databag()["mirror-k"], value);
     }
 }
 
 #[test]
-fn a_part_of_the_world_never_lifts_a_guard_it_cannot_judge() {
-    let whole = world()
-        .relation(1, CROSS_MODEL)
-        .unit(&format!("{CROSS_MODEL}/0"), [("hostname", "h9")])
-        .relation(2, "a")
-        .unit("a/0", [("hostname", "h0")])
-        .own_app([("bootstrap-app", "a")]);
-    let guarded = settled(&whole);
-    let own_unit = |facts: &Snapshot| facts.relations[&RelationId(1)].own_unit.clone();
-    assert!(own_unit(&guarded).is_some_and(|bag| bag.contains_key(GUARD)));
+fn spec_3_3_a_name_has_the_value_that_its_claims_ask_for() {
+    let h = ("hostname", "h");
+    for (case, before, name, says, changes) in [
+        (
+            "announced",
+            vec![],
+            "a/0",
+            vec![h],
+            "host-h=a/0 mirror-h=empty",
+        ),
+        (
+            "its mirror is down",
+            vec![],
+            "a/0",
+            vec![h, ("mirror", "down")],
+            "host-h=a/0* mirror-h=member",
+        ),
+        (
+            "its mirror is up, whatever it offers for itself",
+            vec![],
+            "a/0",
+            vec![h, ("mirror", "up"), ("mirror-h", "T")],
+            "communicators=a/0 host-h=a/0* mirror-h=member",
+        ),
+        (
+            "in place of a placeholder",
+            vec![("mirror-h", "empty"), ("host-h", "a/0")],
+            "a/0",
+            vec![h, ("mirror", "down")],
+            "host-h=a/0* mirror-h=member",
+        ),
+        (
+            "a used token stays for now",
+            vec![("mirror-h", "T"), ("host-h", "a/0")],
+            "a/0",
+            vec![h, ("mirror", "down")],
+            "host-h=a/0*",
+        ),
+        (
+            "once a member, always",
+            vec![("mirror-h", "member"), ("host-h", "a/0*")],
+            "a/0",
+            vec![h],
+            "",
+        ),
+        (
+            "one name for each unit",
+            vec![("mirror-g", "empty"), ("host-g", "a/0")],
+            "a/0",
+            vec![h],
+            "host-g- host-h=a/0 mirror-g- mirror-h=empty",
+        ),
+        (
+            "another beside the member",
+            vec![("mirror-h", "member"), ("host-h", "a/0*")],
+            "a/1",
+            vec![h],
+            "host-h=a/0* a/1",
+        ),
+        (
+            "another where no member is left",
+            vec![("mirror-h", "member")],
+            "a/1",
+            vec![h],
+            "host-h=a/1 mirror-h=empty",
+        ),
+        (
+            "another after one that was retired",
+            vec![("mirror-h", "retired")],
+            "a/1",
+            vec![h],
+            "host-h=a/1 mirror-h=empty",
+        ),
+    ] {
+        let before = settled(&before);
+        let learned_now = learn::unit(&before, &unit(name), &bag(&says));
+        assert_eq!(learned(&before, &learned_now), changes, "{case}");
+    }
+}
 
-    let mut part = guarded.clone();
-    part.scope = Scope::Part;
-    let other = part.relations.get_mut(&RelationId(2)).expect("just made");
-    (other.remote_app, other.units) = (None, Default::default());
+#[test]
+fn spec_3_3_a_used_token_goes_with_the_next_write_or_at_update_status() {
+    let before = settled(&[
+        ("mirror-h", "T"),
+        ("host-h", "a/0*"),
+        ("spent-h", "00000000"),
+    ]);
+    assert!(event(&before, "a/0", &[("hostname", "h")]).is_empty());
     assert_eq!(
-        own_unit(&after(&part, &reconcile(&part))),
-        own_unit(&guarded)
+        event(&before, "a/1", &[("hostname", "i")]),
+        [
+            "1 unit: mirror-h=member mirror-i=empty spent-h-",
+            "ledger: host-i=a/1 mirror-h=member mirror-i=empty spent-h-",
+        ]
+    );
+    assert_eq!(
+        written(&plan::of_update_status(&before)),
+        [
+            "1 unit: mirror-h=member spent-h-",
+            "ledger: mirror-h=member spent-h-"
+        ]
     );
 }
 
 #[test]
-fn the_first_to_come_makes_us_look_whether_the_chosen_application_is_still_there() {
-    for (case, hosts, unit, needs_whole) in [
-        ("nobody is known", "{}", "b/0", true),
-        ("the chosen one's own unit", "{}", "a/0", false),
-        ("others are known", r#"{"h1":"b/1"}"#, "b/0", false),
-    ] {
-        let world = world()
-            .relation(1, unit.split('/').next().expect("an application"))
-            .unit(unit, [("hostname", "h0")])
-            .own_app([("bootstrap-app", "a"), ("hosts", hosts)])
-            .part();
-        assert_eq!(reconcile(&world.0).needs_whole, needs_whole, "{case}");
+fn spec_3_4_a_refused_host_name_is_noted_and_gets_no_placeholder() {
+    for name in ["--help", "node_1", "42", "a..b", "a\nb", "é"] {
+        let before = settled(&[]);
+        let learned = learn::unit(&before, &unit("a/0"), &bag(&[("hostname", name)]));
+        let plan = plan::of_event(&before, learned);
+        assert_eq!(written(&plan), [format!("ledger: host-{name}=a/0")]);
+        assert!(plan.status().to_string().starts_with("blocked: host name "));
+        assert!(
+            plan.notes.iter().any(|note| note.text.contains("a/0")),
+            "{name:?}"
+        );
     }
 }
 
 #[test]
-fn a_problem_is_remembered_at_once_and_found_only_once() {
+fn spec_3_5_a_real_value_is_never_overwritten_emptied_or_removed() {
+    let host = ("host-h", "a/1");
+    for (case, held, offered, changes) in [
+        ("nothing held", None, "T", "mirror-h=T"),
+        ("the token arrives", Some("empty"), "T", "mirror-h=T"),
+        ("a placeholder comes late", Some("T"), "empty", ""),
+        ("another token comes late", Some("T"), "U", ""),
+        ("the same again", Some("T"), "T", ""),
+        ("the word of this charm", Some("empty"), "retired", ""),
+        ("for a member", Some("member"), "T", ""),
+    ] {
+        let mut pairs = vec![host, ("communicators", "a/0")];
+        pairs.extend(held.map(|value| ("mirror-h", value)));
+        let before = settled(&pairs);
+        let offer = bag(&[("mirror", "up"), ("mirror-h", offered)]);
+        let now = learn::unit(&before, &unit("a/0"), &offer);
+        assert_eq!(learned(&before, &now), changes, "{case}");
+    }
+}
+
+#[test]
+fn spec_3_5_a_real_value_of_the_python_charm_stays_until_the_ledgers_changes() {
+    let bags = |world: support::Builder| {
+        world
+            .own_app(&[
+                ("bootstrap-app", "a"),
+                ("may-bootstrap", "true"),
+                ("protocol", "2"),
+            ])
+            .own_unit(&[("mirror", "up"), ("mirror-h", "other")])
+    };
+    let before = settled(&[("mirror-h", "T"), ("host-h", "a/0")]);
+    let waits = bags(world().relation(1, "a")).unit("a/0", &[("hostname", "h")]);
+    assert_eq!(written(&waits.plan(&before)), [""; 0]);
+    let joins = bags(world().relation(1, "a"))
+        .unit("a/0", &[("hostname", "h"), ("member", "h")])
+        .unit("a/1", &[("hostname", "i")]);
+    assert_eq!(
+        written(&joins.plan(&before)),
+        [
+            "1 unit: mirror-h=member mirror-i=empty",
+            "ledger: host-h=a/0* host-i=a/1 mirror-h=member mirror-i=empty",
+        ]
+    );
+}
+
+#[test]
+fn spec_3_6_a_departed_unit_takes_its_claim_and_the_last_its_placeholder() {
+    for (case, before, name, changes) in [
+        (
+            "it waits",
+            vec![("mirror-h", "empty"), ("host-h", "a/0")],
+            "a/0",
+            "host-h- mirror-h-",
+        ),
+        (
+            "another waits",
+            vec![("mirror-h", "empty"), ("host-h", "a/0 a/1")],
+            "a/0",
+            "host-h=a/1",
+        ),
+        (
+            "it has a token",
+            vec![("mirror-h", "T"), ("host-h", "a/0")],
+            "a/0",
+            "",
+        ),
+        (
+            "a second has",
+            vec![("mirror-h", "T"), ("host-h", "a/0 a/1")],
+            "a/1",
+            "host-h=a/0",
+        ),
+        (
+            "it was a member",
+            vec![("mirror-h", "member"), ("host-h", "a/0*")],
+            "a/0",
+            "host-h-",
+        ),
+        (
+            "its token is used",
+            vec![("mirror-h", "T"), ("host-h", "a/0*"), ("spent-h", "1")],
+            "a/0",
+            "host-h- mirror-h=member spent-h-",
+        ),
+        (
+            "a member leaves its name to another",
+            vec![("mirror-h", "member"), ("host-h", "a/0* a/1")],
+            "a/0",
+            "host-h=a/1 mirror-h=empty",
+        ),
+        (
+            "the communicator",
+            vec![("communicators", "a/0 a/1")],
+            "a/0",
+            "communicators=a/1",
+        ),
+        (
+            "a stranger",
+            vec![("mirror-h", "empty"), ("host-h", "a/0")],
+            "a/9",
+            "",
+        ),
+    ] {
+        let before = settled(&before);
+        let now = learn::departure(&before, &unit(name), &bag(&[]));
+        assert_eq!(learned(&before, &now), changes, "{case}");
+    }
+}
+
+#[test]
+fn spec_3_6_tokens_of_a_departed_communicator_that_nobody_has_read_are_learned() {
+    let before = settled(&[("mirror-h", "empty"), ("host-h", "a/1")]);
+    let left = learn::departure(
+        &before,
+        &unit("a/0"),
+        &bag(&[("mirror", "up"), ("mirror-h", "T")]),
+    );
+    assert_eq!(learned(&before, &left), "mirror-h=T");
+}
+
+#[test]
+fn spec_3_6_a_first_claimant_that_is_gone_stays_until_the_member_of_its_name_is_known() {
+    let before = settled(&[("mirror-h", "T"), ("host-h", "a/0 a/1")]);
+    let shows: Pairs<'_> = &[("mirror", "up"), ("mirror-h", "T")];
+    let relation = |says: Pairs<'_>| {
+        world()
+            .relation(1, "a")
+            .expects(&["a/1"])
+            .own_app(&[
+                ("bootstrap-app", "a"),
+                ("may-bootstrap", "true"),
+                ("protocol", "2"),
+            ])
+            .own_unit(shows)
+            .unit("a/1", says)
+    };
+    let waits = relation(&[("hostname", "h")]);
+    assert_eq!(written(&waits.plan(&before)), [""; 0]);
+    let joined: Pairs<'_> = &[("hostname", "h"), ("member", "h")];
+    assert_eq!(
+        written(&relation(joined).plan(&before)),
+        ["ledger: host-h=a/1*"]
+    );
+    let heard = learn::unit(&before, &unit("a/1"), &bag(joined));
+    assert!(
+        heard.asks_for_everything,
+        "an event cannot know who is gone"
+    );
+}
+
+#[test]
+fn spec_3_7_what_no_longer_fits_is_left_out_and_said() {
+    let rest: usize = settled(&[]).size().bytes + [MIRROR_PREFIX, "x"].concat().len();
+    for (free, fits) in [
+        (0, false),
+        ("mirror-yT".len() - 1, false),
+        ("mirror-yT".len(), true),
+    ] {
+        let value = "x".repeat(CAPACITY - 1 - rest - free - "communicatorsa/0".len());
+        let before = settled(&[("mirror-x", &value), ("communicators", "a/0")]);
+        let offer = bag(&[("mirror", "up"), ("mirror-y", "T")]);
+        let learned_now = learn::unit(&before, &unit("a/0"), &offer);
+        let changes = learned(&before, &learned_now);
+        assert_eq!(
+            changes,
+            if fits {
+                "mirror-y=T"
+            } else {
+                "left-out=mirror-y"
+            },
+            "{free}"
+        );
+        let plan = plan::of_event(&before, learned_now);
+        let status = plan.status().to_string();
+        assert_eq!(status.starts_with("blocked: databag full: mirror-y"), !fits);
+    }
+}
+
+#[test]
+fn spec_3_7_a_bag_has_at_most_ten_thousand_keys() {
+    let mut offer = bag(&[("mirror", "up")]);
+    offer.extend((0..MOST_KEYS).map(|number| (format!("mirror-{number:05}"), "T".to_owned())));
+    let learned = learn::unit(&settled(&[]), &unit("a/0"), &offer).ledger;
+    // Those that tell of the bag itself have room beyond: who is up, and what was left out.
+    assert_eq!(learned.size().keys, MOST_KEYS + 1);
+    assert_eq!(learned.left_out.as_deref(), Some("mirror-09996"));
+    assert!(learned.mirror.contains_key("09995"));
+}
+
+#[test]
+fn spec_3_7_a_look_at_everything_finds_out_anew_what_has_no_room() {
+    let before = settled(&[("left-out", "mirror-h")]);
     let world = world()
         .relation(1, "a")
-        .own_app([("bootstrap-app", "a"), ("hosts", r#"{"h1":"a/1"}"#)])
-        .unit("a/0", [("hostname", "42")])
-        .part();
-    let plan = reconcile(&world.0);
-    assert!(!plan.is_idle() && plan.overview.problems.len() == 1);
-    let again = reconcile(&after(&world.0, &plan));
-    assert!(again.is_idle(), "{again:?}");
+        .expects(&["a/0"])
+        .own_app(&[
+            ("bootstrap-app", "a"),
+            ("may-bootstrap", "true"),
+            ("protocol", "2"),
+        ])
+        .own_unit(&[("mirror", "up")]);
+    assert_eq!(written(&world.plan(&before)), ["ledger: left-out-"]);
+}
+
+// Section 4.
+
+#[test]
+fn spec_4_bootstrap_app_is_the_first_that_applies() {
+    let two = || {
+        world()
+            .relation(9, "a")
+            .unit("a/0", &[])
+            .relation(10, "b")
+            .unit("b/0", &[])
+    };
+    let chosen: Pairs<'_> = &[("bootstrap-app", "b"), ("relation-10", "b")];
+    let gone: Pairs<'_> = &[("bootstrap-app", "gone"), ("relation-9", "a")];
+    let with = |more| [gone, &[more]].concat();
+    for (case, before, world, app) in [
+        ("1 the option", vec![], two().option("b"), Some("b")),
+        (
+            "1 the option, unrelated",
+            chosen.to_vec(),
+            two().option("c"),
+            Some("c"),
+        ),
+        ("2 the ledger's", chosen.to_vec(), two(), Some("b")),
+        (
+            "2 the ledger's, units unknown",
+            chosen.to_vec(),
+            world().relation(9, "a").unit("a/0", &[]).relation(10, "b"),
+            Some("b"),
+        ),
+        (
+            "2 it has no units",
+            chosen.to_vec(),
+            world()
+                .relation(9, "a")
+                .unit("a/0", &[])
+                .relation(10, "b")
+                .expects(&[]),
+            Some("a"),
+        ),
+        ("2 it is not related", gone.to_vec(), two(), Some("a")),
+        (
+            "2 a value tells of its cluster",
+            with(("mirror-h", "T")),
+            two(),
+            Some("gone"),
+        ),
+        (
+            "2 a placeholder does not",
+            with(("mirror-h", "empty")),
+            two(),
+            Some("a"),
+        ),
+        (
+            "2 a member does",
+            with(("host-h", "a/0*")),
+            two().unit("a/0", &[("member", "h")]),
+            Some("gone"),
+        ),
+        (
+            "2 a unit that was up does",
+            gone.to_vec(),
+            two().unit("b/1", &[("mirror", "down")]),
+            Some("gone"),
+        ),
+        (
+            "2 a unit with tokens does",
+            gone.to_vec(),
+            two().unit("b/1", &[("mirror-h", "T")]),
+            Some("gone"),
+        ),
+        (
+            "3 a unit is up",
+            vec![],
+            two().unit("b/1", &[("mirror", "up")]),
+            Some("b"),
+        ),
+        ("4 the lowest number", vec![], two(), Some("a")),
+        (
+            "4 with a unit",
+            vec![],
+            world()
+                .relation(9, "a")
+                .expects(&[])
+                .relation(10, "b")
+                .expects(&["b/0"]),
+            Some("b"),
+        ),
+        (
+            "nobody",
+            vec![],
+            world().relation(9, "a").expects(&[]),
+            None,
+        ),
+        ("nobody is seen", vec![], world().relation(9, "a"), None),
+    ] {
+        let plan = world.plan(&ledger(&before));
+        assert_eq!(plan.ledger.bootstrap_app.as_deref(), app, "{case}");
+        for writes in plan.writes.values() {
+            let app = app.map(|app| format!("bootstrap-app={app} "));
+            assert_eq!(
+                shown(&writes.app).starts_with(app.as_deref().unwrap_or("-")),
+                app.is_some(),
+                "{case}"
+            );
+            let unit = format!("{} ", shown(&writes.unit));
+            assert_eq!(unit.contains("mirror=up "), app.is_some(), "{case}");
+        }
+    }
+}
+
+#[test]
+fn spec_4_a_choice_stays_while_a_former_leaders_mirror_is_up() {
+    let before = settled(&[]);
+    let world = world()
+        .relation(1, "a")
+        .expects(&[])
+        .own_app(&[
+            ("bootstrap-app", "a"),
+            ("may-bootstrap", "true"),
+            ("protocol", "2"),
+        ])
+        .own_unit(&[("mirror", "up")])
+        .sibling("d/1", &[("mirror", "up")]);
+    assert_eq!(written(&world.plan(&before)), [""; 0]);
+}
+
+#[test]
+fn spec_4_the_guard_stands_where_nobody_may_bootstrap_until_a_value_tells_it() {
+    let two = |value: Option<&str>| {
+        let pairs = value.map(|value| ("mirror-h", value));
+        let up = [("mirror", "up")].into_iter().chain(pairs);
+        let second = world().relation(1, "a").relation(2, "b").unit("b/0", &[]);
+        match value {
+            Some(_) => second.unit("b/1", &up.collect::<Vec<_>>()),
+            None => second,
+        }
+    };
+    let before = settled(&[]);
+    assert_eq!(
+        written(&two(None).plan(&before)),
+        [
+            "1 app: bootstrap-app=a may-bootstrap=true protocol=2",
+            "1 unit: mirror=up",
+            "2 app: bootstrap-app=a may-bootstrap=false protocol=2",
+            "2 unit: mirror=up mirror-_bootstraps-elsewhere=true",
+            "ledger: relation-2=b",
+        ]
+    );
+    assert_eq!(
+        written(&two(Some("T")).plan(&before))[1..],
+        [
+            "1 unit: mirror=up mirror-h=T",
+            "2 app: bootstrap-app=a may-bootstrap=false protocol=2",
+            "2 unit: mirror=up mirror-h=T",
+            "ledger: communicators=b/1 mirror-h=T relation-2=b",
+        ]
+    );
+}
+
+fn relations(
+    all: &[(u64, &str, Option<bool>, Pairs<'_>)],
+) -> BTreeMap<RelationId, StandbyRelation> {
+    let relations = all.iter().map(|(id, app, has_units, own_unit)| {
+        let relation = StandbyRelation {
+            app: (*app).to_owned(),
+            has_units: *has_units,
+            own_unit: bag(own_unit),
+        };
+        (RelationId(*id), relation)
+    });
+    relations.collect()
+}
+
+/// What the standby `d/9` writes, by relation.
+fn stands_by(before: Pairs<'_>, all: &[(u64, &str, Option<bool>, Pairs<'_>)]) -> Vec<String> {
+    let plan = stand_by(&ledger(before), &unit("d/9"), &relations(all));
+    let lines = plan
+        .iter()
+        .map(|(id, changes)| format!("{id}: {}", shown(changes)));
+    lines.collect()
+}
+
+#[test]
+fn spec_4_a_standby_guards_as_the_leader_does_or_will() {
+    let yes = Some(true);
+    let chosen: Pairs<'_> = &[
+        ("leader", "d/0 1"),
+        ("bootstrap-app", "a"),
+        ("relation-1", "a"),
+    ];
+    let guards = |id| vec![format!("{id}: {GUARD}=true")];
+    for (case, before, all, expected) in [
+        (
+            "it foresees the choice",
+            vec![],
+            [(1, "a", yes), (2, "b", yes)],
+            guards(2),
+        ),
+        (
+            "no units there",
+            vec![],
+            [(1, "a", Some(false)), (2, "b", yes)],
+            guards(1),
+        ),
+        (
+            "the option",
+            vec![("option-bootstrap-app", "b")],
+            [(1, "a", yes), (2, "b", yes)],
+            guards(1),
+        ),
+        (
+            "another model",
+            vec![],
+            [(1, CROSS_MODEL, None), (2, "b", yes)],
+            vec![],
+        ),
+        (
+            "the leader has chosen",
+            chosen.to_vec(),
+            [(1, "a", None), (2, "b", None)],
+            guards(2),
+        ),
+        (
+            "the leader has not",
+            vec![("leader", "d/0 1"), ("relation-1", "a")],
+            [(1, "a", None), (2, "b", None)],
+            vec![],
+        ),
+        (
+            "a cluster exists",
+            [chosen, &[("mirror-h", "T")]].concat(),
+            [(1, "a", None), (2, "b", None)],
+            [guards(1), guards(2)].concat(),
+        ),
+    ] {
+        let all = all.map(|(id, app, has_units)| (id, app, has_units, &[][..]));
+        assert_eq!(stands_by(&before, &all), expected, "{case}");
+    }
+}
+
+#[test]
+fn spec_2_a_standby_that_led_goes_down_once_another_leads_and_keeps_the_guard_alone() {
+    let led: Pairs<'_> = &[
+        ("mirror", "up"),
+        ("mirror-h", "T"),
+        ("nudge", "1"),
+        ("spent-h", "1"),
+    ];
+    let other: Pairs<'_> = &[
+        ("leader", "d/0 1"),
+        ("bootstrap-app", "a"),
+        ("mirror-h", "T"),
+    ];
+    let itself: Pairs<'_> = &[("leader", "d/9 1"), ("bootstrap-app", "a")];
+    for (case, before, own, expected) in [
+        (
+            "another leads",
+            other,
+            led,
+            "1: mirror=down mirror-_bootstraps-elsewhere=true mirror-h- nudge- spent-h-",
+        ),
+        ("nobody else has published", itself, led, ""),
+        ("nobody has", &[], led, ""),
+        (
+            "it is down",
+            other,
+            &[("mirror", "down"), (GUARD, "true")],
+            "",
+        ),
+        (
+            "it never led",
+            other,
+            &[(GUARD, "true"), ("mirror-h", "T")],
+            "1: mirror-h-",
+        ),
+    ] {
+        let all = [(1, "a", None, own)];
+        assert_eq!(stands_by(before, &all).join("; "), expected, "{case}");
+    }
+}
+
+// Section 6.
+
+#[test]
+fn spec_6_the_nudge_comes_at_once_and_then_ever_more_seldom() {
+    let waits = settled(&[("mirror-h", "empty"), ("host-h", "a/1")]);
+    let refused = fingerprint("T");
+    let other = settled(&[("mirror-i", "T"), ("spent-i", &refused), ("host-i", "a/2")]);
+    let nobody = settled(&[("mirror-h", "member"), ("mirror-i", "T")]);
+    let mut held: Option<String> = None;
+    for (case, ledger, minutes, communicator_left, comes) in [
+        ("nobody waits", &nobody, 0, true, false),
+        ("somebody waits", &waits, 0, false, true),
+        ("too early", &waits, 4, false, false),
+        ("after five minutes", &waits, 5, false, true),
+        ("ten minutes must pass now", &waits, 14, false, false),
+        ("the communicator has left", &waits, 14, true, true),
+        (
+            "others wait: their token was refused",
+            &other,
+            15,
+            false,
+            true,
+        ),
+        ("from the start again", &other, 20, false, true),
+    ] {
+        let next = nudge(
+            held.as_deref(),
+            &ledger.waiting(),
+            minutes * 60,
+            communicator_left,
+        );
+        assert_eq!(next.is_some(), comes, "{case}");
+        assert!(
+            next.is_none() || next != held,
+            "{case}: a value never comes back"
+        );
+        held = next.or(held);
+    }
+}
+
+// The second protocol, the distributor's rules.
+
+#[test]
+fn second_1_a_unit_that_says_member_is_the_member_of_that_name() {
+    assert_eq!(
+        event(&settled(&[]), "a/0", &[("hostname", "g"), ("member", "h")]),
+        [
+            "1 unit: mirror-h=member",
+            "ledger: host-h=a/0* mirror-h=member"
+        ]
+    );
+}
+
+#[test]
+fn second_2_a_refused_token_is_spent_and_shown_until_another_comes() {
+    let (t, u) = (fingerprint("T"), fingerprint("U"));
+    let before = |more: Pairs<'_>| {
+        settled(
+            &[
+                &[
+                    ("mirror-h", "T"),
+                    ("host-h", "a/1"),
+                    ("communicators", "a/0*"),
+                ],
+                more,
+            ]
+            .concat(),
+        )
+    };
+    let refusal = |print: &str| bag(&[("hostname", "h"), ("refused", print)]);
+    for (case, before, name, says, changes, asks) in [
+        (
+            "its claimant refuses",
+            before(&[]),
+            "a/1",
+            refusal(&t),
+            format!("spent-h={t}"),
+            true,
+        ),
+        (
+            "it was another token",
+            before(&[]),
+            "a/1",
+            refusal(&u),
+            String::new(),
+            false,
+        ),
+        (
+            "it is known",
+            before(&[("spent-h", &t)]),
+            "a/1",
+            refusal(&t),
+            String::new(),
+            false,
+        ),
+        (
+            "the next token comes",
+            before(&[("spent-h", &t)]),
+            "a/0",
+            bag(&[("protocol", "2"), ("mirror", "up"), ("mirror-h", "U")]),
+            "mirror-h=U".to_owned(),
+            false,
+        ),
+        (
+            "the same token comes",
+            before(&[("spent-h", &t)]),
+            "a/0",
+            bag(&[("protocol", "2"), ("mirror", "up"), ("mirror-h", "T")]),
+            String::new(),
+            false,
+        ),
+    ] {
+        let now = learn::unit(&before, &unit(name), &says);
+        assert_eq!(learned(&before, &now), changes, "{case}");
+        assert_eq!(now.asks_for_everything, asks, "{case}");
+    }
+    // A value that is spent is never learned, not even where none is held.
+    let spent = settled(&[("mirror-h", "empty"), ("host-h", "a/1"), ("spent-h", &t)]);
+    let offer = bag(&[("mirror", "up"), ("mirror-h", "T")]);
+    let now = learn::unit(&spent, &unit("a/0"), &offer);
+    assert_eq!(learned(&spent, &now), "communicators=a/0");
+}
+
+#[test]
+fn second_2_the_next_token_is_found_wherever_it_stands() {
+    let t = fingerprint("T");
+    let next: Pairs<'_> = &[("mirror", "up"), ("mirror-h", "U"), ("protocol", "2")];
+    let refuses: Pairs<'_> = &[("hostname", "h"), ("refused", &t)];
+    let before = settled(&[("mirror-h", "T"), ("host-h", "a/1")]);
+    let relation = || {
+        world()
+            .relation(1, "a")
+            .own_app(&[
+                ("bootstrap-app", "a"),
+                ("may-bootstrap", "true"),
+                ("protocol", "2"),
+            ])
+            .own_unit(&[("mirror", "up"), ("mirror-h", "T")])
+            .unit("a/1", refuses)
+    };
+    let shows = format!("1 unit: mirror-h=U spent-h={t}");
+    for (case, world, communicators) in [
+        (
+            "read earlier",
+            relation().unit("a/0", next),
+            "communicators=a/0* ",
+        ),
+        (
+            "read later",
+            relation().unit("a/2", next),
+            "communicators=a/2* ",
+        ),
+        (
+            "published by another unit",
+            relation().sibling("d/7", &[("mirror-h", "U")]),
+            "",
+        ),
+    ] {
+        let ledger = format!("ledger: {communicators}mirror-h=U spent-h={t}");
+        assert_eq!(
+            written(&world.plan(&before)),
+            [shows.clone(), ledger],
+            "{case}"
+        );
+    }
+}
+
+#[test]
+fn second_3_a_host_whose_token_is_spent_waits_and_a_person_hears_when_no_other_comes() {
+    let (t, u) = (fingerprint("T"), fingerprint("U"));
+    let both = format!("{u} {t}");
+    let second = ("communicators", "a/0*");
+    for (case, spent, communicators, status) in [
+        (
+            "another is minted",
+            t.as_str(),
+            second,
+            "waiting: 1 of 1 host waiting for a join token",
+        ),
+        (
+            "two were refused",
+            &both,
+            second,
+            "blocked: host h: two tokens were refused",
+        ),
+        (
+            "nobody mints again",
+            &t,
+            ("communicators", "a/0"),
+            "blocked: host h: its token was refused",
+        ),
+    ] {
+        let ledger = settled(&[
+            ("mirror-h", "T"),
+            ("host-h", "a/1"),
+            ("spent-h", spent),
+            communicators,
+        ]);
+        let plan = plan::of_event(&ledger, Learned::nothing(&ledger));
+        assert!(plan.is_idle());
+        assert!(
+            plan.status().to_string().starts_with(status),
+            "{case}: {}",
+            plan.status()
+        );
+    }
+}
+
+#[test]
+fn second_4_relations_made_anew_learn_their_members_and_mint_nothing() {
+    let before = settled(&[("mirror-h", "member"), ("host-h", "a/0*")]);
+    let world = world()
+        .relation(2, "a")
+        .unit("a/0", &[("hostname", "h"), ("member", "h")]);
+    assert_eq!(
+        written(&world.plan(&before)),
+        [
+            "2 app: bootstrap-app=a may-bootstrap=true protocol=2",
+            "2 unit: mirror=up mirror-h=member",
+            "ledger: relation-1- relation-2=a",
+        ]
+    );
+}
+
+// What an operator asks for.
+
+#[test]
+fn an_operator_retires_a_host() {
+    let t = fingerprint("T");
+    let spent = format!("host-h=a/1 mirror-h=empty spent-h={t}");
+    for (case, before, present, force, expected) in [
+        (
+            "its host is gone",
+            vec![("mirror-h", "T"), ("host-h", "a/0")],
+            vec![],
+            Force::No,
+            Ok("host-h- mirror-h=retired"),
+        ),
+        (
+            "it waits in vain",
+            vec![("mirror-h", "empty")],
+            vec![],
+            Force::No,
+            Ok("mirror-h-"),
+        ),
+        (
+            "a living host",
+            vec![("mirror-h", "T"), ("host-h", "a/0")],
+            vec!["a/0"],
+            Force::No,
+            Err(NotRetired::Announced(unit("a/0"))),
+        ),
+        (
+            "a living host by force",
+            vec![("mirror-h", "T"), ("host-h", "a/0")],
+            vec!["a/0"],
+            Force::Yes,
+            Ok("host-h=a/0* mirror-h=retired"),
+        ),
+        (
+            "another has its name",
+            vec![("mirror-h", "T"), ("host-h", "a/0 a/1")],
+            vec!["a/1"],
+            Force::Yes,
+            Ok(spent.as_str()),
+        ),
+        (
+            "nobody of that name",
+            vec![],
+            vec![],
+            Force::Yes,
+            Err(NotRetired::Unknown),
+        ),
+    ] {
+        let before = settled(&before);
+        let present: Vec<&str> = present;
+        let mut world = world().relation(1, "a").expects(&present);
+        for name in &present {
+            world = world.unit(name, &[("hostname", "h")]);
+        }
+        let retired = operator::retire(&before, &world.0, "h", force);
+        let changes = retired.map(|(after, _)| shown(&after.changes_since(&before)));
+        assert_eq!(changes, expected.map(str::to_owned), "{case}");
+    }
+}
+
+#[test]
+fn second_5_an_operator_forgets_a_cluster_unless_a_member_speaks() {
+    let before = settled(&[
+        ("mirror-h", "T"),
+        ("host-h", "a/0*"),
+        ("mirror-k", "U"),
+        ("nudge", "1 1 1 0"),
+    ]);
+    let lost = world()
+        .relation(1, "a")
+        .unit("a/1", &[("hostname", "i")])
+        .expects(&[]);
+    let forgotten =
+        operator::forget(&before, &lost.0, &leader(), Force::No).expect("its member is gone");
+    assert_eq!(
+        learned(&before, &forgotten),
+        "host-h- host-i=a/1 mirror-h- mirror-i=empty mirror-k-"
+    );
+    let alive = world()
+        .relation(1, "a")
+        .unit("a/0", &[("hostname", "h"), ("member", "h")]);
+    let refused = operator::forget(&before, &alive.0, &leader(), Force::No);
+    assert_eq!(refused.map(|_| ()), Err(unit("a/0")));
+    let forced = operator::forget(&before, &alive.0, &leader(), Force::Yes).expect("forced");
+    assert_eq!(learned(&before, &forced), "mirror-h=member mirror-k-");
 }

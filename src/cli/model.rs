@@ -431,6 +431,7 @@ impl Distributor {
                 .filter_map(|(id, relation)| Some((*id, relation.seen_by(&unit, *id, &ledger)?)))
                 .collect(),
             units_were_read: true,
+            siblings_are_news: !ledger.is_led_by(&unit),
         };
         Some(View {
             unit,

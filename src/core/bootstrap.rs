@@ -90,7 +90,7 @@ pub fn the_ledger_tells_of_a_cluster(ledger: &Ledger) -> bool {
 
 /// Whether this is the bag of a unit that has been communicator, for such a unit keeps its `mirror`
 /// key and its tokens, or of one that says that it is a member.
-fn tells_of_a_cluster(bag: &Databag) -> bool {
+pub fn tells_of_a_cluster(bag: &Databag) -> bool {
     bag.contains_key(MIRROR)
         || bag.contains_key(MEMBER)
         || wire::mirror_values(bag).next().is_some()

@@ -24,9 +24,9 @@ pub struct Learned {
     pub notes: Vec<Note>,
     /// A unit claims a name that it did not claim before.
     pub has_new_claim: bool,
-    /// A token that the mirror holds was refused. Another may be in a bag that will not change
-    /// again, so everything is to be looked at.
-    pub has_new_refusal: bool,
+    /// Everything is to be looked at: a token that the mirror holds was refused, and another may be
+    /// in a bag that will not change again.
+    pub asks_for_everything: bool,
 }
 
 impl Learned {
@@ -78,16 +78,21 @@ pub fn everything(before: &Ledger, world: &World, own_unit: &UnitName) -> Learne
     let served = || world.relations.values();
     let own_bags = served().flat_map(|relation| &relation.own_unit);
     let siblings = served().flat_map(|relation| relation.siblings.values());
-    for bag in own_bags.chain(siblings) {
-        for (name, value) in wire::mirror_values(bag) {
-            learner.published(name, value);
-        }
-    }
+    let siblings = siblings.filter(|_| world.siblings_are_news);
+    let published: Vec<&Databag> = own_bags.chain(siblings).collect();
+    learner.publications(&published);
     learner.forget_gone_units(world);
-    for relation in served() {
-        for (unit, bag) in &relation.units {
+    loop {
+        let so_far = learner.ledger.clone();
+        for (unit, bag) in served().flat_map(|relation| &relation.units) {
             learner.unit(unit, bag);
         }
+        // The token that takes the place of a refused one may be in a bag that was read before the
+        // refusal, and may be refused itself.
+        if learner.ledger.spent.is_empty() || learner.ledger == so_far {
+            break;
+        }
+        learner.publications(&published);
     }
 
     let ledger = &mut learner.ledger;
@@ -204,7 +209,7 @@ struct Learner {
     /// Who claims which name, where many claims are looked for.
     claimed: Option<HashMap<UnitName, String>>,
     has_new_claim: bool,
-    has_new_refusal: bool,
+    asks_for_everything: bool,
 }
 
 impl Learner {
@@ -215,7 +220,7 @@ impl Learner {
             size: None,
             claimed: None,
             has_new_claim: false,
-            has_new_refusal: false,
+            asks_for_everything: false,
         }
     }
 
@@ -224,7 +229,7 @@ impl Learner {
             ledger: self.ledger,
             notes: self.notes,
             has_new_claim: self.has_new_claim,
-            has_new_refusal: self.has_new_refusal,
+            asks_for_everything: self.asks_for_everything,
         }
     }
 
@@ -241,11 +246,11 @@ impl Learner {
 
     /// One unit, as its bag says.
     fn unit(&mut self, unit: &UnitName, bag: &Databag) {
-        let member = member_name(bag);
-        if let Some(name) = member.or(bag.get(HOSTNAME).map(String::as_str)) {
+        if let Some(name) = announced(bag) {
             // Whoever has been communicator is in the cluster.
-            self.claim(name, unit, member.is_some() || bag.contains_key(MIRROR));
-            self.has_new_refusal |= self.ledger.hear_refusal(name, bag);
+            let is_member = member_name(bag).is_some() || bag.contains_key(MIRROR);
+            self.claim(&name, unit, is_member);
+            self.asks_for_everything |= self.ledger.hear_refusal(&name, bag);
         } else if let Some(name) = self.claim_of(unit) {
             self.unclaim(&name, unit);
         }
@@ -259,8 +264,7 @@ impl Learner {
     }
 
     /// Rule 3: the unit's claim is noted, and the name gets a value.
-    fn claim(&mut self, name: &str, unit: &UnitName, is_member: bool) {
-        let name = &noted(name);
+    fn claim(&mut self, name: &String, unit: &UnitName, is_member: bool) {
         let held = self.ledger.hosts.get_mut(name);
         let held = held.and_then(|claims| claims.iter_mut().find(|claim| claim.unit == *unit));
         match held {
@@ -289,6 +293,9 @@ impl Learner {
                 self.has_new_claim = true;
                 self.note_claim(name);
             }
+        }
+        if is_member {
+            drop_gone_claims(&mut self.ledger, name);
         }
         self.settle(name);
     }
@@ -376,15 +383,13 @@ impl Learner {
     }
 
     /// What our own bags and those of our siblings show, the Python charm's among them. A name's
-    /// placeholder comes from its claim alone.
-    fn published(&mut self, name: &str, value: &str) {
-        let value = Value::from(value);
-        let is_known = self.ledger.mirror.contains_key(name);
-        match value {
-            Value::Placeholder => {}
-            Value::Member | Value::Retired if is_known => {}
-            Value::Member | Value::Retired => self.set(name, value, "published before"),
-            Value::Text(text) => drop(self.offer(name, &text, "published before")),
+    /// placeholder comes from its claim alone. The constants are this charm's and stand in the
+    /// ledger; a former leader that has not stepped back shows what they once were.
+    fn publications(&mut self, bags: &[&Databag]) {
+        for (name, value) in bags.iter().flat_map(|bag| wire::mirror_values(bag)) {
+            if let Value::Text(text) = Value::from(value) {
+                self.offer(name, &text, "published before");
+            }
         }
     }
 
@@ -425,11 +430,12 @@ impl Learner {
             return;
         };
         let has_token = matches!(self.ledger.mirror.get(&name), Some(Value::Text(_)));
+        let has_member = self.ledger.has_member(&name);
         let claims = self.ledger.hosts.get_mut(&name);
         let first = claims.and_then(|claims| claims.first_mut());
-        match first.filter(|first| first.unit == *unit && !first.is_member) {
+        match first.filter(|first| first.unit == *unit) {
             // It may have used that token, so a second unit under the same name is to be noticed.
-            Some(first) if has_token => {
+            Some(first) if has_token && !has_member => {
                 first.is_gone = true;
                 self.end_claims(&name);
             }
@@ -438,12 +444,10 @@ impl Learner {
     }
 
     fn forget_gone_units(&mut self, world: &World) {
-        let claims = self
-            .ledger
-            .hosts
-            .values()
-            .flatten()
-            .map(|claim| &claim.unit);
+        let claims = self.ledger.hosts.values().flatten();
+        // A member that goes leaves its name to the others, so it goes last.
+        let (members, others): (Vec<_>, Vec<_>) = claims.partition(|claim| claim.is_member);
+        let claims = others.into_iter().chain(members).map(|claim| &claim.unit);
         let heard_of = claims.chain(self.ledger.communicators.keys());
         let gone = heard_of.filter(|unit| world.is_gone(unit));
         let gone: Vec<UnitName> = gone.cloned().collect();
@@ -504,6 +508,12 @@ impl Learner {
             |(_, claims): &(&String, &Vec<Claim>)| claims.iter().any(|claim| claim.unit == *unit);
         hosts.find(is_claimant).map(|(name, _)| name.clone())
     }
+}
+
+/// The name that the unit which wrote `bag` claims, as the ledger notes it.
+fn announced(bag: &Databag) -> Option<String> {
+    let name = member_name(bag).or(bag.get(HOSTNAME).map(String::as_str));
+    name.map(noted)
 }
 
 /// A name as the ledger notes it. No host has a longer one than 255 characters, so no unit can fill

@@ -62,11 +62,15 @@ impl FromStr for UnitName {
 /// The number in a unit's name.
 fn number(name: &str) -> Option<u64> {
     let (app, number) = name.rsplit_once('/')?;
-    // Juju allows no more, and what we write of a name needs no escapes then.
-    let is_of_app = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-    let is_named = !app.is_empty() && app.bytes().all(is_of_app);
     let is_numbered = number.bytes().all(|byte| byte.is_ascii_digit());
-    (is_named && is_numbered).then(|| number.parse().ok())?
+    (is_application(app) && is_numbered).then(|| number.parse().ok())?
+}
+
+/// Whether `text` can be an application's name. Juju allows no more, and what we write of a name
+/// needs no escapes then.
+pub fn is_application(text: &str) -> bool {
+    let is_of_app = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    !text.is_empty() && text.bytes().all(is_of_app)
 }
 
 impl Ord for UnitName {

@@ -19,6 +19,10 @@ pub struct World {
     /// Whether the remote units were read. They are not in relation-created: what they have to say
     /// comes when they join.
     pub units_were_read: bool,
+    /// Whether the bags of other distributor units may hold what the ledger lacks: another unit
+    /// published last, or the charm was replaced. Else they show what the ledger once held, a former
+    /// leader whose machine is lost for ever.
+    pub siblings_are_news: bool,
 }
 
 /// One relation with a consumer application.

@@ -13,7 +13,9 @@ pub const PEER_ENDPOINT: &str = "cluster";
 pub enum Hook {
     /// The charm was just installed. Juju shows no relation yet.
     Install,
-    /// Everything may have changed: leader-elected, config-changed, start.
+    /// This unit leads now.
+    LeaderElected,
+    /// Everything may have changed: config-changed, start.
     LookAtEverything,
     /// The charm was replaced.
     Upgrade,
@@ -107,7 +109,8 @@ impl Hook {
             return Ok(match name {
                 "install" => Hook::Install,
                 "upgrade-charm" => Hook::Upgrade,
-                "leader-elected" | "config-changed" | "start" => Hook::LookAtEverything,
+                "leader-elected" => Hook::LeaderElected,
+                "config-changed" | "start" => Hook::LookAtEverything,
                 // Without a remote unit it is the application bag that has changed.
                 "cluster-relation-changed" if variable("JUJU_REMOTE_UNIT").is_none() => {
                     Hook::LedgerChanged { peer: relation()? }
@@ -181,7 +184,7 @@ mod tests {
         for (path, hook) in [
             ("hooks/install", Hook::Install),
             ("hooks/upgrade-charm", Hook::Upgrade),
-            ("hooks/leader-elected", Hook::LookAtEverything),
+            ("hooks/leader-elected", Hook::LeaderElected),
             ("hooks/config-changed", Hook::LookAtEverything),
             ("hooks/start", Hook::LookAtEverything),
             ("hooks/update-status", Hook::UpdateStatus),

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tracing::warn;
 
-use crate::core::names::{RelationId, UnitName};
+use crate::core::names::{RelationId, UnitName, is_application};
 use crate::core::status::Status;
 use crate::core::wire::{Databag, printable};
 use crate::juju::environment::{self, ENDPOINT, PEER_ENDPOINT};
@@ -37,6 +37,11 @@ pub trait Agent {
             .iter()
             .map(|arguments| self.call(tool, arguments, None))
             .collect()
+    }
+
+    /// Says what no hook tool could say: Juju shows standard error in its own log.
+    fn complain(&self, text: &str) {
+        eprintln!("{text}");
     }
 }
 
@@ -374,11 +379,12 @@ impl<'a> HookTools<'a> {
     /// The remote application, also where it has no unit.
     pub fn relation_list_app(&self, relation: RelationId) -> Result<String, ToolError> {
         let relation = id(relation);
-        self.json(
-            "application name",
-            "relation-list",
-            &["--format=json", "--app", "-r", &relation],
-        )
+        let arguments = ["--format=json", "--app", "-r", &relation];
+        let app: String = self.json("application name", "relation-list", &arguments)?;
+        match is_application(&app) {
+            true => Ok(app),
+            false => Err(unreadable("relation-list", &arguments, "application name")),
+        }
     }
 
     /// A whole databag. Juju sends our own unit's back at the end of the hook once it was read.

@@ -69,7 +69,7 @@ fn set_app(
         return Ok(true);
     }
     match tools.relation_set(relation, Bag::OwnApp, &document::encode(changes)) {
-        Err(error) if error.is_relation_gone() => Ok(false),
+        Err(error) if error.is_relation_gone() || error.is_unit_absent() => Ok(false),
         // It may also be leadership that is lost. The own unit bag decides.
         Err(error) if error.is_denied() => match tools.relation_get(relation, Bag::OwnUnit) {
             Err(unserved) if unserved.is_relation_unserved() => Ok(false),

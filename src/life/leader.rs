@@ -9,7 +9,7 @@ use std::iter;
 use tracing::debug;
 
 use super::{Memory, Run, RunError, apply, log, look};
-use crate::core::bootstrap::the_ledger_tells_of_a_cluster;
+use crate::core::bootstrap::{tells_of_a_cluster, the_ledger_tells_of_a_cluster};
 use crate::core::learn::{self, Learned};
 use crate::core::ledger::Ledger;
 use crate::core::names::{RelationId, UnitName};
@@ -38,18 +38,27 @@ impl Run<'_> {
             return Ok(());
         };
         let mut learned = learn::unit(before, unit, &bag);
-        if learned.ledger == *before || !self.tools.is_leader()? {
+        // Hosts seldom come alone, and one write for all of them is one hook of every consumer. So
+        // the first to come are asked for before their hooks: once Juju has shown us the bag of a
+        // unit that has joined, it shows the same one until that unit's next hook.
+        let asks_others = learned.has_new_claim || before.hosts.is_empty();
+        if learned.ledger == *before && !asks_others || !self.tools.is_leader()? {
             return Ok(());
         }
-        if learned.has_new_refusal || before.left_out.is_some() {
+        if learned.asks_for_everything || before.left_out.is_some() {
             return self.everything(&memory, Leaving::default());
         }
-        // Hosts seldom come alone, and one write for all of them is one hook of every consumer.
-        if learned.has_new_claim {
+        if asks_others {
             let units = look::unheard(self.tools, &learned.ledger, unit.app()).collect();
             let newcomers = look::bags_of_newcomers(self.tools, relation, units)?;
             let newcomers = newcomers.iter().map(|(unit, bag)| (unit, bag));
             learned = learn::units(before, iter::once((unit, &bag)).chain(newcomers));
+            if learned.asks_for_everything {
+                return self.everything(&memory, Leaving::default());
+            }
+        }
+        if learned.ledger == *before {
+            return Ok(());
         }
         self.carry_out(&memory, plan::of_event(before, learned))
     }
@@ -75,9 +84,11 @@ impl Run<'_> {
         if was_communicator {
             self.nudge(&mut learned.ledger, true);
         }
-        // The choice may have rested on this unit.
-        let unsettles = before.bootstrap_app.as_deref() == Some(unit.app())
-            && !the_ledger_tells_of_a_cluster(&learned.ledger);
+        // The choice may have rested on this unit, or on its word that a cluster exists.
+        let rested = before.bootstrap_app.as_deref() == Some(unit.app())
+            || the_ledger_tells_of_a_cluster(before)
+            || tells_of_a_cluster(&bag);
+        let unsettles = rested && !the_ledger_tells_of_a_cluster(&learned.ledger);
         if learned.ledger == *before && !unsettles || !self.tools.is_leader()? {
             return Ok(());
         }
@@ -208,7 +219,8 @@ impl Run<'_> {
         scope: Scope,
         leaving: &Leaving,
     ) -> Result<World, RunError> {
-        let world = look::world(self.tools, before, scope, leaving, true)?;
+        let mut world = look::world(self.tools, before, scope, leaving, true)?;
+        world.siblings_are_news |= self.may_follow_another;
         self.log_level.clone_from(&world.options.log_level);
         Ok(world)
     }

@@ -48,6 +48,7 @@ pub fn world(
     let mut world = World {
         options: options(tools)?,
         units_were_read: scope == Scope::Everything,
+        siblings_are_news: !ledger.is_led_by(tools.own_unit()),
         ..World::default()
     };
     let mut reads = Vec::new();
@@ -64,7 +65,7 @@ pub fn world(
             None => relation(tools, id, leaving, is_leader)?,
         };
         let members = match scope {
-            Scope::Everything if relation.is_some() => unless_gone(tools.relation_list(id))?,
+            Scope::Everything if relation.is_some() => unless_unserved(tools.relation_list(id))?,
             Scope::Everything => None,
             Scope::NewRelation(_) => Some(Vec::new()),
         };
@@ -145,14 +146,17 @@ fn relation(
         Err(error) if error.is_relation_unserved() => return Ok(None),
         bag => Some(bag?),
     };
-    let Some(app) = unless_gone(tools.relation_list_app(id))? else {
+    let Some(app) = unless_unserved(tools.relation_list_app(id))? else {
         return Ok(None);
     };
     let own_app = match is_leader {
-        // Denied here, although the own unit bag was readable: leadership is lost.
-        true => match unless_gone(tools.relation_get(id, Bag::OwnApp))? {
-            Some(bag) => Some(bag),
-            None => return Ok(None),
+        true => match tools.relation_get(id, Bag::OwnApp) {
+            // Although the own unit bag was readable: leadership is lost.
+            Err(error) if error.is_denied() => return Err(error),
+            bag => match unless_unserved(bag)? {
+                Some(bag) => Some(bag),
+                None => return Ok(None),
+            },
         },
         false => None,
     };
@@ -326,7 +330,7 @@ pub fn standby(
         };
         let app = match ledger.relations.get(&id) {
             Some(listed) => listed.app.clone(),
-            None => match unless_gone(tools.relation_list_app(id))? {
+            None => match unless_unserved(tools.relation_list_app(id))? {
                 Some(app) => app,
                 None => continue,
             },
@@ -350,9 +354,9 @@ pub fn standby(
 }
 
 /// Passes over what failed because Juju does not serve the relation.
-fn unless_gone<T>(read: Result<T, ToolError>) -> Result<Option<T>, ToolError> {
+fn unless_unserved<T>(read: Result<T, ToolError>) -> Result<Option<T>, ToolError> {
     match read {
-        Err(error) if error.is_relation_gone() => Ok(None),
+        Err(error) if error.is_relation_unserved() => Ok(None),
         read => read.map(Some),
     }
 }

@@ -60,6 +60,7 @@ pub fn dispatch(
         tools: &tools,
         now,
         log_level: None,
+        may_follow_another: matches!(hook, Hook::LeaderElected | Hook::Upgrade),
     };
     let outcome = journal.keep(|| {
         let outcome = run
@@ -73,8 +74,7 @@ pub fn dispatch(
     });
     let level = run.log_level.as_deref().unwrap_or(DEFAULT_LEVEL);
     if let Err(error) = journal.send(&tools, level) {
-        // The log is for people; Juju shows this line in its own.
-        eprintln!("warning: {}", chain(&error));
+        agent.complain(&format!("warning: {}", chain(&error)));
     }
     outcome
 }
@@ -90,6 +90,8 @@ struct Run<'a> {
     now: u64,
     /// The option, once it is known.
     log_level: Option<String>,
+    /// Whether another unit may have published since this one did, the Python charm among them.
+    may_follow_another: bool,
 }
 
 /// The ledger and where it is.
@@ -112,7 +114,7 @@ impl Run<'_> {
                 self.show_version();
                 self.look_at_everything()
             }
-            Hook::LookAtEverything => self.look_at_everything(),
+            Hook::LeaderElected | Hook::LookAtEverything => self.look_at_everything(),
             Hook::RelationCreated { relation } => {
                 let memory = self.memory()?;
                 match self.tools.is_leader()? {

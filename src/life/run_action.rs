@@ -1,6 +1,6 @@
 //! An action from beginning to end. A refusal ends well: Juju shows its text only then.
 
-use tracing::info;
+use tracing::{info, warn};
 
 use super::actions::{self, Action, LONGEST_RESULT, Refusal, Results};
 use super::look::{self, Leaving, Scope};
@@ -75,7 +75,7 @@ impl Run<'_> {
         let plan = view.plan();
         let changes = planned_changes(&view, &plan);
         let status = plan.status();
-        self.tell(&plan)?;
+        self.tell(&plan);
         self.carry_out_everything(memory, plan)?;
         Ok(actions::resynced(&changes, &status))
     }
@@ -117,8 +117,9 @@ impl Run<'_> {
         Ok(actions::forgotten(changed, &status))
     }
 
-    /// Tells who waits for the action what changes, as it is logged.
-    fn tell(&self, plan: &Plan) -> Result<(), RunError> {
+    /// Tells who waits for the action what changes, as it is logged. It only speaks to people, so its
+    /// failure is a warning.
+    fn tell(&self, plan: &Plan) {
         let mut text = String::new();
         for note in plan.notes.iter().filter(|note| note.level == Level::Info) {
             if text.len() + note.text.len() >= LONGEST_RESULT {
@@ -129,9 +130,11 @@ impl Run<'_> {
             }
             text.push_str(&note.text);
         }
-        if !text.is_empty() {
-            self.tools.action_log(&text)?;
+        if text.is_empty() {
+            return;
         }
-        Ok(())
+        if let Err(error) = self.tools.action_log(&text) {
+            warn!("what changes cannot be shown: {error}");
+        }
     }
 }

@@ -4,21 +4,29 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use microcluster_token_distributor::databag::{
-    self, BOOTSTRAP_APP, Databag, GUARD, HOSTNAME, HOSTS, MIRROR, NUDGE, is_real, mirror_of,
+use microcluster_token_distributor::core::fingerprint::fingerprint;
+use microcluster_token_distributor::core::ledger::{Ledger, Options};
+use microcluster_token_distributor::core::names::{RelationId, UnitName};
+use microcluster_token_distributor::core::plan::Writes;
+use microcluster_token_distributor::core::wire::{
+    self, BOOTSTRAP_APP, Databag, GUARD, HOSTNAME, MIRROR, NUDGE, PLACEHOLDER, UP, Value,
+    difference,
 };
-use microcluster_token_distributor::reconcile::{Writes, reconcile};
-use microcluster_token_distributor::snapshot::{
-    Config, Relation, RelationId, Scope, Snapshot, UnitName,
-};
-use one_hook::{Event, RelationView, View};
-use proptest::collection::{btree_set, vec};
+use microcluster_token_distributor::core::world::{Relation, World};
+use microcluster_token_distributor::core::{learn, plan, publish};
+use one_hook::{Event, Ran, RelationView, View};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::weighted;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use crate::one_in;
-use crate::worlds::{APPS, consumer_bag, unit};
+use crate::worlds::{APPS, TOKEN, consumer_bag, unit};
+
+const PEER: u64 = 3;
+
+/// Our units.
+const DISTRIBUTORS: usize = 3;
 
 /// What may happen next. What is impossible just then does not happen.
 #[derive(Clone, Debug)]
@@ -29,12 +37,16 @@ enum Step {
     Enter(usize, u8, Databag),
     /// A unit that is there writes these keys.
     Write(usize, Index, Databag),
+    /// The token that is shown to a unit does not serve it.
+    Refuse(usize, Index),
     /// A unit leaves.
     Leave(usize, Index),
     /// All units leave and the relation goes.
     Unrelate(usize),
-    /// The other distributor unit takes over.
-    Elect,
+    /// Another distributor unit takes over. The former leader may hear of it first.
+    Elect(usize, bool),
+    /// A distributor unit hears of the ledger.
+    Hear(usize),
     /// The operator sets or resets the option `bootstrap-app`.
     Configure(Option<usize>),
     /// Time passes.
@@ -42,19 +54,30 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let app = 0..APPS.len();
+    let app = prop_oneof![3 => 0..2usize, 1 => 0..APPS.len()];
+    let ours = 0..DISTRIBUTORS;
     prop_oneof![
         3 => (app.clone(), btree_set(0..3u8, 0..3)).prop_map(|(app, units)| Step::Relate(app, units)),
-        6 => (app.clone(), 0..4u8, consumer_bag())
+        6 => (app.clone(), 0..4u8, arrival())
             .prop_map(|(app, number, bag)| Step::Enter(app, number, bag)),
-        4 => (app.clone(), any::<Index>(), consumer_bag())
+        4 => (app.clone(), any::<Index>(), arrival())
             .prop_map(|(app, who, bag)| Step::Write(app, who, bag)),
+        2 => (app.clone(), any::<Index>()).prop_map(|(app, who)| Step::Refuse(app, who)),
         2 => (app.clone(), any::<Index>()).prop_map(|(app, who)| Step::Leave(app, who)),
         1 => app.clone().prop_map(Step::Unrelate),
-        1 => Just(Step::Elect),
+        1 => (ours.clone(), any::<bool>()).prop_map(|(who, late)| Step::Elect(who, late)),
+        2 => ours.prop_map(Step::Hear),
         1 => weighted(0.5, app).prop_map(Step::Configure),
         1 => Just(Step::UpdateStatus),
     ]
+}
+
+/// What a consumer says. It keeps its name, and it refuses only what it was shown.
+fn arrival() -> impl Strategy<Value = Databag> {
+    consumer_bag().prop_map(|mut bag| {
+        bag.remove(wire::REFUSED);
+        bag
+    })
 }
 
 #[derive(Clone, Debug, Default)]
@@ -65,19 +88,20 @@ struct Related {
     /// Bags of units that left stay readable by name.
     left: BTreeMap<UnitName, Databag>,
     own_app: Databag,
-    own_units: [Databag; 2],
+    own_units: [Databag; DISTRIBUTORS],
 }
 
-/// The part of Juju that the leader's hooks see, with two distributor units.
+/// The part of Juju that our hooks see.
 #[derive(Clone, Debug)]
 struct Juju {
     relations: BTreeMap<RelationId, Related>,
+    ledger: Databag,
     next_id: u64,
     leader: usize,
+    /// Who has yet to hear of the ledger.
+    unheard: BTreeSet<usize>,
     configured: Option<&'static str>,
-    statuses: [(String, String); 2],
-    /// The leader was elected while nobody could be chosen, and has shown no mirror since.
-    elected_in_vain: bool,
+    statuses: [(String, String); DISTRIBUTORS],
 }
 
 fn distributor(number: usize) -> UnitName {
@@ -88,11 +112,12 @@ impl Juju {
     fn new() -> Self {
         Juju {
             relations: BTreeMap::new(),
+            ledger: Databag::new(),
             next_id: 8,
             leader: 0,
+            unheard: BTreeSet::new(),
             configured: None,
             statuses: Default::default(),
-            elected_in_vain: false,
         }
     }
 
@@ -111,16 +136,14 @@ impl Juju {
                 }
                 let id = self.next_id;
                 self.next_id += 1;
+                let planned = planned.into_iter();
                 let related = Related {
                     app: APPS[app],
-                    planned: planned
-                        .into_iter()
-                        .map(|number| unit(APPS[app], number))
-                        .collect(),
+                    planned: planned.map(|number| unit(APPS[app], number)).collect(),
                     ..Related::default()
                 };
                 self.relations.insert(RelationId(id), related);
-                self.hook(Event::Relation("created", id, None));
+                self.all_run(&Event::Relation("created", id, None));
             }
             Step::Enter(app, number, bag) => {
                 let Some(id) = self.id_of(app) else { return };
@@ -132,10 +155,10 @@ impl Juju {
                 }
                 related.planned.remove(&name);
                 related.units.insert(name.clone(), bag);
-                self.hook(Event::Relation("joined", id.0, Some(name.to_string())));
-                self.hook(Event::Relation("changed", id.0, Some(name.to_string())));
+                self.all_run(&Event::Relation("joined", id.0, Some(name.to_string())));
+                self.all_run(&Event::Relation("changed", id.0, Some(name.to_string())));
             }
-            Step::Write(app, who, written) => {
+            Step::Write(app, who, mut written) => {
                 let Some(id) = self.id_of(app) else { return };
                 let related = self.relations.get_mut(&id).expect("found");
                 if related.units.is_empty() {
@@ -144,8 +167,28 @@ impl Juju {
                 let who = who.index(related.units.len());
                 let (name, bag) = related.units.iter_mut().nth(who).expect("in range");
                 let name = name.to_string();
+                if bag.contains_key(HOSTNAME) {
+                    written.remove(HOSTNAME);
+                }
                 bag.extend(written);
-                self.hook(Event::Relation("changed", id.0, Some(name)));
+                self.all_run(&Event::Relation("changed", id.0, Some(name)));
+            }
+            Step::Refuse(app, who) => {
+                let Some(id) = self.id_of(app) else { return };
+                let leader = self.leader;
+                let related = self.relations.get_mut(&id).expect("found");
+                let who = who.index(related.units.len().max(1));
+                let Some((name, bag)) = related.units.iter_mut().nth(who) else {
+                    return;
+                };
+                let hostname = bag.get(HOSTNAME).cloned().unwrap_or_default();
+                let shown = related.own_units[leader].get(&wire::mirror_key(&hostname));
+                let Some(Value::Text(token)) = shown.map(|text| Value::from(text.as_str())) else {
+                    return;
+                };
+                bag.insert(wire::REFUSED.to_owned(), fingerprint(&token));
+                let name = name.to_string();
+                self.all_run(&Event::Relation("changed", id.0, Some(name)));
             }
             Step::Leave(app, who) => {
                 let Some(id) = self.id_of(app) else { return };
@@ -162,54 +205,120 @@ impl Juju {
                 for name in names {
                     self.leaves(id, name);
                 }
-                self.run(self.leader, &Event::Relation("broken", id.0, None));
+                let event = Event::Relation("broken", id.0, None);
+                for number in 0..DISTRIBUTORS {
+                    self.run(number, &event);
+                }
                 self.relations.remove(&id);
                 self.is_as_after_a_look_at_everything("broken");
             }
-            Step::Elect => {
+            Step::Elect(number, late) => {
                 let former = self.leader;
-                self.leader = 1 - former;
-                self.hook(Event::Plain("leader-elected"));
-                self.elected_in_vain = !self.shows_a_mirror();
-                self.run(former, &Event::Plain("update-status"));
+                self.leader = number;
+                if late && former != number {
+                    self.run(former, &Event::Plain("update-status"));
+                }
+                self.run(number, &Event::Plain("leader-elected"));
+                self.is_as_after_a_look_at_everything("leader-elected");
             }
+            Step::Hear(number) => self.hears(number),
             Step::Configure(app) => {
                 self.configured = app.map(|app| APPS[app]);
-                self.hook(Event::Plain("config-changed"));
+                self.all_run(&Event::Plain("config-changed"));
             }
-            Step::UpdateStatus => self.hook(Event::Plain("update-status")),
+            Step::UpdateStatus => self.all_run(&Event::Plain("update-status")),
         }
     }
 
-    fn shows_a_mirror(&self) -> bool {
-        let mut relations = self.relations.values();
-        relations.any(|related| related.own_units[self.leader].contains_key(MIRROR))
+    fn hears(&mut self, number: usize) {
+        if self.unheard.remove(&number) {
+            let ran = self.run(number, &Event::Peer("changed", PEER, None));
+            if number == self.leader
+                && Ledger::from(self.ledger.clone()).is_led_by(&distributor(number))
+            {
+                assert_eq!(ran.calls, 1, "the leader's own echo");
+            }
+        }
     }
 
     fn leaves(&mut self, id: RelationId, name: UnitName) {
         let related = self.relations.get_mut(&id).expect("found");
         let bag = related.units.remove(&name).expect("it was there");
         related.left.insert(name.clone(), bag);
-        self.hook(Event::Relation("departed", id.0, Some(name.to_string())));
+        self.all_run(&Event::Relation("departed", id.0, Some(name.to_string())));
     }
 
-    fn hook(&mut self, event: Event) {
-        self.run(self.leader, &event);
-        self.elected_in_vain &= !self.shows_a_mirror();
+    /// The leader runs it first, then the others.
+    fn all_run(&mut self, event: &Event) {
+        let leader = self.leader;
+        self.run(leader, event);
         self.is_as_after_a_look_at_everything(&format!("{event:?}"));
+        for number in (0..DISTRIBUTORS).filter(|number| *number != leader) {
+            self.run(number, event);
+        }
     }
 
-    fn run(&mut self, number: usize, event: &Event) {
+    fn run(&mut self, number: usize, event: &Event) -> Ran {
         let ran = one_hook::run(&self.view(number), event, 1000);
         assert!(ran.result.is_ok(), "{event:?}: {:?}", ran.result);
-        self.statuses[number] = ran.status;
+        assert!(!ran.status.1.contains(TOKEN));
+        self.statuses[number].clone_from(&ran.status);
+        let before = self.clone();
         for (id, Writes { app, unit }) in &ran.writes {
             let related = self.relations.get_mut(id).expect("it exists");
-            let before = (related.own_app.clone(), related.own_units[number].clone());
-            databag::apply(&mut related.own_app, app);
-            databag::apply(&mut related.own_units[number], unit);
-            assert_nothing_lost(&before.0, &related.own_app);
-            assert_nothing_lost(&before.1, &related.own_units[number]);
+            assert!(app.is_empty() || number == self.leader);
+            wire::apply(&mut related.own_app, app);
+            wire::apply(&mut related.own_units[number], unit);
+        }
+        if !ran.ledger.is_empty() {
+            assert_eq!(number, self.leader, "only the leader writes the ledger");
+            wire::apply(&mut self.ledger, &ran.ledger);
+            self.unheard.extend(0..DISTRIBUTORS);
+        }
+        self.keeps_its_promises_since(&before);
+        ran
+    }
+
+    /// What consumers are promised of each commit.
+    fn keeps_its_promises_since(&self, before: &Juju) {
+        let (old, new) = (
+            Ledger::from(before.ledger.clone()),
+            Ledger::from(self.ledger.clone()),
+        );
+        for (name, value) in &old.mirror {
+            // A member has used its token.
+            let lost = matches!(value, Value::Text(_))
+                && !old.has_member(name)
+                && matches!(new.mirror.get(name), None | Some(Value::Placeholder));
+            let is_emptied = new.hosts.is_empty()
+                || !new
+                    .relations
+                    .keys()
+                    .any(|id| old.relations.contains_key(id));
+            assert!(!lost || is_emptied, "the token of {name} is lost");
+        }
+        for (id, related) in &self.relations {
+            let is_up = |related: &Related| related.own_units.iter().any(wire::is_up);
+            if is_up(related) {
+                assert!(
+                    related.own_app.contains_key(BOOTSTRAP_APP),
+                    "{id}: up without a choice"
+                );
+            } else if related.own_app.contains_key(BOOTSTRAP_APP) {
+                assert!(
+                    !is_up(&before.relations[id]),
+                    "{id}: a moment without a mirror up"
+                );
+            }
+            let has_published = new.is_led_by(&distributor(self.leader));
+            let up = related.own_units.iter().filter(|bag| wire::is_up(bag));
+            if has_published && up.count() > 1 {
+                let unheard = self.unheard.iter().filter(|number| **number != self.leader);
+                assert!(
+                    unheard.count() > 0,
+                    "{id}: two mirrors up, and everybody has heard"
+                );
+            }
         }
     }
 
@@ -217,7 +326,7 @@ impl Juju {
         let relations = self.relations.iter().map(|(id, related)| {
             let all = related.units.iter().chain(&related.left);
             let bags = all.map(|(unit, bag)| (unit.clone(), Arc::new(bag.clone())));
-            let own = (0..2).zip(&related.own_units);
+            let own = (0..).zip(&related.own_units);
             let own = own.map(|(number, bag)| (distributor(number), Arc::new(bag.clone())));
             let view = RelationView {
                 app: related.app.to_owned(),
@@ -235,7 +344,9 @@ impl Juju {
             unit: distributor(number),
             is_leader: number == self.leader,
             relations: relations.collect(),
-            siblings: [0, 1].map(distributor).into(),
+            peers: [RelationId(PEER)].into(),
+            ledger: Ok(Arc::new(self.ledger.clone())),
+            siblings: (0..DISTRIBUTORS).map(distributor).collect(),
             config: configured.into_iter().collect(),
             status: self.statuses[number].clone(),
         }
@@ -247,57 +358,66 @@ impl Juju {
         (!related.app.starts_with("remote-")).then(|| here.collect())
     }
 
-    fn everything(&self) -> Snapshot {
+    fn world(&self) -> World {
         let relations = self.relations.iter().map(|(id, related)| {
+            let siblings = (0..).zip(&related.own_units);
+            let siblings = siblings.filter(|(number, _)| *number != self.leader);
             let relation = Relation {
-                remote_app: Some(related.app.to_owned()),
+                app: related.app.to_owned(),
                 units: related.units.clone(),
                 expected: self.expected(related),
-                own_app: related.own_app.clone(),
+                own_app: Some(related.own_app.clone()),
                 own_unit: Some(related.own_units[self.leader].clone()),
+                siblings: siblings
+                    .map(|(number, bag)| (distributor(number), bag.clone()))
+                    .collect(),
             };
             (*id, relation)
         });
-        Snapshot {
+        World {
             relations: relations.collect(),
-            scope: Scope::Whole,
-            config: Config {
+            options: Options {
                 bootstrap_app: self.configured.map(str::to_owned),
                 log_level: None,
             },
-            departed: None,
+            passed_over: BTreeMap::new(),
+            units_were_read: true,
         }
     }
 
-    /// Nothing may be left to do but to remember of hosts what was no news when it came.
+    /// After an event of the leader nothing is left to do, and what it shows is what the ledger says.
     fn is_as_after_a_look_at_everything(&self, event: &str) {
-        let plan = reconcile(&self.everything());
-        let is_memory =
-            |writes: &Writes| writes.unit.is_empty() && writes.app.keys().all(|key| key == HOSTS);
-        // A leader that was elected while nobody could be chosen shows its mirror with the first
-        // host name. Only its own unit bag tells before, and to read that is one question too many.
-        let mut app_bags = self.relations.values().map(|related| &related.own_app);
-        let nobody_known = app_bags.all(|bag| mirror_of(bag).next().is_none());
-        let shown = [MIRROR, BOOTSTRAP_APP, GUARD];
-        let is_late = |writes: &Writes| {
-            self.elected_in_vain
-                && nobody_known
-                && writes.app.is_empty()
-                && writes.unit.keys().all(|key| shown.contains(&key.as_str()))
-        };
+        let ledger = Ledger::from(self.ledger.clone());
+        let own = distributor(self.leader);
+        if !ledger.is_led_by(&own) {
+            return;
+        }
+        for (id, related) in &self.relations {
+            if !ledger.is_shown_in(*id) {
+                continue;
+            }
+            let shown = publish::unit_bag(&ledger, *id);
+            let held = &related.own_units[self.leader];
+            let unit = difference(held, &shown, publish::is_ours_in_unit_bag);
+            assert!(
+                unit.is_empty(),
+                "after {event}, the unit bag of {id} lacks {unit:?}"
+            );
+            let app = difference(&related.own_app, &publish::app_bag(&ledger, *id), |_| true);
+            assert!(
+                app.is_empty(),
+                "after {event}, the application bag of {id} lacks {app:?}"
+            );
+        }
+        let world = self.world();
+        let learned = learn::everything(&ledger, &world, &own);
+        let plan = plan::of_everything(&ledger, learned, &world);
         assert!(
-            plan.writes
-                .values()
-                .all(|writes| is_memory(writes) || is_late(writes)),
-            "after {event}, a look at everything writes {:?}",
+            plan.is_idle(),
+            "after {event}, a look at everything writes {:?} {:?}",
+            plan.ledger_changes(),
             plan.writes
         );
-    }
-}
-
-fn assert_nothing_lost(before: &Databag, now: &Databag) {
-    for (key, value) in mirror_of(before).filter(|(_, value)| is_real(value)) {
-        assert_eq!(now.get(key).map(String::as_str), Some(value), "{key}");
     }
 }
 
@@ -306,30 +426,37 @@ proptest! {
 
     #[test]
     fn after_every_event_a_look_at_everything_changes_nothing(
-        steps in vec(step(), 1..12)
+        steps in vec(step(), 1..20)
     ) {
         let mut juju = Juju::new();
         for step in steps {
             juju.goes(step);
         }
+        for number in 0..DISTRIBUTORS {
+            juju.hears(number);
+        }
+        for related in juju.relations.values() {
+            let up = related.own_units.iter().filter(|bag| wire::is_up(bag));
+            prop_assert!(up.count() <= 1, "everybody has heard who leads");
+        }
     }
 
     #[test]
-    fn a_hook_run_again_writes_nothing(steps in vec(step(), 1..8), app in 0..APPS.len()) {
+    fn a_hook_run_again_writes_nothing_and_asks_three_times(
+        steps in vec(step(), 1..8), app in 0..APPS.len(), number in 0..DISTRIBUTORS
+    ) {
         let mut juju = Juju::new();
         for step in steps {
             juju.goes(step);
         }
-        if let Some(id) = juju.id_of(app) {
-            for name in juju.relations[&id].units.keys().map(UnitName::to_string) {
-                let event = Event::Relation("changed", id.0, Some(name));
-                let again = one_hook::run(&juju.view(juju.leader), &event, 1000);
-                prop_assert!(again.writes.is_empty(), "{:?}", again.writes);
-                // While nobody is known, the hook asks who else may be on the way.
-                let own_app = &juju.relations[&id].own_app;
-                let known = own_app.contains_key(HOSTS) && mirror_of(own_app).next().is_some();
-                prop_assert!(!known || again.calls <= 3, "{} calls for nothing new", again.calls);
-            }
+        let Some(id) = juju.id_of(app) else { return Ok(()) };
+        let ledger = Ledger::from(juju.ledger.clone());
+        let is_settled = ledger.bootstrap_app.is_some() && ledger.is_led_by(&distributor(juju.leader));
+        for name in juju.relations[&id].units.keys().map(UnitName::to_string) {
+            let event = Event::Relation("changed", id.0, Some(name));
+            let again = one_hook::run(&juju.view(number), &event, 1000);
+            prop_assert!(again.writes.is_empty() && again.ledger.is_empty(), "{:?}", again.writes);
+            prop_assert!(!is_settled || again.calls <= 3, "{} calls for nothing new", again.calls);
         }
     }
 
@@ -350,68 +477,190 @@ proptest! {
             for (app, number, bag) in order {
                 juju.goes(Step::Enter(*app, *number, bag.clone()));
             }
-            let bags = juju.relations.values().map(|related| {
-                (related.own_app.clone(), related.own_units[0].clone())
+            // Used tokens are cleared for all together.
+            juju.goes(Step::UpdateStatus);
+            let bags = juju.relations.into_values().map(|related| {
+                let [mut unit, ..] = related.own_units;
+                unit.remove(NUDGE);
+                (related.own_app, unit)
             });
-            ends.push(bags.collect::<Vec<_>>());
+            let mut ledger = juju.ledger;
+            ledger.remove(NUDGE);
+            ends.push((ledger, bags.collect::<Vec<_>>()));
         }
         prop_assert_eq!(&ends[0], &ends[1]);
+    }
+
+    #[test]
+    fn absent_is_not_empty(steps in vec(step(), 1..8), number in 0..DISTRIBUTORS) {
+        let mut juju = Juju::new();
+        for step in steps {
+            juju.goes(step);
+        }
+        let Some(id) = juju.relations.keys().next().copied() else { return Ok(()) };
+        let member = juju.relations[&id].units.keys().next().map(ToString::to_string);
+        let unit_events = ["joined", "changed", "departed"].into_iter().filter_map(|kind| {
+            Some(Event::Relation(kind, id.0, Some(member.clone()?)))
+        });
+        let plain = ["leader-elected", "config-changed", "start", "upgrade-charm", "update-status"];
+        let events: Vec<Event> = unit_events
+            .chain(plain.map(Event::Plain))
+            .chain([Event::Relation("created", id.0, None)])
+            .collect();
+        for refuses in [false, true] {
+            let mut view = juju.view(number);
+            if refuses {
+                view.ledger = Err("ERROR permission denied");
+            } else {
+                view.peers.clear();
+            }
+            for event in &events {
+                let ran = one_hook::run(&view, event, 1000);
+                prop_assert!(ran.result.is_err(), "{event:?}");
+                prop_assert!(ran.writes.is_empty() && ran.ledger.is_empty());
+            }
+            for event in [
+                Event::Relation("broken", id.0, None),
+                Event::Plain("stop"),
+                Event::Plain("remove"),
+                Event::Plain("install"),
+            ] {
+                let ran = one_hook::run(&view, &event, 1000);
+                prop_assert!(ran.result.is_ok(), "{event:?}: {:?}", ran.result);
+                prop_assert!(ran.writes.is_empty() && ran.ledger.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_refresh_from_the_python_charm_loses_nothing_and_mints_nothing_again(
+        tokens in btree_map(select(vec!["h0", "h1", "h2", "h3"]), weighted(0.7, select(vec!["A", "B"])), 1..5),
+        publisher in 0..DISTRIBUTORS,
+        returns in any::<bool>(),
+    ) {
+        let mut juju = Juju::new();
+        juju.leader = DISTRIBUTORS - 1;
+        let is_departed = publisher < juju.leader;
+        let name = |number| unit(APPS[0], number);
+        let mut related = Related { app: APPS[0], ..Related::default() };
+        for (number, hostname) in (0u8..).zip(tokens.keys()) {
+            let bag = Databag::from([(HOSTNAME.to_owned(), (*hostname).to_owned())]);
+            related.units.insert(name(number), bag);
+        }
+        let token = |which: Option<&str>| which.map_or(PLACEHOLDER.to_owned(), |it| format!("{TOKEN}{it}"));
+        let shown = tokens.iter().map(|(hostname, which)| (format!("mirror-{hostname}"), token(*which)));
+        related.own_units[publisher] = shown.collect();
+        related.own_units[publisher].insert(MIRROR.to_owned(), UP.to_owned());
+        related.own_app.insert(BOOTSTRAP_APP.to_owned(), "chosen-by-python".to_owned());
+        // A token is a sign of a cluster, and then the choice stays.
+        let has_token = tokens.values().any(Option::is_some);
+        juju.relations.insert(RelationId(5), related);
+
+        let event = Event::Plain("upgrade-charm");
+        let mut view = juju.view(juju.leader);
+        if is_departed {
+            view.siblings.remove(&distributor(publisher));
+        }
+        let ran = one_hook::run(&view, &event, 1000);
+        prop_assert!(ran.result.is_ok(), "{:?}", ran.result);
+        let Writes { app, unit } = &ran.writes[&RelationId(5)];
+        let leader = juju.leader;
+        let related = juju.relations.get_mut(&RelationId(5)).expect("just made");
+        wire::apply(&mut related.own_app, app);
+        wire::apply(&mut related.own_units[leader], unit);
+        wire::apply(&mut juju.ledger, &ran.ledger);
+        for (hostname, which) in &tokens {
+            let key = format!("mirror-{hostname}");
+            prop_assert_eq!(related.own_units[leader].get(&key), Some(&token(*which)));
+            prop_assert_eq!(juju.ledger.get(&key), Some(&token(*which)));
+        }
+        prop_assert!(wire::is_up(&related.own_units[leader]));
+        if has_token {
+            prop_assert_eq!(&related.own_app[BOOTSTRAP_APP], "chosen-by-python");
+        }
+        juju.is_as_after_a_look_at_everything("the refresh");
+        // Whoever published goes down when it hears, if it is still there.
+        juju.unheard.extend(0..DISTRIBUTORS);
+        if returns {
+            // The Python charm mints on, in the leader's bag; then this charm comes back.
+            let related = juju.relations.get_mut(&RelationId(5)).expect("just made");
+            for hostname in tokens.keys() {
+                let key = format!("mirror-{hostname}");
+                let held = related.own_units[leader].get_mut(&key).expect("shown");
+                if held == PLACEHOLDER {
+                    *held = format!("{TOKEN}python");
+                }
+            }
+            let shown = related.own_units[leader].clone();
+            juju.run(leader, &event);
+            let now = &juju.relations[&RelationId(5)].own_units[leader];
+            for (name, value) in wire::mirror_values(&shown) {
+                prop_assert_eq!(now.get(&wire::mirror_key(name)).map(String::as_str), Some(value));
+            }
+            juju.is_as_after_a_look_at_everything("the return");
+        }
     }
 }
 
 /// Units of two applications. Each has a host name of its own, and a key has one value.
 fn arrivals() -> impl Strategy<Value = Vec<(usize, u8, Databag)>> {
     let mirror = select(vec![None, Some("up"), Some("down")]);
-    let keys = btree_set(select(vec!["h0", "h1", "k", ""]), 0..4);
-    let unit = (mirror, keys, any::<bool>());
-    proptest::collection::btree_map((0..2usize, 0..4u8), unit, 0..6).prop_map(|units| {
-        let bags = units
-            .into_iter()
-            .map(|((app, number), (mirror, keys, minted))| {
-                let mut bag = Databag::new();
-                bag.insert(HOSTNAME.to_owned(), format!("h{app}{number}"));
-                bag.extend(mirror.map(|mirror| (MIRROR.to_owned(), mirror.to_owned())));
-                for key in keys {
-                    let value = if minted {
-                        format!("token for {key}")
-                    } else {
-                        "empty".to_owned()
-                    };
-                    bag.insert(format!("mirror-{key}"), value);
-                }
-                (app, number, bag)
-            });
+    let keys = btree_set(select(vec!["h00", "h01", "k", ""]), 0..4);
+    let unit = (mirror, keys);
+    btree_map((0..2usize, 0..4u8), unit, 0..6).prop_map(|units| {
+        let bags = units.into_iter().map(|((app, number), (mirror, keys))| {
+            let mut bag = Databag::new();
+            bag.insert(HOSTNAME.to_owned(), format!("h{app}{number}"));
+            bag.extend(mirror.map(|mirror| (MIRROR.to_owned(), mirror.to_owned())));
+            for key in keys {
+                bag.insert(format!("mirror-{key}"), format!("token for {key}"));
+            }
+            (app, number, bag)
+        });
         bags.collect()
     })
+}
+
+fn bag(pairs: &[(&str, &str)]) -> Databag {
+    let owned = pairs
+        .iter()
+        .map(|(key, value)| (key.to_string(), value.to_string()));
+    owned.collect()
 }
 
 #[test]
 fn a_history_shows_every_kind_of_key() {
     // The laws above would hold of hooks that do nothing; this history is written out.
     let mut juju = Juju::new();
-    let bag = |pairs: &[(&str, &str)]| -> Databag {
-        let owned = pairs
-            .iter()
-            .map(|(key, value)| (key.to_string(), value.to_string()));
-        owned.collect()
-    };
     juju.goes(Step::Relate(0, [0, 1].into()));
     juju.goes(Step::Relate(1, [0].into()));
     juju.goes(Step::Enter(0, 0, bag(&[("hostname", "h0")])));
     juju.goes(Step::Enter(1, 0, bag(&[("hostname", "h9")])));
-    let guarded = juju
-        .relations
-        .values()
-        .filter(|r| r.own_units[0].contains_key(GUARD));
-    assert_eq!(guarded.count(), 1);
+    for number in 0..DISTRIBUTORS {
+        let relations = juju.relations.values();
+        let guarded = relations.filter(|related| related.own_units[number].contains_key(GUARD));
+        assert_eq!(guarded.count(), 1);
+    }
     let up = bag(&[("mirror", "up"), ("mirror-h9", "a token")]);
     juju.goes(Step::Enter(0, 1, up));
-    juju.goes(Step::Elect);
+    juju.goes(Step::Elect(1, true));
+    for related in juju.relations.values() {
+        assert!(
+            wire::is_up(&related.own_units[0]),
+            "nobody is without a mirror"
+        );
+    }
+    juju.hears(0);
     let first = unit(APPS[0], 1);
     juju.leaves(RelationId(8), first);
     for related in juju.relations.values() {
         assert_eq!(related.own_app["bootstrap-app"], APPS[0]);
         assert_eq!(related.own_units[0]["mirror"], "down");
+        assert!(
+            related.own_units[0]
+                .keys()
+                .all(|key| [MIRROR, GUARD].contains(&key.as_str()))
+        );
         let leader = &related.own_units[1];
         assert_eq!(leader["mirror"], "up");
         assert_eq!(leader["mirror-h9"], "a token");
@@ -421,5 +670,77 @@ fn a_history_shows_every_kind_of_key() {
             "the communicator left a host waiting"
         );
         assert!(!leader.contains_key(GUARD));
+    }
+}
+
+#[test]
+fn the_choice_is_made_again_when_the_last_word_of_a_cluster_departs() {
+    for word in [("mirror", "down"), ("mirror-k", "T")] {
+        let mut juju = Juju::new();
+        juju.goes(Step::Relate(0, [].into()));
+        juju.goes(Step::Enter(0, 0, bag(&[("hostname", "h0")])));
+        juju.goes(Step::Relate(1, [].into()));
+        juju.goes(Step::Enter(1, 0, bag(&[word])));
+        juju.goes(Step::Enter(1, 1, bag(&[("hostname", "h2")])));
+        juju.goes(Step::Unrelate(0));
+        let chosen = |juju: &Juju| juju.ledger[BOOTSTRAP_APP].clone();
+        assert_eq!(chosen(&juju), APPS[0], "{word:?} tells of its cluster");
+        juju.leaves(RelationId(9), unit(APPS[1], 0));
+        assert_eq!(chosen(&juju), APPS[1], "{word:?} has gone");
+    }
+}
+
+#[test]
+fn a_hook_costs_what_the_specification_says() {
+    let mut juju = Juju::new();
+    juju.goes(Step::Relate(0, [0, 1].into()));
+    juju.goes(Step::Enter(
+        0,
+        0,
+        bag(&[("hostname", "h0"), ("mirror", "up"), ("protocol", "2")]),
+    ));
+    juju.goes(Step::Enter(0, 1, bag(&[("hostname", "h1")])));
+    let id = 8;
+    let relation = |kind, unit: &str| Event::Relation(kind, id, Some(unit.to_owned()));
+    let changed = relation("changed", "microovn/1");
+    let minter = relation("changed", "microovn/0");
+    let member = juju.relations.get_mut(&RelationId(id)).expect("related");
+    let communicator = member.units.get_mut(&unit(APPS[0], 0)).expect("entered");
+    communicator.insert("mirror-h1".to_owned(), "a token".to_owned());
+    for (case, number, event, calls) in [
+        ("news", 0, &minter, 8),
+        ("nothing new", 0, &changed, 3),
+        ("a standby, news", 1, &minter, 4),
+        ("a standby, nothing new", 1, &changed, 3),
+    ] {
+        let ran = one_hook::run(&juju.view(number), event, 1000);
+        assert!(ran.calls <= calls, "{case}: {} calls", ran.calls);
+        assert_eq!(ran.writes.is_empty(), case != "news");
+    }
+    juju.run(0, &minter);
+    juju.hears(1);
+    for (case, number, event, calls) in [
+        ("its own echo", 0, Event::Peer("changed", PEER, None), 1),
+        ("another's ledger", 1, Event::Peer("changed", PEER, None), 2),
+        (
+            "an application bag",
+            0,
+            Event::Relation("changed", id, None),
+            0,
+        ),
+        ("update-status", 0, Event::Plain("update-status"), 5),
+        ("install", 0, Event::Plain("install"), 1),
+        ("a departure", 0, relation("departed", "microovn/9"), 3),
+        (
+            "a standby's departure",
+            1,
+            relation("departed", "microovn/9"),
+            3,
+        ),
+        ("anything else", 0, Event::Plain("stop"), 0),
+    ] {
+        let ran = one_hook::run(&juju.view(number), &event, 1000);
+        assert_eq!(ran.calls, calls, "{case}");
+        assert!(ran.writes.is_empty() && ran.ledger.is_empty(), "{case}");
     }
 }

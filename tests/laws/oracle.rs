@@ -1,95 +1,71 @@
-//! The rules a second time: what every bag must hold afterwards, said for each key by itself and
-//! by looking at everything again each time. Slow, and made of other parts than the charm.
+//! What is learned, a second time: the mirror after a look at everything, said for each name by
+//! itself and from the beginning each time. Slow, and made of other parts than the charm.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use microcluster_token_distributor::databag::Databag;
-use microcluster_token_distributor::snapshot::{Relation, RelationId, Scope, Snapshot, UnitName};
+use microcluster_token_distributor::core::fingerprint::fingerprint;
+use microcluster_token_distributor::core::names::UnitName;
+use microcluster_token_distributor::core::wire::{Databag, printable};
+use microcluster_token_distributor::core::world::{Relation, World};
 
-/// Our application's bag and our unit's, by relation.
-pub(crate) type OwnBags = BTreeMap<RelationId, (Databag, Databag)>;
-
-/// What the own bags of `facts` must hold after the leader's hook.
-pub(crate) fn own_bags(facts: &Snapshot) -> OwnBags {
-    let world = World(facts);
-    let bootstrap = world.bootstrap_app();
-    let hosts = world.hosts();
-    let mut bags = OwnBags::new();
-    let mut news = false;
-    for (id, relation) in &facts.relations {
-        let mut app = relation.own_app.clone();
-        let mut unit = relation.own_unit.clone().expect("all bags were read");
-
-        if let Some(bootstrap) = &bootstrap {
-            app.insert("bootstrap-app".into(), bootstrap.clone());
-            unit.insert("bootstrap-app".into(), bootstrap.clone());
-            unit.insert("mirror".into(), "up".into());
-        } else if world.is_up(&unit) && !app.contains_key("bootstrap-app") {
-            unit.insert("mirror".into(), "down".into());
-        }
-        match world.must_be_guarded(relation, bootstrap.as_deref()) {
-            Some(true) => drop(unit.insert("mirror-_bootstraps-elsewhere".into(), "true".into())),
-            Some(false) => drop(unit.remove("mirror-_bootstraps-elsewhere")),
-            None => {}
-        }
-        app.remove("hosts");
-        if !hosts.is_empty() {
-            let text = hosts.iter().map(|(name, units)| {
-                let units: Vec<&str> = units.iter().map(UnitName::as_str).collect();
-                (name.clone(), units.join(" ").into())
-            });
-            let text = serde_json::Value::Object(text.collect());
-            app.insert("hosts".into(), text.to_string());
-        }
-        for key in world.keys() {
-            let here = real(&app, &key).or_else(|| real(&unit, &key));
-            let value = here.or_else(|| world.value(&key, &hosts));
-            for bag in [&mut app, &mut unit] {
-                match (real(bag, &key), &value) {
-                    (Some(_), _) => {}
-                    (None, Some(value)) => drop(bag.insert(key.clone(), value.clone())),
-                    (None, None) => drop(bag.remove(&key)),
-                }
-            }
-        }
-        let without_memory = |bag: &Databag| -> Databag {
-            let keys = bag.iter().filter(|(key, _)| *key != "hosts");
-            keys.map(|(key, value)| (key.clone(), value.clone()))
-                .collect()
-        };
-        news |= without_memory(&app) != without_memory(&relation.own_app);
-        news |= Some(&unit) != relation.own_unit.as_ref();
-        bags.insert(*id, (app, unit));
+/// The mirror after a look at everything, once used tokens are cleared, and `seen` without the names
+/// for which the order in which two units are read decides. `ledger` is the databag before.
+pub(crate) fn mirrors(ledger: &Databag, world: &World, mut seen: Databag) -> (Databag, Databag) {
+    let nothing = Databag::new();
+    let look = Look {
+        ledger: match is_of_another_cluster(ledger, world) {
+            true => &nothing,
+            false => ledger,
+        },
+        world,
+    };
+    let mut names = BTreeSet::new();
+    for key in look.bags().flat_map(BTreeMap::keys) {
+        names.extend(name_of(key).map(str::to_owned));
+        names.extend(key.strip_prefix("host-").map(str::to_owned));
     }
-    if !news && problems(&hosts) == problems(&world.remembered()) {
-        // What is remembered of hosts is no reason to wake consumers, unless a person must act.
-        for (id, (app, _)) in &mut bags {
-            app.clone_from(&facts.relations[id].own_app);
+    names.extend(look.units().filter_map(|(_, bag)| announced(bag)));
+    let mut expected = Databag::new();
+    for name in names {
+        let key = format!("mirror-{name}");
+        match look.value(&name) {
+            Ok(value) => expected.extend(value.map(|value| (key, value))),
+            Err(()) => drop(seen.remove(&key)),
         }
     }
-    bags
+    (seen, expected)
 }
 
-/// The host names that a person must look at, with the units that are shown: the first of a name
-/// that is refused, all of one that is contested.
-fn problems(hosts: &BTreeMap<String, Vec<UnitName>>) -> BTreeMap<&String, &[UnitName]> {
-    let shown = hosts.iter().filter_map(|(name, units)| {
-        if !can_be_minted_for(name) {
-            Some((name, &units[..1]))
-        } else {
-            (units.len() > 1).then_some((name, units.as_slice()))
-        }
-    });
-    shown.collect()
+/// Something is related that the ledger has never heard of, and nothing that it has is listed.
+fn is_of_another_cluster(ledger: &Databag, world: &World) -> bool {
+    let known = |id: &u64| ledger.contains_key(&format!("relation-{id}"));
+    let served: Vec<u64> = world.relations.keys().map(|id| id.0).collect();
+    let passed_over: Vec<u64> = world.passed_over.keys().map(|id| id.0).collect();
+    ledger.keys().any(|key| key.starts_with("relation-"))
+        && served.iter().any(|id| !known(id))
+        && !served.iter().chain(&passed_over).any(known)
 }
 
-/// A value that is one: neither a request to mint nor nothing.
-fn real(bag: &Databag, key: &str) -> Option<String> {
-    bag.get(key).filter(|value| *value != "empty").cloned()
+fn name_of(key: &str) -> Option<&str> {
+    let is_mirrored = key.starts_with("mirror-") && key != "mirror-_bootstraps-elsewhere";
+    is_mirrored.then(|| &key[7..])
 }
 
-fn is_mirror_key(key: &str) -> bool {
-    key.len() >= 7 && &key.as_bytes()[..7] == b"mirror-" && key != "mirror-_bootstraps-elsewhere"
+/// The name that a unit claims, as it is noted.
+fn announced(bag: &Databag) -> Option<String> {
+    let name = bag.get("member").or(bag.get("hostname"))?;
+    Some(match name.len() {
+        ..256 => name.clone(),
+        _ => printable(name),
+    })
+}
+
+fn is_up(bag: &Databag) -> bool {
+    bag.get("mirror").map(String::as_str) == Some("up")
+}
+
+fn is_member(bag: &Databag) -> bool {
+    bag.contains_key("member") || bag.contains_key("mirror")
 }
 
 /// Letters, digits, inner dashes, dots between labels.
@@ -113,211 +89,202 @@ fn can_be_minted_for(name: &str) -> bool {
     name.chars().count() < 256 && name.split('.').all(label)
 }
 
-struct World<'a>(&'a Snapshot);
+struct Look<'a> {
+    ledger: &'a Databag,
+    world: &'a World,
+}
 
-impl World<'_> {
-    fn is_up(&self, bag: &Databag) -> bool {
-        bag.get("mirror").map(String::as_str) == Some("up")
+/// Who claims a name, as far as the value hangs on it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Claimed {
+    Nobody,
+    Somebody,
+    AMember,
+}
+
+impl Look<'_> {
+    fn relations(&self) -> impl Iterator<Item = &Relation> {
+        self.world.relations.values()
     }
 
-    /// Every bag that can give a value, the first in precedence first.
-    fn givers(&self) -> Vec<&Databag> {
-        let relations = &self.0.relations;
-        let mut bags: Vec<&Databag> = relations.values().map(|r| &r.own_app).collect();
-        bags.extend(relations.values().filter_map(|r| r.own_unit.as_ref()));
-        bags.extend(
-            self.units()
-                .map(|(_, bag)| bag)
-                .filter(|bag| self.is_up(bag)),
-        );
-        bags
-    }
-
-    /// All remote units, by relation number and unit number.
     fn units(&self) -> impl Iterator<Item = (&UnitName, &Databag)> {
-        self.0.relations.values().flat_map(|relation| {
-            let mut units: Vec<_> = relation.units.iter().collect();
-            units.sort_by_key(|(unit, _)| {
-                let (_, number) = unit.as_str().split_once('/').expect("a unit name");
-                number.parse::<u64>().expect("a unit number")
-            });
-            units
-        })
+        self.relations().flat_map(|relation| &relation.units)
     }
 
-    fn hostname<'b>(&self, bag: &'b Databag) -> Option<&'b str> {
-        bag.get("hostname").map(String::as_str)
+    /// Our own bags and those of our siblings: all that any charm of ours published.
+    fn published(&self) -> impl Iterator<Item = &Databag> {
+        let own = self
+            .relations()
+            .filter_map(|relation| relation.own_unit.as_ref());
+        own.chain(
+            self.relations()
+                .flat_map(|relation| relation.siblings.values()),
+        )
     }
 
-    fn keys(&self) -> BTreeSet<String> {
-        let given = self
-            .givers()
+    fn bags(&self) -> impl Iterator<Item = &Databag> {
+        let units = self.units().map(|(_, bag)| bag);
+        [self.ledger]
             .into_iter()
-            .flat_map(|bag| bag.keys().cloned());
-        let announced = self
-            .units()
-            .filter_map(|(_, bag)| self.hostname(bag))
-            .filter(|name| can_be_minted_for(name))
-            .map(|name| format!("mirror-{name}"));
-        given
-            .chain(announced)
-            .filter(|key| is_mirror_key(key))
+            .chain(self.published())
+            .chain(units)
+    }
+
+    /// Who claimed the name before, with a star after a member.
+    fn former(&self, name: &str) -> Vec<(UnitName, bool)> {
+        let text = self.ledger.get(&format!("host-{name}"));
+        let words = text.into_iter().flat_map(|text| text.split(' '));
+        words
+            .map(|word| {
+                let unit = word.trim_end_matches('*').parse().expect("a unit");
+                (unit, word.ends_with('*'))
+            })
             .collect()
     }
 
-    /// The one value that all relations without a real value of their own get; `None`: no such key.
-    fn value(&self, key: &str, hosts: &BTreeMap<String, Vec<UnitName>>) -> Option<String> {
-        if let Some(value) = self.givers().into_iter().find_map(|bag| real(bag, key)) {
-            return Some(value);
-        }
-        let name = key.strip_prefix("mirror-").expect("only mirror keys");
-        let wanted_by_a_unit = self.units().any(|(_, bag)| {
-            self.is_up(bag) && bag.contains_key(key)
-                || self.hostname(bag) == Some(name) && can_be_minted_for(name)
-        });
-        let held = self.0.relations.values().any(|relation| {
-            let unit = relation.own_unit.as_ref().expect("all bags were read");
-            relation.own_app.contains_key(key) || unit.contains_key(key)
-        });
-        let left = !hosts.contains_key(name)
-            && (self.remembered().contains_key(name)
-                || self.0.departed.as_ref().and_then(|d| self.hostname(&d.bag)) == Some(name));
-        (wanted_by_a_unit || held && !left).then(|| "empty".to_owned())
-    }
-
-    fn any_value(&self) -> bool {
-        self.givers().into_iter().any(|bag| {
-            bag.keys()
-                .any(|key| is_mirror_key(key) && real(bag, key).is_some())
-        })
-    }
-
-    /// What the bags remember of who announced which name.
-    fn remembered(&self) -> BTreeMap<String, Vec<UnitName>> {
-        let mut hosts: BTreeMap<String, Vec<UnitName>> = BTreeMap::new();
-        for relation in self.0.relations.values() {
-            let text = relation.own_app.get("hosts").map_or("", String::as_str);
-            let read: BTreeMap<String, String> = serde_json::from_str(text).unwrap_or_default();
-            for (name, units) in read {
-                for unit in units.split(' ').filter_map(|unit| unit.parse().ok()) {
-                    let units = hosts.entry(name.clone()).or_default();
-                    if !units.contains(&unit) {
-                        units.push(unit);
-                    }
-                }
-            }
-        }
-        hosts.retain(|_, units| !units.is_empty());
-        hosts
-    }
-
-    /// What is to be remembered: whoever announced a name and has neither left nor taken another
-    /// name since; and the first of a name that has a token, for good.
-    fn hosts(&self) -> BTreeMap<String, Vec<UnitName>> {
-        let short = |name: &str| match name.len() {
-            ..256 => name.to_owned(),
-            // However it is cut, one line and not the whole.
-            _ => microcluster_token_distributor::databag::printable(name),
-        };
-        let announces: BTreeMap<&UnitName, String> = self
-            .units()
-            .filter_map(|(unit, bag)| Some((unit, short(self.hostname(bag)?))))
-            .collect();
-        let mut hosts = BTreeMap::new();
-        let mut names: BTreeSet<String> = announces.values().cloned().collect();
-        let remembered = self.remembered();
-        names.extend(remembered.keys().cloned());
-        for name in names {
-            let key = format!("mirror-{name}");
-            let has_token = self
-                .givers()
-                .into_iter()
-                .any(|bag| is_mirror_key(&key) && real(bag, &key).is_some());
-            let known = remembered.get(&name).map_or(&[][..], Vec::as_slice);
-            let mut units: Vec<UnitName> = Vec::new();
-            for (place, unit) in known.iter().enumerate() {
-                let elsewhere = announces.get(unit).is_some_and(|now| *now != name);
-                if has_token && place == 0 || !elsewhere && !self.has_left(unit) {
-                    units.push(unit.clone());
-                }
-            }
-            for (unit, _) in self.units() {
-                if announces.get(unit) == Some(&name) && !units.contains(unit) {
-                    units.push(unit.clone());
-                }
-            }
-            if !units.is_empty() {
-                hosts.insert(name, units);
-            }
-        }
-        hosts
-    }
-
-    fn has_left(&self, unit: &UnitName) -> bool {
-        if self.0.departed.as_ref().map(|departed| &departed.unit) == Some(unit) {
-            return true;
-        }
-        let (app, _) = unit.as_str().split_once('/').expect("a unit name");
-        self.0.scope == Scope::Whole
-            && self.0.relations.values().any(|relation| {
-                relation.remote_app.as_deref() == Some(app)
-                    && !relation.units.contains_key(unit)
-                    && matches!(&relation.expected, Some(expected) if !expected.contains(unit))
+    /// Neither shown nor expected, and its application's relation, if any, is served.
+    fn is_gone(&self, unit: &UnitName) -> bool {
+        let app = |app: &str| unit.as_str().rsplit_once('/').map(|(of, _)| of) == Some(app);
+        let is_shown = self.units().any(|(shown, _)| shown == unit);
+        let mut of_app = self.relations().filter(|relation| app(&relation.app));
+        let mut unserved = self.world.passed_over.values().flatten();
+        !is_shown
+            && !unserved.any(|unserved| app(unserved))
+            && !of_app.any(|relation| {
+                let expected = relation.expected.as_ref();
+                expected.is_none_or(|expected| expected.contains(unit))
             })
     }
 
-    /// Section 3 of the specification, rule by rule.
-    fn bootstrap_app(&self) -> Option<String> {
-        let relations = || self.0.relations.values();
-        let configured = self.0.config.bootstrap_app.clone();
-        let held = || {
-            let held = relations().find_map(|relation| relation.own_app.get("bootstrap-app"))?;
-            let related = relations().any(|relation| {
-                let nobody = relation.units.is_empty()
-                    && relation.expected.as_ref().is_some_and(BTreeSet::is_empty);
-                relation.remote_app.as_deref() == Some(held) && !nobody
-            });
-            let sign = |(_, bag): (_, &Databag)| {
-                bag.contains_key("mirror") || bag.keys().any(|key| is_mirror_key(key))
-            };
-            let keep = self.0.scope == Scope::Part
-                || related
-                || self.any_value()
-                || self.units().any(sign);
-            keep.then(|| held.clone())
-        };
-        let bootstrapped = || {
-            let (unit, _) = self.units().find(|(_, bag)| self.is_up(bag))?;
-            unit.as_str().split_once('/').map(|(app, _)| app.to_owned())
-        };
-        let first_with_units = || {
-            let with_units = relations().find(|relation| {
-                !relation.units.is_empty()
-                    || matches!(&relation.expected, Some(expected) if !expected.is_empty())
-            })?;
-            with_units.remote_app.clone()
-        };
-        configured
-            .or_else(held)
-            .or_else(bootstrapped)
-            .or_else(first_with_units)
+    fn bag(&self, unit: &UnitName) -> Option<&Databag> {
+        self.units()
+            .find(|(shown, _)| *shown == unit)
+            .map(|(_, bag)| bag)
     }
 
-    /// Whether the relation must show the guard; `None` where that cannot be told.
-    fn must_be_guarded(&self, relation: &Relation, bootstrap: Option<&str>) -> Option<bool> {
-        if self.any_value() {
-            return Some(false);
+    /// Whose claim stands: a unit that is shown claims what it says, one that is not shown and not
+    /// gone what it said.
+    fn claimed(&self, name: &str) -> Claimed {
+        let says = |bag: &Databag| announced(bag).as_deref() == Some(name);
+        let mut claims = Vec::new();
+        for (unit, was_member) in self.former(name) {
+            match self.bag(&unit) {
+                Some(bag) if says(bag) => claims.push(was_member || is_member(bag)),
+                None if !self.is_gone(&unit) => claims.push(was_member),
+                _ => {}
+            }
         }
-        let (bootstrap, app) = (bootstrap?, relation.remote_app.as_deref()?);
-        let chosen_is_related = self
-            .0
-            .relations
-            .values()
-            .any(|relation| relation.remote_app.as_deref() == Some(bootstrap));
-        if app != bootstrap && app.starts_with("remote-") {
-            // It may be the chosen one under another name, unless that is somebody else's.
-            return (self.0.scope == Scope::Whole).then_some(chosen_is_related);
+        let living = self.units().filter(|(_, bag)| says(bag));
+        claims.extend(living.map(|(_, bag)| is_member(bag)));
+        match claims.as_slice() {
+            [] => Claimed::Nobody,
+            claims if claims.contains(&true) => Claimed::AMember,
+            _ => Claimed::Somebody,
         }
-        Some(app != bootstrap)
+    }
+
+    /// Tokens that no longer serve. The list is of those who claimed the name without a break.
+    fn spent(&self, name: &str) -> BTreeSet<String> {
+        let text = self.ledger.get(&format!("spent-{name}"));
+        let words = text.into_iter().flat_map(|text| text.split(' '));
+        words.map(str::to_owned).collect()
+    }
+
+    /// What our bags show under a name but for this charm's constants, and then what units offer,
+    /// the first to come first.
+    fn offers(&self, name: &str) -> (Vec<&str>, Vec<&str>) {
+        let key = format!("mirror-{name}");
+        let published = self.published().filter_map(|bag| bag.get(&key));
+        let published = published.filter(|value| !["member", "retired"].contains(&value.as_str()));
+        let of_units = self.units().filter_map(|(_, bag)| {
+            let own = announced(bag).as_deref() == Some(name);
+            bag.get(&key).filter(|_| is_up(bag) && !own)
+        });
+        let text = String::as_str;
+        (published.map(text).collect(), of_units.map(text).collect())
+    }
+
+    fn was_shared(&self, name: &str) -> bool {
+        self.former(name).iter().any(|(_, is_member)| !is_member)
+    }
+
+    fn had_member(&self, name: &str) -> bool {
+        self.former(name).iter().any(|(_, is_member)| *is_member)
+    }
+
+    fn is_refused(&self, name: &str, token: &str) -> bool {
+        self.units().any(|(_, bag)| {
+            announced(bag).as_deref() == Some(name)
+                && bag
+                    .get("refused")
+                    .is_some_and(|refused| *refused == fingerprint(token))
+        })
+    }
+
+    /// The value of a name; `Err` where the order in which two units are read decides.
+    fn value(&self, name: &str) -> Result<Option<String>, ()> {
+        let held = self
+            .ledger
+            .get(&format!("mirror-{name}"))
+            .map(String::as_str);
+        let claimed = self.claimed(name);
+        let (published, of_units) = self.offers(name);
+        let was_claimed = !self.former(name).is_empty();
+
+        // A constant of this charm, if nothing else was there first.
+        let is_real = |value: &&str| *value != "empty";
+        let mut firsts = held
+            .into_iter()
+            .chain(published.iter().copied())
+            .filter(is_real);
+        let first = firsts.next();
+        let word = |value: &&str| matches!(*value, "member" | "retired");
+        let mut constant = first.filter(word);
+        if first.is_none() {
+            constant = of_units.iter().copied().find(is_real).filter(word);
+            if constant.is_some() && (claimed != Claimed::Nobody || was_claimed) {
+                return Err(());
+            }
+        }
+
+        // The first token that serves, and of those that do not the one that is held.
+        let mut spent = self.spent(name);
+        let all = published.iter().chain(&of_units).copied();
+        let tokens: Vec<&str> = all.filter(|value| is_real(value) && !word(value)).collect();
+        let mut token = held.filter(|value| is_real(value) && !word(value));
+        loop {
+            let serves = |token: &&str| !spent.contains(&fingerprint(token));
+            if token.is_none_or(|held| !serves(&held)) {
+                token = tokens.iter().copied().find(serves).or(token);
+            }
+            match token {
+                Some(token) if self.is_refused(name, token) && spent.insert(fingerprint(token)) => {
+                }
+                _ => break,
+            }
+        }
+        let is_host = can_be_minted_for(name);
+        let value = match claimed {
+            Claimed::AMember if is_host => constant.or(Some("member")),
+            Claimed::Somebody if is_host && constant.is_some() && !tokens.is_empty() => {
+                return Err(());
+            }
+            Claimed::Somebody if is_host && constant.is_some() => Some("empty"),
+            Claimed::Nobody if held == constant && self.was_shared(name) => return Err(()),
+            _ if constant.is_some() => constant,
+            // Its member has used it.
+            Claimed::AMember if token.is_some() => Some("member"),
+            // Its member may have left it after that token came, or before.
+            Claimed::Nobody if token.is_some() && self.had_member(name) => return Err(()),
+            _ if token.is_some() => token,
+            Claimed::Somebody if is_host => Some("empty"),
+            // A consumer's placeholder stays where no host's claim has come and gone.
+            _ => {
+                let asks = of_units.contains(&"empty");
+                let keeps = held.is_some() && !was_claimed;
+                (asks || keeps).then_some("empty")
+            }
+        };
+        Ok(value.map(str::to_owned))
     }
 }

@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use microcluster_token_distributor::databag::{
-    BOOTSTRAP_APP, Databag, GUARD, GUARD_VALUE, HOSTNAME, HOSTS, MIRROR, NUDGE, PLACEHOLDER,
+use microcluster_token_distributor::core::fingerprint::fingerprint;
+use microcluster_token_distributor::core::ledger::{Ledger, Options};
+use microcluster_token_distributor::core::names::{RelationId, UnitName};
+use microcluster_token_distributor::core::standby::StandbyRelation;
+use microcluster_token_distributor::core::wire::{
+    self, BOOTSTRAP_APP, Databag, GUARD, GUARD_VALUE, HOSTNAME, MEMBER, MIRROR, NUDGE, PLACEHOLDER,
+    PROTOCOL, REFUSED, SECOND, Value,
 };
-use microcluster_token_distributor::snapshot::{
-    Config, Departed, Relation, RelationId, Scope, Snapshot, UnitName,
-};
-use microcluster_token_distributor::standby::StandbyRelation;
+use microcluster_token_distributor::core::world::{Relation, World};
+use microcluster_token_distributor::core::{learn, plan, publish};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::{of, weighted};
 use proptest::prelude::*;
-use proptest::sample::{Index, select, subsequence};
+use proptest::sample::{select, subsequence};
 
 /// One of another model among them.
 pub(crate) const APPS: [&str; 4] = [
@@ -25,9 +28,13 @@ pub(crate) const APPS: [&str; 4] = [
 /// Every token of these worlds contains this, and nothing else does.
 pub(crate) const TOKEN: &str = "token-";
 
+/// Host names, first those that microcluster takes.
 const NAMES: [&str; 14] = [
     "h0", "h1", "h2", "node.lan", "0a", "H", "", "42", "--help", "a_b", "-x", "é", "a\nb", "😀",
 ];
+
+/// Names of mirror keys that no unit here claims.
+const FREE_NAMES: [&str; 4] = ["k", "note", "_x", ""];
 
 /// Any characters, the ones that parsers stumble over far more often than chance would have them.
 pub(crate) fn text() -> impl Strategy<Value = String> {
@@ -49,21 +56,34 @@ fn name() -> impl Strategy<Value = String> {
     ]
 }
 
+fn token() -> impl Strategy<Value = String> {
+    select(vec!["A", "B", "C"]).prop_map(|which| format!("{TOKEN}{which}"))
+}
+
 fn value() -> impl Strategy<Value = String> {
     prop_oneof![
-        4 => Just(PLACEHOLDER.to_owned()),
-        6 => select(vec!["A", "B", "C"]).prop_map(|which| format!("{TOKEN}{which}")),
+        8 => token(),
         1 => text().prop_map(|rubbish| format!("{rubbish}{TOKEN}")),
-        1 => select(vec!["null", "yes", "1e3", " empty", "Empty", "retired"]).prop_map(str::to_owned),
+        1 => select(vec!["null", "yes", "1e3", " empty", "Empty", "retired", "member"])
+            .prop_map(str::to_owned),
     ]
 }
 
-fn mirror_keys() -> impl Strategy<Value = Databag> {
-    let key = prop_oneof![
-        30 => name().prop_map(|name| format!("mirror-{name}")),
-        1 => select(vec![GUARD, "mirror_x", "xmirror-y", "Mirror-h0"]).prop_map(str::to_owned),
-    ];
-    btree_map(key, value(), 0..4)
+/// What a unit offers: values for hosts, and anything for names that are no host's.
+fn offers() -> impl Strategy<Value = Databag> {
+    let of_hosts = btree_map(name(), value(), 0..3);
+    let free = prop_oneof![2 => Just(PLACEHOLDER.to_owned()), 1 => value()];
+    let of_nobody = btree_map(select(&FREE_NAMES[..]).prop_map(str::to_owned), free, 0..2);
+    let strangers = btree_map(
+        select(vec![GUARD, "mirror_x", "xmirror-y", "Mirror-h0"]).prop_map(str::to_owned),
+        value(),
+        0..2,
+    );
+    (of_hosts, of_nobody, weighted(0.1, strangers)).prop_map(|(hosts, nobody, strangers)| {
+        let both = nobody.into_iter().chain(hosts);
+        let keys = both.map(|(name, value)| (format!("mirror-{name}"), value));
+        keys.chain(strangers.into_iter().flatten()).collect()
+    })
 }
 
 fn mirror_state() -> impl Strategy<Value = Option<String>> {
@@ -72,72 +92,73 @@ fn mirror_state() -> impl Strategy<Value = Option<String>> {
         3 => Just("down".to_owned()),
         1 => select(vec!["UP", "up ", "true"]).prop_map(str::to_owned),
     ];
-    weighted(0.6, state)
+    weighted(0.4, state)
 }
 
 /// What a consumer unit may have written.
 pub(crate) fn consumer_bag() -> impl Strategy<Value = Databag> {
     let others = btree_map(
-        select(vec!["ingress-address", HOSTS, NUDGE, BOOTSTRAP_APP]).prop_map(str::to_owned),
+        select(vec!["ingress-address", "hosts", NUDGE, BOOTSTRAP_APP]).prop_map(str::to_owned),
         text(),
         0..2,
     );
-    (weighted(0.8, name()), mirror_state(), mirror_keys(), others).prop_map(
-        |(hostname, mirror, keys, mut bag)| {
-            bag.extend(keys);
-            let hostname = hostname.filter(|hostname| !hostname.is_empty());
-            bag.extend(hostname.map(|hostname| (HOSTNAME.to_owned(), hostname)));
-            bag.extend(mirror.map(|mirror| (MIRROR.to_owned(), mirror)));
-            bag
-        },
+    let refused = weighted(0.2, token().prop_map(|token| fingerprint(&token)));
+    let second = (any::<bool>(), weighted(0.15, name()), refused);
+    (
+        weighted(0.8, name()),
+        mirror_state(),
+        offers(),
+        others,
+        second,
     )
+        .prop_map(
+            |(hostname, mirror, keys, mut bag, (speaks, member, refused))| {
+                bag.extend(keys);
+                let mut set = |key: &str, value: Option<String>| {
+                    // Juju has no empty values.
+                    let value = value.filter(|value| !value.is_empty());
+                    bag.extend(value.map(|value| (key.to_owned(), value)));
+                };
+                set(HOSTNAME, hostname);
+                set(MIRROR, mirror);
+                set(PROTOCOL, speaks.then(|| SECOND.to_owned()));
+                set(MEMBER, member);
+                set(REFUSED, refused);
+                bag
+            },
+        )
 }
 
 fn app_name() -> impl Strategy<Value = String> {
     select(vec![APPS[0], APPS[1], APPS[2], "gone"]).prop_map(str::to_owned)
 }
 
-fn hosts_text() -> impl Strategy<Value = String> {
-    let unit = (select(&APPS[..]), 0..4u8).prop_map(|(app, number)| format!("{app}/{number}"));
-    let hosts = btree_map(name(), vec(unit, 1..3), 1..4).prop_map(|hosts| {
-        let joined: BTreeMap<_, _> = hosts
-            .into_iter()
-            .map(|(name, units)| (name, units.join(" ")))
-            .collect();
-        serde_json::to_string(&joined).expect("strings are JSON")
-    });
-    prop_oneof![
-        8 => hosts,
-        1 => text(),
-        1 => select(vec!["{}", "[1]", "{\"h0\":1}", "{\"h0\":\"nobody\"}"]).prop_map(str::to_owned),
-    ]
-}
-
 fn own_app_bag() -> impl Strategy<Value = Databag> {
-    (
-        mirror_keys(),
-        weighted(0.6, app_name()),
-        weighted(0.5, hosts_text()),
-        weighted(0.05, text()),
-    )
-        .prop_map(|(mut bag, bootstrap, hosts, stranger)| {
-            bag.remove(GUARD);
-            bag.extend(bootstrap.map(|app| (BOOTSTRAP_APP.to_owned(), app)));
-            bag.extend(hosts.map(|hosts| (HOSTS.to_owned(), hosts)));
-            bag.extend(stranger.map(|value| ("written-by-a-later-release".to_owned(), value)));
-            bag
-        })
+    (weighted(0.6, app_name()), weighted(0.05, text())).prop_map(|(bootstrap, stranger)| {
+        let bootstrap = bootstrap.map(|app| (BOOTSTRAP_APP.to_owned(), app));
+        let stranger = stranger.map(|value| ("written-by-a-later-release".to_owned(), value));
+        bootstrap.into_iter().chain(stranger).collect()
+    })
 }
 
+/// What one of our units may show, the Python charm's among it.
 fn own_unit_bag() -> impl Strategy<Value = Databag> {
     (
-        mirror_keys(),
+        btree_map(
+            name(),
+            prop_oneof![Just(PLACEHOLDER.to_owned()), value()],
+            0..4,
+        ),
         mirror_state(),
         of(app_name()),
         weighted(0.2, Just("3 1 1000 00000000000000ff".to_owned())),
         weighted(0.2, Just(GUARD_VALUE.to_owned())),
     )
-        .prop_map(|(mut bag, mirror, bootstrap, nudge, guard)| {
+        .prop_map(|(names, mirror, bootstrap, nudge, guard)| {
+            let names = names.into_iter();
+            let mut bag: Databag = names
+                .map(|(name, value)| (format!("mirror-{name}"), value))
+                .collect();
             bag.extend(mirror.map(|mirror| (MIRROR.to_owned(), mirror)));
             bag.extend(bootstrap.map(|app| (BOOTSTRAP_APP.to_owned(), app)));
             bag.extend(nudge.map(|nudge| (NUDGE.to_owned(), nudge)));
@@ -148,6 +169,11 @@ fn own_unit_bag() -> impl Strategy<Value = Databag> {
 
 pub(crate) fn unit(app: &str, number: impl std::fmt::Display) -> UnitName {
     format!("{app}/{number}").parse().expect("a unit name")
+}
+
+/// The distributor unit that looks.
+pub(crate) fn leader() -> UnitName {
+    unit("distributor", 1)
 }
 
 /// Numbers of one and of two digits, because text sorts them otherwise.
@@ -161,108 +187,127 @@ fn relation(app: &'static str) -> impl Strategy<Value = Relation> {
         of(btree_set(numbers(), 0..4)),
         own_app_bag(),
         own_unit_bag(),
+        btree_map(select(vec![0, 2]), own_unit_bag(), 0..2),
     )
-        .prop_map(move |(units, expected, own_app, own_unit)| Relation {
-            remote_app: Some(app.to_owned()),
-            units: units
-                .into_iter()
-                .map(|(number, bag)| (unit(app, number), bag))
-                .collect(),
-            expected: expected.map(|expected| {
-                let numbers = expected.into_iter();
-                numbers.map(|number| unit(app, number)).collect()
-            }),
-            own_app,
-            own_unit: Some(own_unit),
-        })
-}
-
-/// Everything a leader may come to see at once.
-pub(crate) fn whole() -> impl Strategy<Value = Snapshot> {
-    let ids = btree_set(select(vec![1, 2, 9, 10, 11]), 0..4);
-    let relations = (ids, subsequence(&APPS[..], APPS.len()).prop_shuffle()).prop_flat_map(
-        |(ids, apps)| -> Vec<_> {
-            ids.into_iter()
-                .zip(apps)
-                .map(|(id, app)| (Just(RelationId(id)), relation(app)))
-                .collect()
-        },
-    );
-    let config = (weighted(0.15, app_name()), weighted(0.1, text()));
-    let departed = weighted(0.3, (any::<Index>(), numbers(), consumer_bag()));
-    (relations, config, departed).prop_map(|(relations, (bootstrap_app, log_level), departed)| {
-        let mut facts = Snapshot {
-            relations: relations.into_iter().collect(),
-            config: Config {
-                bootstrap_app,
-                log_level,
+        .prop_map(
+            move |(units, expected, own_app, own_unit, siblings)| Relation {
+                app: app.to_owned(),
+                units: units
+                    .into_iter()
+                    .map(|(number, bag)| (unit(app, number), bag))
+                    .collect(),
+                // Goal-state never knows an application of another model.
+                expected: expected.filter(|_| app != APPS[2]).map(|expected| {
+                    let numbers = expected.into_iter();
+                    numbers.map(|number| unit(app, number)).collect()
+                }),
+                own_app: Some(own_app),
+                own_unit: Some(own_unit),
+                siblings: siblings
+                    .into_iter()
+                    .map(|(number, bag)| (unit("distributor", number), bag))
+                    .collect(),
             },
-            ..Snapshot::default()
-        };
-        if let Some((index, number, bag)) = departed.filter(|_| !facts.relations.is_empty()) {
-            let at = index.index(facts.relations.len());
-            let relation = facts.relations.values_mut().nth(at).expect("in range");
-            let app = relation.remote_app.as_deref().expect("all have one");
-            let unit = unit(app, number);
-            relation.units.remove(&unit);
-            if let Some(expected) = &mut relation.expected {
-                expected.remove(&unit);
-            }
-            facts.departed = Some(Departed { unit, bag });
-        }
-        facts
-    })
+        )
 }
 
-/// What a hook about one unit shows, once our own bags were read as well.
-pub(crate) fn part() -> impl Strategy<Value = Snapshot> {
-    (whole(), any::<Index>(), any::<Index>()).prop_map(|(mut facts, about, who)| {
-        facts.scope = Scope::Part;
-        let about = (!facts.relations.is_empty()).then(|| about.index(facts.relations.len()));
-        let departed = facts
-            .departed
-            .as_ref()
-            .map(|departed| departed.unit.app().to_owned());
-        for (at, relation) in facts.relations.values_mut().enumerate() {
-            relation.expected = None;
-            let here = match &departed {
-                Some(app) => relation.remote_app.as_ref() == Some(app),
-                None => Some(at) == about,
-            };
-            if !here {
-                relation.remote_app = None;
-            }
-            let one = (here && departed.is_none() && !relation.units.is_empty())
-                .then(|| who.index(relation.units.len()));
-            let units = std::mem::take(&mut relation.units);
-            relation.units = units
-                .into_iter()
-                .enumerate()
-                .filter(|(at, _)| Some(*at) == one)
-                .map(|(_, unit)| unit)
-                .collect();
-        }
-        facts
-    })
-}
+/// Relation numbers with their applications. The later ones are those of relations made anew.
+const RELATIONS: [(u64, &str); 6] = [
+    (1, APPS[0]),
+    (9, APPS[1]),
+    (10, APPS[2]),
+    (11, APPS[3]),
+    (12, APPS[0]),
+    (13, APPS[1]),
+];
 
-/// Everything a standby may come to see, and the option.
-pub(crate) fn standby()
--> impl Strategy<Value = (BTreeMap<RelationId, StandbyRelation>, Option<String>)> {
-    let relation = (own_unit_bag(), vec(own_unit_bag(), 0..3), any::<bool>());
-    let relations = vec(relation, 0..4).prop_map(|relations| {
-        let numbered = relations.into_iter().zip(APPS).zip(1..);
-        numbered
-            .map(|(((own_unit, siblings, has_units), app), id)| {
-                let relation = StandbyRelation {
-                    remote_app: Some(app.to_owned()),
-                    has_units,
-                    own_unit,
-                    siblings,
-                };
-                (RelationId(id), relation)
-            })
+/// Everything that a leader may come to see at once.
+pub(crate) fn world() -> impl Strategy<Value = World> {
+    let relations = prop_oneof![
+        7 => subsequence(&RELATIONS[..4], 0..4),
+        1 => subsequence(&RELATIONS[2..], 0..3),
+    ];
+    let relations = relations.prop_flat_map(|relations| -> Vec<_> {
+        let relations = relations.into_iter();
+        relations
+            .map(|(id, app)| (Just(RelationId(id)), relation(app)))
             .collect()
     });
-    (relations, weighted(0.2, app_name()))
+    let options = (weighted(0.15, app_name()), weighted(0.1, text()));
+    (relations, options, weighted(0.15, 0..4usize)).prop_map(
+        |(relations, (bootstrap_app, log_level), unserved)| {
+            let mut world = World {
+                relations: relations.into_iter().collect(),
+                options: Options {
+                    bootstrap_app,
+                    log_level,
+                },
+                units_were_read: true,
+                ..World::default()
+            };
+            if let Some((id, app)) = unserved.map(|at| RELATIONS[at]) {
+                world.relations.remove(&RelationId(id));
+                world
+                    .passed_over
+                    .insert(RelationId(id), Some(app.to_owned()));
+            }
+            world
+        },
+    )
+}
+
+/// What a leader remembers and what it then sees. Some of its bags are as it left them, some as
+/// another charm did.
+pub(crate) fn past_and_present() -> impl Strategy<Value = (Ledger, World)> {
+    let past = weighted(0.8, world());
+    (past, world(), vec(weighted(0.3, Just(())), 6)).prop_map(|(past, mut world, foreign)| {
+        let Some(past) = past else {
+            return (Ledger::default(), world);
+        };
+        let ledger = looked(&Ledger::default(), &past).ledger;
+        for ((id, relation), foreign) in world.relations.iter_mut().zip(foreign) {
+            if foreign.is_none() && ledger.is_shown_in(*id) {
+                relation.own_unit = Some(publish::unit_bag(&ledger, *id));
+                relation.own_app = Some(publish::app_bag(&ledger, *id));
+            }
+        }
+        (ledger, world)
+    })
+}
+
+/// The world without tokens that hosts have used, in bags that nobody has cleared: the ledger has
+/// forgotten such a token, and takes it for a new one once another unit has the name.
+pub(crate) fn without_used_tokens(ledger: &Ledger, mut world: World) -> World {
+    for relation in world.relations.values_mut() {
+        let siblings = relation.siblings.values_mut();
+        for bag in siblings.chain(relation.units.values_mut()) {
+            bag.retain(|key, _| {
+                let held = wire::mirrored(key).and_then(|name| ledger.mirror.get(name));
+                !matches!(held, Some(Value::Member | Value::Retired))
+            });
+        }
+    }
+    world
+}
+
+/// What the leader does when it looks at everything.
+pub(crate) fn looked(ledger: &Ledger, world: &World) -> plan::Plan {
+    plan::of_everything(ledger, learn::everything(ledger, world, &leader()), world)
+}
+
+/// What a standby remembers and sees.
+pub(crate) fn standby() -> impl Strategy<Value = (Ledger, BTreeMap<RelationId, StandbyRelation>)> {
+    let known = vec((own_unit_bag(), of(any::<bool>())), 0..4);
+    (past_and_present(), known).prop_map(|((ledger, _), known)| {
+        let numbered = known.into_iter().zip(RELATIONS);
+        let relations = numbered.map(|((own_unit, has_units), (id, app))| {
+            let relation = StandbyRelation {
+                app: app.to_owned(),
+                has_units,
+                own_unit,
+            };
+            (RelationId(id), relation)
+        });
+        (ledger, relations.collect())
+    })
 }

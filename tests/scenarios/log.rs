@@ -1,7 +1,7 @@
 //! What an operator reads: the log and the status.
 
-use juju_emulator::JujuGeneration;
 use juju_emulator::deployment::Provider;
+use juju_emulator::{JujuGeneration, UnitName};
 
 use crate::stage::{APP, BOTH, LEADER, Pairs, Played, SECRET, STANDBY, Stage};
 
@@ -25,17 +25,15 @@ fn each_change_is_one_line_that_names_the_key_and_never_the_value() {
         &stage.changed("microovn/1"),
         &["INFO microcluster-cluster:1: mirror-h1: placeholder for microovn/1"],
     );
-    stage.says("microovn/2", &[("hostname", "h2")]);
     stage.says(
         "microovn/0",
         &[("hostname", "h0"), ("mirror", "up"), ("mirror-h1", SECRET)],
     );
-    stage.changed("microovn/2").succeeds();
     logged(
         &stage.changed("microovn/0"),
         &[
-            "INFO microcluster-cluster:1: mirror-h0: placeholder for microovn/0\n\
-           mirror-h1: value from microovn/0",
+            "INFO microcluster-cluster:1: mirror-h0: member microovn/0\n\
+             mirror-h1: value from microovn/0",
         ],
     );
     logged(&stage.changed("microovn/0"), &[]);
@@ -56,7 +54,7 @@ fn lines_of_one_level_go_together_and_those_of_another_apart() {
         &stage.hook(LEADER, "config-changed"),
         &[
             "INFO mirror-h1: value from microovn/0\nmirror-h2: value from microovn/0",
-            "WARNING host name \"--help\" of microovn/1 is refused by microcluster; rename the host",
+            "WARNING host name \"--help\" of microovn/1: microcluster refuses it; rename the host",
         ],
     );
 }
@@ -65,8 +63,6 @@ fn lines_of_one_level_go_together_and_those_of_another_apart() {
 fn log_level_is_honoured_and_a_bad_one_counts_as_the_default() {
     let news: Pairs<'_> = &[("mirror", "up"), ("mirror-h1", SECRET)];
     let info = "INFO microcluster-cluster:1: mirror-h1: value from microovn/0";
-    let warning = "WARNING microcluster-cluster:1: config log-level: \"loud\" is none of trace, \
-                   debug, info, warning, error, critical";
     for (level, expected) in [
         ("trace", &[info][..]),
         ("debug", &[info]),
@@ -75,14 +71,19 @@ fn log_level_is_honoured_and_a_bad_one_counts_as_the_default() {
         ("warning", &[]),
         ("error", &[]),
         ("critical", &[]),
-        ("loud", &[info, warning]),
+        ("loud", &[info]),
     ] {
         let mut stage = stage(JujuGeneration::Four);
         stage
             .world
             .set_config(APP, &[("log-level", level)])
             .expect("an option");
+        let lines = stage.world.model().log.len();
         stage.settle();
+        let warning = "WARNING config log-level: \"loud\" is none of trace, debug, info, warning, \
+                       error, critical";
+        let warned = stage.logged_since(lines).contains(&warning.to_owned());
+        assert_eq!(warned, level == "loud");
         stage.says("microovn/0", news);
         logged(&stage.changed("microovn/0"), expected);
     }
@@ -90,23 +91,25 @@ fn log_level_is_honoured_and_a_bad_one_counts_as_the_default() {
 
 #[test]
 fn decisions_are_logged_for_who_asks_for_them() {
-    let decision = "what this unit brings is too little to decide: looking at everything";
+    let decision = "DEBUG microcluster-cluster:1: microovn/0 offers 1 other value than the mirror \
+                    holds; the first to come stays";
     for (level, seen) in [("debug", true), ("info", false)] {
-        let mut stage = Stage::new(JujuGeneration::Four, 1).related("microovn", 0);
-        stage = stage.played_by(&Provider::Executable);
+        let mut stage = stage(JujuGeneration::Four);
         stage
             .world
             .set_config(APP, &[("log-level", level)])
             .expect("an option");
         stage.settle();
-        stage.enter("microovn");
-        let lines = stage.world.model().log.len();
-        stage.settle();
-        let logged = stage.logged_since(lines);
-        let said = logged
-            .iter()
-            .any(|line| line.starts_with("DEBUG ") && line.contains(decision));
-        assert_eq!(said, seen, "{level}: {logged:?}");
+        stage.says("microovn/0", &[("mirror", "up"), ("mirror-h1", SECRET)]);
+        stage.changed("microovn/0").succeeds();
+        let other = format!("{SECRET}2");
+        stage.says(
+            "microovn/0",
+            &[("mirror-h1", &other), ("mirror-h2", &other)],
+        );
+        let played = stage.changed("microovn/0");
+        let said = played.succeeds().logged.contains(&decision.to_owned());
+        assert_eq!(said, seen, "{level}: {:?}", played.logged);
     }
 }
 
@@ -126,12 +129,8 @@ fn a_status_tells_whether_to_wait_or_to_act() {
             stage.status(LEADER),
             "waiting 3 of 3 hosts waiting for a join token"
         );
-        let up = [
-            ("mirror", "up"),
-            ("mirror-h0", SECRET),
-            ("mirror-h1", SECRET),
-        ];
-        stage.says("microovn/0", &up);
+        // Whoever has a mirror is a member, and waits for nothing.
+        stage.says("microovn/0", &[("mirror", "up"), ("mirror-h1", SECRET)]);
         stage.settle();
         assert_eq!(
             stage.status(LEADER),
@@ -167,9 +166,45 @@ fn a_status_tells_whether_to_wait_or_to_act() {
         stage.settle();
         assert_eq!(
             stage.status(LEADER),
-            "blocked host name \"a_b\" of microovn/2 is refused by microcluster; rename the host"
+            "blocked host name \"a_b\" of microovn/2: microcluster refuses it; rename the host"
         );
     }
+}
+
+#[test]
+fn many_units_under_one_name_have_a_status_that_can_be_read() {
+    for juju in BOTH {
+        let mut stage = Stage::new(juju, 2).related("microovn", 40);
+        for unit in 0..40 {
+            stage.says(&format!("microovn/{unit}"), &[("hostname", "ubuntu")]);
+        }
+        let mut stage = stage.played_by(&Provider::Executable);
+        let status = "blocked host name ubuntu: 39 more units beside microovn/0 have it; redeploy \
+                      all but microovn/0 under other names";
+        assert_eq!(stage.status(LEADER), status);
+        stage.says("microovn/39", &[("hostname", "a_b")]);
+        stage.settle();
+        let status = stage.status(LEADER);
+        assert!(status.ends_with(" (+1 more)"), "{status}");
+        assert!(status.chars().count() <= "blocked ".len() + 160, "{status}");
+        assert_eq!(stage.status(STANDBY), "active standby");
+    }
+}
+
+/// As in some 4.0.x.
+#[test]
+fn a_unit_whose_hooks_never_fire_is_found_by_update_status() {
+    let stage = Stage::new(JujuGeneration::Four, 1).related("microovn", 1);
+    let mut stage = stage.played_by(&Provider::Executable);
+    let silent = ["microovn/1"].into_iter().filter_map(UnitName::parse);
+    stage.world.model_mut().quirks.silent_units = silent.collect();
+    stage.enter("microovn");
+    stage.says("microovn/1", &[("hostname", "h1")]);
+    stage.settle();
+    assert_eq!(stage.ledger().get("mirror-h1"), None);
+    stage.hook(LEADER, "update-status").succeeds();
+    assert_eq!(stage.ledger()["host-h1"], "microovn/1");
+    assert_eq!(stage.shown(LEADER, "microovn")["mirror-h1"], "empty");
 }
 
 #[test]

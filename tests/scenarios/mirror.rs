@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use juju_emulator::deployment::Provider;
 use juju_emulator::recorded::recorded_documents;
 
-use crate::stage::{BOTH, Stage};
+use crate::stage::{BOTH, LEADER, Stage};
 
 /// Everything that was recorded of Juju's parser as safe to write.
 fn safe_values() -> Vec<String> {
@@ -16,7 +16,7 @@ fn safe_values() -> Vec<String> {
     values
 }
 
-/// A communicator says `pairs`; both own bags must say the same.
+/// A communicator says `pairs`; the ledger and our unit bag must say the same.
 fn come_out_as_they_went_in(pairs: &[(String, String)]) {
     for juju in BOTH {
         let mut stage = Stage::new(juju, 1).related("microovn", 1);
@@ -26,7 +26,7 @@ fn come_out_as_they_went_in(pairs: &[(String, String)]) {
         let said: Vec<(&str, &str)> = said.chain([("mirror", "up")]).collect();
         stage.says("microovn/0", &said);
         let stage = stage.played_by(&Provider::Executable);
-        for bag in stage.own_bags("microovn") {
+        for bag in [stage.ledger(), stage.shown(LEADER, "microovn")] {
             for (key, value) in pairs {
                 assert_eq!(bag.get(key), Some(value), "{juju:?}: {key:?}");
             }
@@ -85,8 +85,10 @@ fn a_value_that_comes_later_takes_the_same_way() {
         "microovn/0",
         &[("mirror", "up"), ("mirror-h1", "a\u{7f}\n\"😀\u{85} ")],
     );
+    let value = "a\u{7f}\n\"😀\u{85} ";
     stage.changed("microovn/0").succeeds().wrote(&[
-        "mtd/0 to microovn: mirror-h1=a\u{7f}\n\"😀\u{85} ",
-        "mtd to microovn: mirror-h1=a\u{7f}\n\"😀\u{85} ",
+        &format!("mtd/0 to microovn: mirror-h1={value}"),
+        "the ledger: communicators=microovn/0",
+        &format!("the ledger: mirror-h1={value}"),
     ]);
 }

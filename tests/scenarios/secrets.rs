@@ -23,7 +23,7 @@ enum Deed {
     Action(&'static str, Pairs<'static>),
 }
 
-const DEEDS: [Deed; 20] = [
+const DEEDS: [Deed; 22] = [
     Deed::Hook("install"),
     Deed::Hook("leader-elected"),
     Deed::Hook("config-changed"),
@@ -37,17 +37,20 @@ const DEEDS: [Deed; 20] = [
     Deed::Relation("changed", "microovn"),
     Deed::Relation("departed", "microovn/0"),
     Deed::Relation("departed", "microovn/1"),
+    Deed::Relation("changed", "mtd"),
     Deed::Action("show-mirror", &[]),
     Deed::Action("show-mirror", &[("host", "h1")]),
     Deed::Action("resync", &[]),
     Deed::Action("retire-host", &[("host", "h9")]),
     Deed::Action("retire-host", &[("host", "h1")]),
     Deed::Action("check", &[]),
+    Deed::Action("forget", &[("force", "true")]),
     // After this the agent no longer knows the relation.
     Deed::Relation("broken", "microcloud"),
 ];
 
-/// A model with tokens that are mirrored, tokens that are news, and two that disagree.
+/// A model with tokens that are mirrored, tokens that are news, two that disagree, and a former
+/// leader whose tokens are to go down.
 fn tokens(provider: &Provider) -> Stage {
     let mut stage = news(JujuGeneration::Four, provider);
     let level = [("log-level", "trace")];
@@ -56,6 +59,8 @@ fn tokens(provider: &Provider) -> Stage {
     stage.says("microovn/0", &[("mirror-h9", SECRET)]);
     let other = format!("{SECRET}2");
     stage.says("microcloud/0", &[("mirror", "up"), ("mirror-h9", &other)]);
+    let left = [("mirror", "up"), ("mirror-h9", SECRET)];
+    stage.unit_bag("microovn", STANDBY, &left);
     for unit in [LEADER, STANDBY] {
         stage.world.restart_agent(unit).expect("it is there");
     }

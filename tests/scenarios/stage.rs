@@ -1,6 +1,6 @@
 //! A model in which the test says what consumers write and which hook of the distributor runs.
 //!
-//! The distributor's units are `mtd/0`, the leader, and its standbys; before
+//! Databags are named `unit to application`, `mtd to application` and `the ledger`. The distributor's units are `mtd/0`, the leader, and its standbys; before
 //! [`Stage::played_by`] they do nothing at all. Consumers never do: their bags hold what the test
 //! puts there.
 
@@ -25,6 +25,7 @@ pub(crate) const STANDBY: &str = "mtd/1";
 /// Stands in every token, and must never stand anywhere but in a databag.
 pub(crate) const SECRET: &str = "eyJzZWNyZXQi";
 
+pub(crate) type Bag = BTreeMap<String, String>;
 pub(crate) type Pairs<'a> = &'a [(&'a str, &'a str)];
 
 pub(crate) struct Stage {
@@ -107,8 +108,11 @@ impl Stage {
     }
 
     pub(crate) fn refresh(&mut self, provider: &Provider) {
+        let folder = TempDir::new_in(self.folder.path())
+            .expect("a folder")
+            .keep();
         let charm = provider
-            .charm(&self.folder.path().join("charm"), &Clock::default())
+            .charm(&folder.join("charm"), &Clock::default())
             .expect("the charm");
         self.world.refresh(APP, &charm).expect("refreshed");
     }
@@ -159,10 +163,26 @@ impl Stage {
             .expect("accepted");
     }
 
-    /// Both own bags in the relation with `app`: the application's and the leader's.
-    pub(crate) fn own_bags(&self, app: &str) -> [BTreeMap<String, String>; 2] {
-        let id = self.relation(app);
-        [self.world.app_bag(id, APP), self.world.unit_bag(id, LEADER)].map(|bag| (*bag).clone())
+    /// The peer relation.
+    pub(crate) fn peer(&self) -> RelationId {
+        let mut relations = self.world.model().relations.values();
+        let peer = relations.find(|relation| relation.is_peer());
+        peer.expect("a peer relation").id
+    }
+
+    /// The application bag of the peer relation.
+    pub(crate) fn ledger(&self) -> Bag {
+        (*self.world.app_bag(self.peer(), APP)).clone()
+    }
+
+    /// What `unit` shows in the relation with `app`.
+    pub(crate) fn shown(&self, unit: &str, app: &str) -> Bag {
+        (*self.world.unit_bag(self.relation(app), unit)).clone()
+    }
+
+    /// What the distributor's application shows in the relation with `app`.
+    pub(crate) fn shown_by_app(&self, app: &str) -> Bag {
+        (*self.world.app_bag(self.relation(app), APP)).clone()
     }
 
     pub(crate) fn status(&self, unit: &str) -> String {
@@ -173,7 +193,7 @@ impl Stage {
     }
 
     /// Everything that the distributor's units hold.
-    pub(crate) fn all_bags(&self) -> Vec<BTreeMap<String, String>> {
+    pub(crate) fn all_bags(&self) -> Vec<Bag> {
         let units = self.world.model().units_of(APP);
         let bags = self.relations.values().flat_map(|id| {
             let of_units = units
@@ -181,7 +201,8 @@ impl Stage {
                 .map(|unit| self.world.unit_bag(*id, unit.as_str()));
             of_units.chain([self.world.app_bag(*id, APP)])
         });
-        bags.map(|bag| (*bag).clone()).collect()
+        let bags = bags.map(|bag| (*bag).clone());
+        bags.chain([self.ledger()]).collect()
     }
 
     /// Lets everything run that is due, and all of it must end well.
@@ -210,6 +231,7 @@ impl Stage {
             "start" => Hook::Start,
             "upgrade-charm" => Hook::UpgradeCharm,
             "update-status" => Hook::UpdateStatus,
+            // Without the ends that these have in a model: the unit goes on.
             other => Hook::Named(other.to_owned()),
         };
         self.play(unit, hook)
@@ -244,9 +266,13 @@ impl Stage {
             "broken" => RelationEvent::Broken,
             other => panic!("{other} is no relation event"),
         };
+        let (id, endpoint) = match app {
+            APP => (self.peer(), "cluster"),
+            app => (self.relation(app), "microcluster-cluster"),
+        };
         let hook = Hook::Relation {
-            id: self.relation(app),
-            endpoint: "microcluster-cluster".to_owned(),
+            id,
+            endpoint: endpoint.to_owned(),
             event,
         };
         self.play(unit, hook)
@@ -254,7 +280,10 @@ impl Stage {
 
     /// Runs an action, which may be refused, and looks for tokens in what it answers, too.
     pub(crate) fn action(&mut self, unit: &str, name: &str, parameters: Pairs<'_>) -> ActionResult {
-        let parameters = owned(parameters).map(|(name, value)| (name, value.into()));
+        let parameters = owned(parameters).map(|(name, value)| match value.as_str() {
+            "true" => (name, true.into()),
+            _ => (name, value.into()),
+        });
         let answered = self.world.run_action(unit, name, parameters.collect());
         self.keeps_its_secrets();
         let answered = answered.expect("it can run");
@@ -290,10 +319,13 @@ impl Stage {
             };
             let relations = self.relations.iter();
             let mut named = relations.filter(|(_, id)| **id == change.relation);
-            let app = named.next().map_or("", |(app, _)| app);
+            let bag = match named.next() {
+                Some((app, _)) => format!("{owner} to {app}"),
+                None => "the ledger".to_owned(),
+            };
             for (key, (_, value)) in &change.keys {
                 let value = value.as_deref().unwrap_or_default();
-                wrote.push(format!("{owner} to {app}: {key}={value}"));
+                wrote.push(format!("{bag}: {key}={value}"));
             }
         }
         wrote

@@ -1,37 +1,80 @@
-//! Builders for snapshots, so that a test states only what matters to it.
+//! Builders, so that a test states only what matters to it.
 
-use std::collections::BTreeMap;
+use microcluster_token_distributor::core::learn;
+use microcluster_token_distributor::core::ledger::{Ledger, Options};
+use microcluster_token_distributor::core::names::{RelationId, UnitName};
+use microcluster_token_distributor::core::plan::{self, Plan};
+use microcluster_token_distributor::core::wire::{Change, Changes, Databag};
+use microcluster_token_distributor::core::world::{Relation, World};
 
-use microcluster_token_distributor::databag::{Change, Databag};
-use microcluster_token_distributor::reconcile::{Plan, Writes};
-use microcluster_token_distributor::snapshot::{
-    Departed, Relation, RelationId, Scope, Snapshot, UnitName,
-};
+/// Keys and their values.
+pub(crate) type Pairs<'a> = &'a [(&'a str, &'a str)];
 
 /// A databag from pairs.
-pub(crate) fn bag<const N: usize>(pairs: [(&str, &str); N]) -> Databag {
-    pairs
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .into()
+pub(crate) fn bag(pairs: Pairs<'_>) -> Databag {
+    let owned = pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    owned.collect()
+}
+
+/// A ledger from the pairs of its databag.
+pub(crate) fn ledger(pairs: Pairs<'_>) -> Ledger {
+    Ledger::from(bag(pairs))
 }
 
 pub(crate) fn unit(name: &str) -> UnitName {
     name.parse().expect("a unit name")
 }
 
-/// Starts a snapshot without relations.
-pub(crate) fn world() -> World {
-    World::default()
+/// The distributor unit that leads.
+pub(crate) fn leader() -> UnitName {
+    unit("d/0")
 }
 
-#[derive(Clone, Default)]
-pub(crate) struct World(pub(crate) Snapshot);
+/// Changes as text: `key=value`, `key-` for one that goes, in the order of keys.
+pub(crate) fn shown(changes: &Changes) -> String {
+    let words = changes.iter().map(|(key, change)| match change {
+        Change::Set(value) => format!("{key}={value}"),
+        Change::Remove => format!("{key}-"),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
 
-impl World {
-    /// Adds a relation whose own bags are empty.
+/// All that a plan writes, a line for each bag.
+pub(crate) fn written(plan: &Plan) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (id, writes) in &plan.writes {
+        for (bag, changes) in [("app", &writes.app), ("unit", &writes.unit)] {
+            if !changes.is_empty() {
+                lines.push(format!("{id} {bag}: {}", shown(changes)));
+            }
+        }
+    }
+    let ledger = plan.ledger_changes();
+    if !ledger.is_empty() {
+        lines.push(format!("ledger: {}", shown(&ledger)));
+    }
+    lines
+}
+
+/// Starts a world without relations.
+pub(crate) fn world() -> Builder {
+    Builder(World {
+        units_were_read: true,
+        ..World::default()
+    })
+}
+
+#[derive(Clone)]
+pub(crate) struct Builder(pub(crate) World);
+
+impl Builder {
+    /// Adds a relation whose own bags are empty and whose units goal-state does not tell.
     pub(crate) fn relation(mut self, id: u64, app: &str) -> Self {
         let relation = Relation {
-            remote_app: Some(app.to_owned()),
+            app: app.to_owned(),
+            own_app: Some(Databag::new()),
             own_unit: Some(Databag::new()),
             ..Relation::default()
         };
@@ -40,84 +83,56 @@ impl World {
     }
 
     /// Adds a unit to the latest relation.
-    pub(crate) fn unit<const N: usize>(mut self, name: &str, pairs: [(&str, &str); N]) -> Self {
+    pub(crate) fn unit(mut self, name: &str, pairs: Pairs<'_>) -> Self {
         self.latest().units.insert(unit(name), bag(pairs));
         self
     }
 
     /// What goal-state says of the latest relation.
-    pub(crate) fn expects<const N: usize>(mut self, units: [&str; N]) -> Self {
-        self.latest().expected = Some(units.map(unit).into());
+    pub(crate) fn expects(mut self, units: &[&str]) -> Self {
+        self.latest().expected = Some(units.iter().map(|name| unit(name)).collect());
         self
     }
 
-    pub(crate) fn own_app<const N: usize>(mut self, pairs: [(&str, &str); N]) -> Self {
-        self.latest().own_app = bag(pairs);
+    pub(crate) fn own_app(mut self, pairs: Pairs<'_>) -> Self {
+        self.latest().own_app = Some(bag(pairs));
         self
     }
 
-    pub(crate) fn own_unit<const N: usize>(mut self, pairs: [(&str, &str); N]) -> Self {
+    pub(crate) fn own_unit(mut self, pairs: Pairs<'_>) -> Self {
         self.latest().own_unit = Some(bag(pairs));
         self
     }
 
-    pub(crate) fn configured(mut self, bootstrap_app: &str) -> Self {
-        self.0.config.bootstrap_app = Some(bootstrap_app.to_owned());
+    /// What another distributor unit shows in the latest relation.
+    pub(crate) fn sibling(mut self, name: &str, pairs: Pairs<'_>) -> Self {
+        self.latest().siblings.insert(unit(name), bag(pairs));
         self
     }
 
-    pub(crate) fn log_level(mut self, log_level: &str) -> Self {
-        self.0.config.log_level = Some(log_level.to_owned());
+    /// A relation that Juju lists and does not serve.
+    pub(crate) fn passed_over(mut self, id: u64, app: &str) -> Self {
+        let app = Some(app.to_owned());
+        self.0.passed_over.insert(RelationId(id), app);
         self
     }
 
-    pub(crate) fn departed<const N: usize>(mut self, name: &str, pairs: [(&str, &str); N]) -> Self {
-        self.0.departed = Some(Departed {
-            unit: unit(name),
-            bag: bag(pairs),
-        });
+    pub(crate) fn option(mut self, bootstrap_app: &str) -> Self {
+        self.0.options = Options {
+            bootstrap_app: Some(bootstrap_app.to_owned()),
+            ..Options::default()
+        };
         self
     }
 
-    /// What one event shows: no unit bag of ours was read.
-    pub(crate) fn part(mut self) -> Self {
-        self.0.scope = Scope::Part;
-        for relation in self.0.relations.values_mut() {
-            relation.own_unit = None;
-        }
-        self
+    /// What the leader plans when it looks at everything.
+    pub(crate) fn plan(&self, before: &Ledger) -> Plan {
+        let learned = learn::everything(before, &self.0, &leader());
+        plan::of_everything(before, learned, &self.0)
     }
 
     fn latest(&mut self) -> &mut Relation {
         let latest = self.0.relations.iter_mut().next_back();
         latest.expect("a relation first").1
-    }
-}
-
-/// What Juju makes of the plan: the bags after the hook.
-pub(crate) fn after(facts: &Snapshot, plan: &Plan) -> Snapshot {
-    let mut facts = facts.clone();
-    facts.departed = None;
-    for (id, Writes { app, unit }) in &plan.writes {
-        let relation = facts
-            .relations
-            .get_mut(id)
-            .expect("only relations that exist are written");
-        apply(&mut relation.own_app, app);
-        let own_unit = relation.own_unit.as_mut();
-        match own_unit {
-            Some(own_unit) => apply(own_unit, unit),
-            None => assert!(unit.is_empty(), "a bag that was not read is not written"),
-        }
-    }
-    facts
-}
-
-fn apply(bag: &mut Databag, changes: &BTreeMap<String, Change>) {
-    for (key, change) in changes {
-        match change {
-            Change::Set(value) => bag.insert(key.clone(), value.clone()),
-            Change::Remove => bag.remove(key),
-        };
     }
 }

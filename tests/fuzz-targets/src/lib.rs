@@ -10,31 +10,30 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Output};
 
 use juju_emulator::document::parse;
-use microcluster_token_distributor::actions::Action;
 use microcluster_token_distributor::cli::document::Document;
 use microcluster_token_distributor::cli::model::ShownModel;
-use microcluster_token_distributor::databag::{Change, Changes, HOSTS};
-use microcluster_token_distributor::document::encode;
-use microcluster_token_distributor::hook::{ENDPOINT, Hook};
-use microcluster_token_distributor::hook_tools::Agent;
-use microcluster_token_distributor::hosts::Hosts;
-use microcluster_token_distributor::nudge::nudge;
-use microcluster_token_distributor::reconcile::reconcile;
-use microcluster_token_distributor::snapshot::{Relation, RelationId, Snapshot};
+use microcluster_token_distributor::core::learn::Learned;
+use microcluster_token_distributor::core::ledger::Ledger;
+use microcluster_token_distributor::core::nudge::nudge;
+use microcluster_token_distributor::core::plan;
+use microcluster_token_distributor::core::wire::{Change, Changes, Databag};
+use microcluster_token_distributor::juju::document::encode;
+use microcluster_token_distributor::juju::environment::{ENDPOINT, Hook, PEER_ENDPOINT};
+use microcluster_token_distributor::juju::hook_tools::Agent;
+use microcluster_token_distributor::life::actions::Action;
 use microcluster_token_distributor::{chain, dispatch};
 
 /// A target's name, as its corpus is called, and the target.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 7] = [
     ("hook_tools", hook_tools),
     ("environment", environment),
-    ("hosts", hosts),
+    ("ledger", ledger),
     ("nudge", nudges),
     ("encoder", encoder),
     ("decoder", decoder),
-    ("show_unit", show_unit),
     ("parameters", parameters),
 ];
 
@@ -42,7 +41,7 @@ pub const TARGETS: [Target; 8] = [
 const NEXT: u8 = 0x1e;
 
 /// The hooks that [`hook_tools`] runs, by its first byte.
-const EVENTS: [(&str, &str); 8] = [
+const EVENTS: [(&str, &str); 9] = [
     ("hooks/leader-elected", ""),
     ("hooks/microcluster-cluster-relation-created", ""),
     ("hooks/microcluster-cluster-relation-joined", "a/0"),
@@ -51,6 +50,7 @@ const EVENTS: [(&str, &str); 8] = [
     ("hooks/microcluster-cluster-relation-broken", ""),
     ("hooks/update-status", ""),
     ("actions/check", ""),
+    ("hooks/cluster-relation-changed", ""),
 ];
 
 /// What hook tools print, one after the other: whatever it is, the hook ends, and its error shows
@@ -67,6 +67,9 @@ pub fn hook_tools(data: &[u8]) {
             "JUJU_ACTION_NAME" => path.strip_prefix("actions/")?,
             "JUJU_UNIT_NAME" => "d/0",
             "JUJU_REMOTE_UNIT" | "JUJU_DEPARTING_UNIT" => remote,
+            "JUJU_RELATION_ID" if path.starts_with("hooks/cluster") => {
+                return Some(format!("{PEER_ENDPOINT}:0"));
+            }
             "JUJU_RELATION_ID" => return Some(format!("{ENDPOINT}:1")),
             _ => return None,
         };
@@ -114,6 +117,9 @@ impl Agent for Canned<'_> {
 fn usual(tool: &str, arguments: &[String]) -> &'static str {
     match tool {
         "is-leader" => "true",
+        "relation-ids" if arguments.iter().any(|argument| argument == PEER_ENDPOINT) => {
+            r#"["cluster:0"]"#
+        }
         "relation-ids" => r#"["microcluster-cluster:1"]"#,
         "relation-list" if arguments.iter().any(|argument| argument == "--app") => "\"a\"",
         "relation-list" => r#"["a/0"]"#,
@@ -142,35 +148,31 @@ pub fn environment(data: &[u8]) {
     }
 }
 
-/// What the application bag remembers of hosts: what is understood is written so that it is
-/// understood again, and no text keeps the leader from deciding.
-pub fn hosts(data: &[u8]) {
-    let text = String::from_utf8_lossy(data).into_owned();
-    let world = |text: String| {
-        let relation = Relation {
-            own_app: [(HOSTS.to_owned(), text)].into(),
-            own_unit: Some([].into()),
-            ..Relation::default()
-        };
-        Snapshot {
-            relations: [(RelationId(1), relation)].into(),
-            ..Snapshot::default()
-        }
-    };
-    let facts = world(text);
-    let remembered = Hosts::remembered(&facts);
-    reconcile(&facts);
-    let written = world(remembered.to_text().unwrap_or_default());
-    assert_eq!(Hosts::remembered(&written), remembered);
+/// The ledger's databag, one `key=value` a line: whatever stands there, what is understood of it is
+/// written so that it is understood again, and a status can be made of it.
+pub fn ledger(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let lines = text.split('\n').filter_map(|line| line.split_once('='));
+    let bag: Databag = lines
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
+    let ledger = Ledger::from(bag);
+    let written = ledger.to_databag();
+    let read = Ledger::from(written.clone());
+    assert_eq!(read, ledger);
+    assert_eq!(read.to_databag(), written);
+    let plan = plan::of_event(&ledger, Learned::nothing(&ledger));
+    assert!(plan.is_idle());
+    assert!(plan.status().message.chars().count() <= 160);
 }
 
 /// The nudge that our unit bag holds: whatever stands there, the next one differs.
 pub fn nudges(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let waiting = BTreeSet::from(["mirror-h0"]);
-    let next = nudge([&*text], &waiting, 1000, true);
+    let waiting = BTreeSet::from(["h0"]);
+    let next = nudge(Some(&text), &waiting, 1000, true);
     assert!(next.is_some_and(|next| next != text));
-    nudge([&*text], &waiting, u64::MAX, false);
+    nudge(Some(&text), &waiting, u64::MAX, false);
 }
 
 /// Changes, one `key=value` a line: the document means them, and nothing else, to Juju.

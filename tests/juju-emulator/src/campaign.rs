@@ -1,18 +1,23 @@
-//! `juju-emulator chaos`: many random histories, with a bar to watch.
+//! `juju-emulator chaos`: every trouble of one relation, and many random histories, with a bar to
+//! watch.
 
 use std::process::ExitCode;
 
-use clap::Args as ClapArgs;
+use clap::{Args as ClapArgs, ValueEnum};
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use juju_emulator::JujuGeneration;
 use juju_emulator::chaos::{self, History};
 use juju_emulator::deployment::Provider;
 use juju_emulator::parallel;
+use juju_emulator::trouble::{self, Count, Part};
 
 /// What to play.
 #[derive(ClapArgs)]
 pub(crate) struct Args {
+    /// Play only the troubles, or only the histories
+    #[arg(long)]
+    only: Option<What>,
     /// Histories on each Juju
     #[arg(long, default_value_t = 300)]
     seeds: u64,
@@ -33,7 +38,77 @@ pub(crate) struct Args {
     trace: bool,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// Every refusal that Juju has, of each tool, in each hook and action.
+    Troubles,
+    /// Random histories with faults.
+    Histories,
+}
+
 pub(crate) fn run(args: &Args) -> ExitCode {
+    // Each is played to its end whatever the other comes to.
+    let neglected = args.only != Some(What::Histories) && !troubles();
+    let broken = args.only != Some(What::Troubles) && !histories(args);
+    if neglected || broken {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+fn bar(length: usize, of: &str) -> ProgressBar {
+    let template = format!("{{bar:30}} {{pos}} of {{len}} {of}, {{eta}} left");
+    let style = ProgressStyle::with_template(&template);
+    ProgressBar::new(length as u64)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn show(rows: &[(&str, usize)]) {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    for (name, count) in rows {
+        table.add_row([(*name).to_owned(), count.to_string()]);
+    }
+    println!("{table}");
+}
+
+/// Says whether no healthy relation was neglected.
+fn troubles() -> bool {
+    let parts = trouble::parts();
+    let bar = bar(parts.len(), "hooks and actions");
+    let played = parallel::each(&parts, None, |part: &Part| {
+        let played = part.play();
+        bar.inc(1);
+        played
+    });
+    bar.finish_and_clear();
+    let mut total = Count::default();
+    let mut wrong = Vec::new();
+    for played in played {
+        match played {
+            Ok((count, neglected)) => {
+                total.add(&count);
+                let lines = neglected.iter();
+                wrong.extend(lines.map(|neglect| format!("{}: {}", neglect.case, neglect.what)));
+            }
+            Err(error) => wrong.push(error.to_string()),
+        }
+    }
+    show(&[
+        ("troubles, each in one hook or action", total.cases),
+        ("with a relation that is healthy", total.healthy),
+        ("and news for it", total.news),
+        ("healthy relations not served", wrong.len()),
+    ]);
+    for line in &wrong {
+        println!("{line}");
+    }
+    wrong.is_empty()
+}
+
+/// Says whether every promise was kept.
+fn histories(args: &Args) -> bool {
     let generations = match args.juju {
         Some(juju) => vec![juju],
         None => vec![JujuGeneration::Three, JujuGeneration::Four],
@@ -46,10 +121,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let histories: Vec<(u64, JujuGeneration)> = (args.from..args.from + args.seeds)
         .flat_map(|seed| generations.iter().map(move |&juju| (seed, juju)))
         .collect();
-    let bar = ProgressBar::new(histories.len() as u64).with_style(
-        ProgressStyle::with_template("{bar:30} {pos} of {len} histories, {eta} left")
-            .unwrap_or_else(|_| ProgressStyle::default_bar()),
-    );
+    let bar = bar(histories.len(), "histories");
 
     // Lines of two histories are not to be mixed.
     let jobs = args.trace.then_some(1);
@@ -72,26 +144,17 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             Err(error) => broken.push((seed, juju, error)),
         }
     }
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    for (name, count) in [
+    show(&[
         ("histories", histories.len()),
         ("operations", total.steps),
         ("faults and operators' deeds", total.events),
         ("commits, each checked", total.commits),
         ("failed distributor hooks, by faults", total.failed_hooks),
         ("broken promises", broken.len()),
-    ] {
-        table.add_row([name.to_owned(), count.to_string()]);
-    }
-    println!("{table}");
+    ]);
     for (seed, juju, error) in &broken {
         let juju = juju.version().split('.').next().unwrap_or_default();
         println!("seed {seed} on Juju {juju}: {error}");
     }
-    if broken.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    broken.is_empty()
 }

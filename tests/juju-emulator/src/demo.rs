@@ -359,15 +359,15 @@ fn told(commit: &Commit) -> Vec<Event> {
     // The same deed in every relation is one.
     let mut deeds: BTreeMap<Deed, BTreeSet<&str>> = BTreeMap::new();
     for change in &commit.changes {
-        // The distributor's unit bags show what its ledger says.
-        if by_distributor && matches!(change.owner, BagOwner::Unit(_)) {
-            continue;
-        }
+        // The ledger, an application bag, repeats the mirror.
+        let is_application = matches!(change.owner, BagOwner::App(_));
         for (key, (_, value)) in &change.keys {
             let deed = value
                 .as_ref()
                 .and_then(|value| Deed::of(key, value, by_distributor));
-            if let Some((deed, whom)) = deed {
+            if let Some((deed, whom)) = deed
+                && (deed == Deed::Chooses || !by_distributor || !is_application)
+            {
                 deeds.entry(deed).or_default().insert(whom);
             }
         }

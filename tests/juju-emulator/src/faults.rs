@@ -103,6 +103,8 @@ pub enum Fault {
     AtEveryCall {
         /// Only at calls of this tool.
         tool: Option<String>,
+        /// Only at calls about this relation, as in `cluster:0`.
+        relation: Option<String>,
         /// What happens.
         effect: Effect,
     },
@@ -162,6 +164,18 @@ impl Injection {
     pub fn at_every(tool: Option<&str>, effect: Effect) -> Self {
         Self::new(Fault::AtEveryCall {
             tool: tool.map(str::to_owned),
+            relation: None,
+            effect,
+        })
+        .always()
+    }
+
+    /// The same, only at calls about `relation`, as in `cluster:0`.
+    #[must_use]
+    pub fn at_every_about(tool: &str, relation: &str, effect: Effect) -> Self {
+        Self::new(Fault::AtEveryCall {
+            tool: Some(tool.to_owned()),
+            relation: Some(relation.to_owned()),
             effect,
         })
         .always()

@@ -40,6 +40,7 @@ pub mod simulation;
 
 pub mod chaos;
 pub mod parallel;
+pub mod trouble;
 
 pub mod recorded;
 

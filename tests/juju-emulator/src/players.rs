@@ -80,6 +80,9 @@ impl distributor::juju::hook_tools::Agent for InHook<'_, '_> {
             stderr: output.stderr,
         })
     }
+
+    /// Nobody reads what a charm in this process prints.
+    fn complain(&self, _: &str) {}
 }
 
 /// A consumer unit on its machine.

@@ -1350,8 +1350,15 @@ impl Session<'_> {
                     };
                     (*call == count).then(|| effect.clone())
                 }
-                Fault::AtEveryCall { tool, effect } => {
-                    let meant = tool.as_deref().is_none_or(|tool| tool == request.tool);
+                Fault::AtEveryCall {
+                    tool,
+                    relation,
+                    effect,
+                } => {
+                    let meant = tool.as_deref().is_none_or(|tool| tool == request.tool)
+                        && relation
+                            .as_ref()
+                            .is_none_or(|relation| request.arguments.contains(relation));
                     meant.then(|| effect.clone())
                 }
                 _ => None,

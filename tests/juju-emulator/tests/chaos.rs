@@ -1,8 +1,8 @@
-//! A few random histories; `juju-emulator chaos` plays many.
+//! A few random histories and troubles; `juju-emulator chaos` plays many.
 
 use juju_emulator::JujuGeneration;
-use juju_emulator::chaos;
 use juju_emulator::deployment::Provider;
+use juju_emulator::{chaos, parallel, trouble};
 
 #[test]
 fn promises_hold_in_random_histories() {
@@ -18,4 +18,22 @@ fn promises_hold_in_random_histories() {
     // A campaign in which nothing goes wrong, or nothing is written, checks nothing.
     assert!(total.failed_hooks > 20, "{total:?}");
     assert!(total.commits > 100, "{total:?}");
+}
+
+#[test]
+fn no_healthy_relation_is_neglected_for_another() {
+    let mut total = trouble::Count::default();
+    let mut neglected = Vec::new();
+    let parts: Vec<_> = trouble::parts().into_iter().step_by(3).collect();
+    for part in parallel::each(&parts, None, trouble::Part::play) {
+        let (count, found) = part.expect("played");
+        total.add(&count);
+        neglected.extend(found);
+    }
+    println!("{total:?}");
+    for neglect in &neglected {
+        println!("{}: {}", neglect.case, neglect.what);
+    }
+    assert_eq!(neglected.len(), 0, "{total:?}");
+    assert!(total.news > 500, "{total:?}");
 }

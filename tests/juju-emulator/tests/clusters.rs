@@ -1,11 +1,12 @@
 //! Clusters form, one per model, and stay one whatever is lost, on the virtual clock.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use juju_emulator::JujuGeneration::{Four, Three};
 use juju_emulator::clock::Timeline;
 use juju_emulator::deployment::{DISTRIBUTOR, Deployment, Setup};
-use microcluster_token_distributor::databag;
+use microcluster_token_distributor::core::wire::Value;
 use microovn::consumer::Release::{self, Newest, Released};
 
 /// Each case is played with this many seeds on each Juju.
@@ -49,27 +50,21 @@ fn joined(setup: &Setup, timeline: &mut Timeline) {
     assert!(outcome.is_one_cluster(), "{setup:?}: {outcome}");
 }
 
-/// All tokens in the application bags, by relation and key.
-fn tokens(deployment: &Deployment) -> Vec<(String, String)> {
-    let relations = deployment
-        .apps()
-        .iter()
-        .filter_map(|app| deployment.relation(app));
-    relations
-        .flat_map(|id| {
-            let bag = deployment.world.app_bag(id, DISTRIBUTOR);
-            let real = databag::mirror_of(&bag).filter(|(_, value)| databag::is_real(value));
-            real.map(|(key, value)| (format!("{id} {key}"), value.to_owned()))
-                .collect::<Vec<_>>()
-        })
-        .collect()
+/// What the ledger has for each host: a token, or that it is a member and needs none.
+fn values(deployment: &Deployment) -> BTreeMap<String, Value> {
+    let mut mirror = deployment.ledger().mirror;
+    mirror.retain(|_, value| value.is_real());
+    assert!(!mirror.is_empty());
+    mirror
 }
 
-fn nothing_was_lost(setup: &Setup, before: &[(String, String)], timeline: &Timeline) {
-    let after = tokens(&timeline.deployment);
-    for token in before {
-        // The key is enough to find the loss; the value stays out of the message.
-        assert!(after.contains(token), "{setup:?}: {} is gone", token.0);
+fn nothing_was_lost(setup: &Setup, before: &BTreeMap<String, Value>, timeline: &Timeline) {
+    let after = values(&timeline.deployment);
+    for (host, value) in before {
+        let kept = after
+            .get(host)
+            .is_some_and(|after| after == value || *after == Value::Member);
+        assert!(kept, "{setup:?}: the value of {host} is gone");
     }
 }
 
@@ -98,7 +93,7 @@ fn every_host_ends_in_one_cluster() {
 fn the_cluster_grows_under_another_leader() {
     every(&[(Released, 1, 3), (Newest, 2, 3)], |setup| {
         let mut timeline = related(setup);
-        let before = tokens(&timeline.deployment);
+        let before = values(&timeline.deployment);
         let leader = timeline.deployment.leader();
         let units = timeline.deployment.world.model().units_of(DISTRIBUTOR);
         let other = units
@@ -129,7 +124,7 @@ fn lose_all_distributors(timeline: &mut Timeline) {
 fn nothing_is_lost_with_all_distributor_units() {
     every(&[(Released, 1, 1), (Newest, 2, 3)], |setup| {
         let mut timeline = related(setup);
-        let before = tokens(&timeline.deployment);
+        let before = values(&timeline.deployment);
         lose_all_distributors(&mut timeline);
         let later = timeline.now() + Duration::from_secs(60);
         timeline.run(later, |_, _, _| false).expect("played");
@@ -150,7 +145,7 @@ fn nothing_is_lost_with_the_communicator_beside() {
         // Every host settles before the fire: one that has only just joined may not yet vote.
         let later = timeline.now() + Duration::from_secs(60);
         timeline.run(later, |_, _, _| false).expect("played");
-        let before = tokens(&timeline.deployment);
+        let before = values(&timeline.deployment);
         lose_all_distributors(&mut timeline);
         let communicator = timeline.deployment.communicator().expect("readable");
         let communicator = communicator.expect("a member that is up");

@@ -42,8 +42,8 @@ fn three_hosts_become_one_cluster() {
         ("joins as", 2),
         ("  3 hosts", 1),
         ("idle", 4),
-        (" bytes)", 2),
         ("  member", 1),
+        (" bytes)", 2),
     ] {
         assert_eq!(told(what), times, "{what}: {lines:#?}");
     }

@@ -10,11 +10,11 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Output};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use microcluster_token_distributor::databag::{Change, Changes, Databag, apply};
-use microcluster_token_distributor::hook::{ENDPOINT, relation_id};
-use microcluster_token_distributor::hook_tools::Agent;
-use microcluster_token_distributor::reconcile::Writes;
-use microcluster_token_distributor::snapshot::{RelationId, UnitName};
+use microcluster_token_distributor::core::names::{RelationId, UnitName};
+use microcluster_token_distributor::core::plan::Writes;
+use microcluster_token_distributor::core::wire::{Change, Changes, Databag, apply};
+use microcluster_token_distributor::juju::environment::{ENDPOINT, relation_id};
+use microcluster_token_distributor::juju::hook_tools::Agent;
 use microcluster_token_distributor::{RunError, dispatch};
 use serde_json::{Map, Value, json};
 

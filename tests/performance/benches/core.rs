@@ -1,8 +1,7 @@
 //! The pure core and the encoder, by number of units.
 
 use divan::{AllocProfiler, Bencher, black_box};
-use microcluster_token_distributor::document::encode;
-use microcluster_token_distributor::reconcile::reconcile;
+use microcluster_token_distributor::juju::document::encode;
 use performance::worlds::{World, document};
 
 #[global_allocator]
@@ -12,7 +11,7 @@ const UNITS: [usize; 6] = [3, 10, 100, 1_000, 10_000, 100_000];
 
 fn decide(bencher: Bencher<'_, '_>, world: World, units: usize) {
     let facts = world.facts(units);
-    bencher.bench_local(|| reconcile(black_box(&facts)));
+    bencher.bench_local(|| black_box(&facts).plan());
 }
 
 #[divan::bench(args = UNITS)]

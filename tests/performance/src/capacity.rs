@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use microcluster_token_distributor::databag::{self, Changes, Databag};
-use microcluster_token_distributor::reconcile::{CAPACITY, reconcile};
-use microcluster_token_distributor::status::Problem;
+use microcluster_token_distributor::core::ledger::{self, CAPACITY};
+use microcluster_token_distributor::core::wire::{self, Changes, Databag};
 use serde::{Deserialize, Serialize};
 
 use crate::worlds::minted;
@@ -49,28 +48,27 @@ impl Minted {
 
     /// What the charm would write for so many hosts.
     fn written(self, hosts: usize) -> Written {
-        let plan = reconcile(&minted(hosts, |number| self.token(number, hosts)));
-        let is_full = |problem: &Problem| matches!(problem, Problem::Full { .. });
+        let plan = minted(hosts, |number| self.token(number, hosts)).plan();
         let writes = plan.writes.into_values().next().unwrap_or_default();
         Written {
-            app: size(&writes.app),
+            ledger: plan.ledger.size().bytes,
             unit: size(&writes.unit),
-            full: plan.overview.problems.iter().any(is_full),
+            full: plan.ledger.left_out.is_some(),
         }
     }
 }
 
 struct Written {
-    app: usize,
+    ledger: usize,
     unit: usize,
     full: bool,
 }
 
-/// Both bags were empty.
+/// The bag was empty.
 fn size(changes: &Changes) -> usize {
     let mut bag = Databag::new();
-    databag::apply(&mut bag, changes);
-    databag::size(&bag)
+    wire::apply(&mut bag, changes);
+    ledger::Size::of(&bag).bytes
 }
 
 /// The bags of so many hosts.
@@ -78,7 +76,7 @@ fn size(changes: &Changes) -> usize {
 pub struct Size {
     /// How many hosts.
     pub hosts: usize,
-    /// Bytes in the application and unit bag where tokens were minted as [`Minted::ALL`] says;
+    /// Bytes in the ledger and the unit bag where tokens were minted as [`Minted::ALL`] says;
     /// nothing where they do not fit.
     pub bags: Vec<Option<(usize, usize)>>,
 }
@@ -119,14 +117,14 @@ fn bags(minted: Minted, hosts: usize) -> Option<(usize, usize)> {
         return None;
     }
     let written = minted.written(hosts);
-    (!written.full).then_some((written.app, written.unit))
+    (!written.full).then_some((written.ledger, written.unit))
 }
 
 /// About the smallest number of hosts that no longer fits.
 fn full_from(minted: Minted, precision: usize) -> usize {
-    // Tokens alone fill a bag here, and are most of it.
+    // Tokens alone fill a bag here; keys may have filled it long before.
     let full = least(1..JUJU, 1, |hosts| minted.tokens(hosts) > CAPACITY);
-    least(full / 4 * 3..full, full / precision, |hosts| {
+    least(1..full, full / precision, |hosts| {
         bags(minted, hosts).is_none()
     })
 }

@@ -6,8 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use juju_emulator::executables::{BuildError, executable};
-use microcluster_token_distributor::document::encode;
-use microcluster_token_distributor::reconcile::reconcile;
+use microcluster_token_distributor::juju::document::encode;
 use serde::{Deserialize, Serialize};
 
 use crate::worlds::{World, document};
@@ -92,7 +91,7 @@ pub enum CoreError {
 pub fn measure(units: &[usize], each: Duration) -> Result<Core, CoreError> {
     let decisions = footprints(units)?.into_iter().map(|memory| {
         let facts = memory.world.facts(memory.units);
-        let time = time(each, || reconcile(black_box(&facts)));
+        let time = time(each, || black_box(&facts).plan());
         Decision { time, memory }
     });
     let encodings = units.iter().map(|&units| {

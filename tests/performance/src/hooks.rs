@@ -12,7 +12,7 @@ use juju_emulator::deployment::DISTRIBUTOR;
 use juju_emulator::record::HookRun;
 use juju_emulator::world::Begun;
 use juju_emulator::{Detail, JujuGeneration, RelationId, World, WorldError};
-use microcluster_token_distributor::databag::{HOSTNAME, MIRROR, UP, mirror_key};
+use microcluster_token_distributor::core::wire::{HOSTNAME, MIRROR, UP, mirror_key};
 use microovn::layout;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

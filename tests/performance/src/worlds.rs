@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use microcluster_token_distributor::databag::{
+use microcluster_token_distributor::core::learn;
+use microcluster_token_distributor::core::ledger::Ledger;
+use microcluster_token_distributor::core::names::{RelationId, UnitName};
+use microcluster_token_distributor::core::plan::{self, Plan};
+use microcluster_token_distributor::core::wire::{
     Changes, Databag, HOSTNAME, MIRROR, UP, apply, mirror_key,
 };
-use microcluster_token_distributor::reconcile::reconcile;
-use microcluster_token_distributor::snapshot::{Relation, RelationId, Snapshot, UnitName};
+use microcluster_token_distributor::core::world::{self, Relation};
 use serde::{Deserialize, Serialize};
 
 /// As long as one with a single member's address, shortened so that those of 100 000 hosts fit into
@@ -14,6 +17,24 @@ use serde::{Deserialize, Serialize};
 const SHORT_TOKEN: usize = 80;
 
 const RELATION: RelationId = RelationId(1);
+
+/// What a leader remembers and what it sees.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// What it remembers.
+    pub ledger: Ledger,
+    /// What it sees.
+    pub world: world::World,
+}
+
+impl Facts {
+    /// What it does when it looks at everything.
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        let learned = learn::everything(&self.ledger, &self.world, &unit("distributor", 0));
+        plan::of_everything(&self.ledger, learned, &self.world)
+    }
+}
 
 /// What the core is asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -33,7 +54,7 @@ impl World {
 
     /// A leader's view of it.
     #[must_use]
-    pub fn facts(self, units: usize) -> Snapshot {
+    pub fn facts(self, units: usize) -> Facts {
         match self {
             World::Burst => burst(units),
             World::AtRest => at_rest(units, |_| SHORT_TOKEN),
@@ -63,42 +84,51 @@ pub fn hostname(number: usize) -> String {
     format!("juju-3f2a1b-{number}")
 }
 
+fn unit(app: &str, number: usize) -> UnitName {
+    match format!("{app}/{number}").parse() {
+        Ok(name) => name,
+        Err(_) => unreachable!("an application and a number name a unit"),
+    }
+}
+
 fn announcement(number: usize) -> (UnitName, Databag) {
-    let name = format!("microovn/{number}").parse();
     let text = str::to_owned;
     let bag = Databag::from([
         (text("egress-subnets"), text("10.0.0.1/32")),
         (text(HOSTNAME), hostname(number)),
         (text("ingress-address"), text("10.0.0.1")),
     ]);
-    match name {
-        Ok(name) => (name, bag),
-        Err(_) => unreachable!("an application and a number name a unit"),
-    }
+    (unit("microovn", number), bag)
 }
 
-fn of_relation(facts: &mut Snapshot) -> &mut Relation {
-    facts.relations.entry(RELATION).or_default()
+fn of_relation(facts: &mut Facts) -> &mut Relation {
+    facts.world.relations.entry(RELATION).or_default()
 }
 
 /// A leader's view of one application in which every unit has just announced itself.
 #[must_use]
-pub fn burst(units: usize) -> Snapshot {
+pub fn burst(units: usize) -> Facts {
     let relation = Relation {
-        remote_app: Some("microovn".to_owned()),
+        app: "microovn".to_owned(),
         units: (0..units).map(announcement).collect(),
+        own_app: Some(Databag::new()),
         own_unit: Some(Databag::new()),
         ..Relation::default()
     };
-    Snapshot {
+    let world = world::World {
         relations: BTreeMap::from([(RELATION, relation)]),
-        ..Snapshot::default()
+        units_were_read: true,
+        ..world::World::default()
+    };
+    Facts {
+        ledger: Ledger::default(),
+        world,
     }
 }
 
 /// The same, with a token from the first unit for everybody; `size` says how long each one is.
 #[must_use]
-pub fn minted(units: usize, size: impl Fn(usize) -> usize) -> Snapshot {
+pub fn minted(units: usize, size: impl Fn(usize) -> usize) -> Facts {
     let mut facts = burst(units);
     if let Some(communicator) = of_relation(&mut facts).units.values_mut().next() {
         communicator.insert(MIRROR.to_owned(), UP.to_owned());
@@ -112,12 +142,13 @@ pub fn minted(units: usize, size: impl Fn(usize) -> usize) -> Snapshot {
 
 /// The same, with everything mirrored: nothing is new.
 #[must_use]
-pub fn at_rest(units: usize, size: impl Fn(usize) -> usize) -> Snapshot {
+pub fn at_rest(units: usize, size: impl Fn(usize) -> usize) -> Facts {
     let mut facts = minted(units, size);
-    let plan = reconcile(&facts);
+    let plan = facts.plan();
+    facts.ledger = plan.ledger;
     for (id, writes) in plan.writes {
-        if let Some(relation) = facts.relations.get_mut(&id) {
-            apply(&mut relation.own_app, &writes.app);
+        if let Some(relation) = facts.world.relations.get_mut(&id) {
+            apply(relation.own_app.get_or_insert_default(), &writes.app);
             apply(relation.own_unit.get_or_insert_default(), &writes.unit);
         }
     }
@@ -127,7 +158,7 @@ pub fn at_rest(units: usize, size: impl Fn(usize) -> usize) -> Snapshot {
 /// The changes of the published copy after a burst: a document for `relation-set`.
 #[must_use]
 pub fn document(units: usize) -> Changes {
-    let plan = reconcile(&burst(units));
+    let plan = burst(units).plan();
     let writes = plan.writes.into_values().next();
     writes.map(|writes| writes.unit).unwrap_or_default()
 }

@@ -172,6 +172,25 @@ fn every_refusal_of_every_tool_can_be_had() {
 }
 
 #[test]
+fn a_tool_can_be_refused_about_one_relation() {
+    let mut rig = Rig::settled(Four, 1, 1);
+    let denied = Effect::Fail {
+        code: 1,
+        message: "permission denied".to_owned(),
+    };
+    let about = Injection::at_every_about("relation-list", "friends:0", denied);
+    rig.world.inject(about);
+    for (line, code) in [
+        ("relation-list -r friends:0", 1),
+        ("relation-list -r friends:0", 1),
+        ("relation-list -r db:1", 0),
+        ("relation-get -r friends:0 - p/0", 0),
+    ] {
+        assert_eq!(rig.ask("p/0", line).code, code, "{line}");
+    }
+}
+
+#[test]
 fn goal_state_can_fail_always() {
     for words in [None, Some("unit not found")] {
         let mut rig = Rig::settled(Four, 1, 1);

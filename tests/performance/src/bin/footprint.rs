@@ -2,8 +2,7 @@
 
 use std::hint::black_box;
 
-use microcluster_token_distributor::document::encode;
-use microcluster_token_distributor::reconcile::reconcile;
+use microcluster_token_distributor::juju::document::encode;
 use peak_alloc::PeakAlloc;
 use performance::core::Footprint;
 use performance::worlds::World;
@@ -28,7 +27,8 @@ fn footprint(world: World, units: usize) -> Footprint {
     let facts = world.facts(units);
     let with_input = MEMORY.current_usage();
     MEMORY.reset_peak_usage();
-    let plan = reconcile(black_box(&facts));
+    let plan = black_box(&facts).plan();
+    drop(black_box(encode(&plan.ledger_changes())));
     for writes in plan.writes.values() {
         for changes in [&writes.app, &writes.unit] {
             drop(black_box(encode(changes)));
