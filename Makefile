@@ -1,5 +1,7 @@
-# `make ci` is what a change has to pass. Every target works on a fresh clone; what it needs beyond
-# Rust and Python 3.10 it puts into target/.
+# `make ci` is what a change has to pass. Every target works on a fresh clone with Rust, gcc and Python
+# 3.10, and puts what else it needs into target/; cargo, pip and uv keep their downloads where they
+# always do. Two need root, to install Debian packages: pack those that scripts/pack names, ci these and
+# python3-venv.
 
 # Never download an interpreter; that of the system is good enough.
 export UV_PYTHON_DOWNLOADS := never

@@ -284,7 +284,7 @@ fn who_can_help_a_host_that_waits_depends_on_what_there_is() {
         (
             "no cluster yet",
             leader(&waits, &[announces]),
-            "add a unit to the token distributor: a then tries again",
+            "add a unit to the token distributor, and a tries again",
         ),
         (
             "a cluster without communicator",
@@ -297,7 +297,7 @@ fn who_can_help_a_host_that_waits_depends_on_what_there_is() {
         (
             "a communicator",
             four_hosts(),
-            "a/0 mints a token; if it does not, its log tells why `cluster add h1` failed",
+            "a/0 mints a token; if it does not, see in its log why `cluster add h1` failed",
         ),
     ] {
         let report = Report::of(&view);

@@ -9,18 +9,21 @@ use std::process::{Command, Output, Stdio};
 use insta::assert_snapshot;
 use serde_json::Value;
 
-const SITUATIONS: [&str; 7] = [
+const SITUATIONS: [&str; 10] = [
     "fresh.yaml",
     "waiting.yaml",
+    "standby.yaml",
     "split-values.json",
     "two-applications.yaml",
     "cross-model.yaml",
+    "members-and-refusals.yaml",
+    "python-charm.yaml",
     "total-loss.yaml",
     "consumer-only.yaml",
 ];
 
 /// Runs the executable in the folder of the situations, as a laptop would: no variable of Juju's.
-fn run(arguments: &[&str], stdin: &str) -> Output {
+fn run(arguments: &[&str], stdin: impl AsRef<[u8]>) -> Output {
     #[expect(clippy::disallowed_methods, reason = "no hook runs here")]
     let mut command = Command::new(env!("CARGO_BIN_EXE_microcluster-token-distributor"));
     let mut child = command
@@ -34,13 +37,13 @@ fn run(arguments: &[&str], stdin: &str) -> Output {
         .expect("it starts");
     let mut pipe = child.stdin.take().expect("it is piped");
     // One that does not read its input breaks the pipe.
-    let _ = pipe.write_all(stdin.as_bytes());
+    let _ = pipe.write_all(stdin.as_ref());
     drop(pipe);
     child.wait_with_output().expect("it ends")
 }
 
 /// Everything it prints, with its exit status.
-fn shown(arguments: &[&str], stdin: &str) -> String {
+fn shown(arguments: &[&str], stdin: impl AsRef<[u8]>) -> String {
     let Output {
         status,
         stdout,
@@ -52,6 +55,57 @@ fn shown(arguments: &[&str], stdin: &str) -> String {
         text.push_str(&format!("exit status {code}\n"));
     }
     text
+}
+
+/// The answer to `plan --format json`.
+fn planned(arguments: &[&str], stdin: impl AsRef<[u8]>) -> Value {
+    let output = run(&[&["plan", "--format", "json"], arguments].concat(), stdin);
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    serde_json::from_slice(&output.stdout).expect(&complaint)
+}
+
+/// The changes as `KEY becomes VALUE in BAGS`, where the input shows enough for a plan.
+fn changes(plan: &Value) -> Option<Vec<String>> {
+    let changes = plan["changes"].as_array()?.iter().map(|change| {
+        let bags: Vec<_> = change["bags"]
+            .as_array()?
+            .iter()
+            .map(Value::as_str)
+            .collect();
+        let bags = bags.into_iter().collect::<Option<Vec<_>>>()?.join(", ");
+        let (key, becomes) = (change["key"].as_str()?, change["change"].as_str()?);
+        Some(format!("{key} becomes {becomes} in {bags}"))
+    });
+    changes.collect()
+}
+
+fn incomplete(plan: &Value) -> String {
+    let lines = plan["incomplete"].as_array().expect("a list").iter();
+    lines
+        .filter_map(Value::as_str)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// A file that was made after a report from the field.
+fn case(name: &str) -> String {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/cases");
+    std::fs::read_to_string(format!("{folder}/{name}")).expect("a case")
+}
+
+/// Without the lines of one relation in the dump of one unit.
+fn without_relation(dump: &str, id: u64) -> String {
+    let begin = dump
+        .find(&format!("  - relation-id: {id}\n"))
+        .expect("it is there");
+    let rest = &dump[begin + 1..];
+    let ends = ["\n  - relation-id", "\nm/", "\nmicroovn"].map(|next| rest.find(next));
+    let end = ends
+        .into_iter()
+        .flatten()
+        .min()
+        .map_or(rest.len(), |end| end + 1);
+    format!("{}{}", &dump[..begin], &rest[end..])
 }
 
 fn situation(name: &str) -> String {
@@ -72,11 +126,19 @@ fn a_plan_for_each_situation() {
 fn the_story_of_a_host_in_each_state() {
     for (state, host, file) in [
         ("waiting", "juju-3f2a1c-3", "waiting.yaml"),
+        ("unheard", "juju-3f2a1c-4", "standby.yaml"),
+        ("refused", "juju-3f2a1c-3", "members-and-refusals.yaml"),
+        (
+            "refused-twice",
+            "juju-3f2a1c-4",
+            "members-and-refusals.yaml",
+        ),
+        ("retired", "juju-3f2a1c-9", "members-and-refusals.yaml"),
         ("token", "juju-3f2a1c-2", "waiting.yaml"),
         ("member", "juju-3f2a1c-1", "waiting.yaml"),
         ("split", "arm-1", "split-values.json"),
-        ("refused", "42", "two-applications.yaml"),
-        ("member-waiting", "juju-3f2a1c-3", "total-loss.yaml"),
+        ("invalid", "42", "two-applications.yaml"),
+        ("lost-member", "juju-3f2a1c-3", "total-loss.yaml"),
         ("unknown", "juju-3f2a1c-9", "waiting.yaml"),
     ] {
         assert_snapshot!(
@@ -101,6 +163,259 @@ fn help_is_help() {
         env!("CARGO_PKG_VERSION")
     );
     assert_eq!(shown(&["--version"], ""), version);
+}
+
+/// Reports from the field, with the answer that each should have had. What is read of them is
+/// tested in cli_input.rs.
+#[test]
+fn each_case_from_the_field_has_its_right_answer() {
+    for file in [
+        // The consumer's bag stands under its own local-unit.
+        "juju-4.0.5.yaml",
+        // The consumer's endpoint is called as the distributor's, and is not.
+        "same-endpoint-name.yaml",
+        "other-endpoint-name.yaml",
+    ] {
+        let plan = planned(&[], case(file));
+        assert_eq!(
+            plan["status"], "waiting: 1 of 1 host waiting for a join token",
+            "{file}"
+        );
+        assert_eq!(changes(&plan), Some(vec![]), "{file}");
+        let story = shown(&["explain", "h"], case(file));
+        assert!(story.contains("h     waiting  m/0"), "{file}: {story}");
+    }
+    // Sibling: a second unit of the distributor in the dump, which its own dump shows as related.
+    let sibling = case("juju-4.0.5.yaml").replace(
+        "mirror-h: empty}}\nm/0:",
+        "mirror-h: empty}}\n    related-units: {d/1: {in-scope: true, data: {}}}\nm/0:",
+    );
+    assert_eq!(changes(&planned(&[], sibling)), Some(vec![]));
+    // Sibling: the consumer has announced itself and has not been heard.
+    let unheard = case("juju-4.0.5.yaml").replace("host-h: m/0, mirror-h: empty, ", "");
+    let unheard = unheard.replace("mirror: up, mirror-h: empty", "mirror: up");
+    let wanted = [
+        "host-h becomes m/0 in ledger",
+        "mirror-h becomes empty in ledger, 2 unit",
+    ];
+    let plan = planned(&[], unheard);
+    assert_eq!(changes(&plan), Some(wanted.map(str::to_owned).into()));
+
+    // What options of show-unit leave out stays as it is.
+    for file in ["related-unit-option.yaml", "app-option.yaml"] {
+        let plan = planned(&[], case(file));
+        assert_eq!(
+            plan["status"], "waiting: 1 of 2 hosts waiting for a join token",
+            "{file}"
+        );
+        assert_eq!(changes(&plan), Some(vec![]), "{file}");
+        let lacks = incomplete(&plan);
+        assert!(lacks.contains("the unit bag"), "{file}: {lacks}");
+        assert!(
+            lacks.contains("whether m has more units"),
+            "{file}: {lacks}"
+        );
+    }
+
+    // One plan for each distributor, and none writes what is the other's.
+    let plans = planned(&[], case("two-distributors.yaml"));
+    for (plan, [unit, host]) in plans
+        .as_array()
+        .expect("two")
+        .iter()
+        .zip([["d/0", "h"], ["e/0", "i"]])
+    {
+        assert_eq!(plan["unit"], unit);
+        assert_eq!(plan["hosts"].as_array().map(Vec::len), Some(1), "{unit}");
+        assert_eq!(plan["hosts"][0]["host"], host, "{unit}");
+        assert_eq!(changes(plan), Some(vec![]), "{unit}");
+    }
+    // Siblings: one of them is asked for, one that is not there, a host of the other.
+    let two = case("two-distributors.yaml");
+    assert_eq!(planned(&["--distributor", "e"], &two)["unit"], "e/0");
+    let none = shown(&["plan", "--distributor", "x"], &two);
+    assert!(
+        none.starts_with("error: ") && none.ends_with("d, e\nexit status 1\n"),
+        "{none}"
+    );
+    assert!(shown(&["explain", "i"], &two).contains("b/0"));
+    let other = shown(&["explain", "i", "--distributor", "d"], &two);
+    assert!(other.starts_with("error: no host"), "{other}");
+
+    let twice = shown(&["plan"], case("same-unit-twice.yaml"));
+    assert!(
+        twice.starts_with("error: unit a/0 is in the input twice and differs"),
+        "{twice}"
+    );
+    // Sibling: the same dump twice needs no choice.
+    let once = case("same-endpoint-name.yaml");
+    assert_eq!(shown(&["plan"], once.repeat(2)), shown(&["plan"], &once));
+
+    // What people paste is read as if it was whole.
+    let expected = shown(&["plan"], &once);
+    let indented: String = once.lines().map(|line| format!("    {line}\n")).collect();
+    let documents = once.replace("m/0:\n  charm", "---\nm/0:\n  charm");
+    let utf16: Vec<u8> = once.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for pasted in [indented.into_bytes(), documents.into_bytes(), utf16] {
+        assert_eq!(shown(&["plan"], pasted), expected);
+    }
+    let complaint = shown(&["plan"], case("lines-min.yaml"));
+    assert!(
+        complaint.contains("not YAML (line 4, column "),
+        "{complaint}"
+    );
+    // Sibling: behind a mark and a prompt.
+    let complaint = shown(&["plan"], "\u{feff}$ juju show-unit a/0\n\na/0: [\n");
+    assert!(
+        complaint.contains("not YAML (line 3, column "),
+        "{complaint}"
+    );
+
+    let status = shown(&["plan"], "Model  Controller\nm      c\n");
+    assert!(
+        status.contains("is from `juju status`; `juju show-unit` shows"),
+        "{status}"
+    );
+}
+
+#[test]
+fn the_option_is_read_as_the_charm_reads_it() {
+    let once = case("same-endpoint-name.yaml");
+    let unset = shown(&["plan"], &once);
+    // Siblings: what a shell makes of an unset option, of one with a line end, of the present one.
+    for empty in ["", " ", "\n"] {
+        assert_eq!(shown(&["plan", "--bootstrap-app", empty], &once), unset);
+    }
+    let set = shown(&["plan", "--bootstrap-app", "m"], &once);
+    for padded in [" m", "m\n"] {
+        assert_eq!(shown(&["plan", "--bootstrap-app", padded], &once), set);
+    }
+    assert!(
+        set.contains("option-bootstrap-app  m        ledger"),
+        "{set}"
+    );
+    let other = planned(&["--bootstrap-app", " x"], &once);
+    assert_eq!(
+        other["status"],
+        "blocked: config bootstrap-app: x is not related; relate it or set another"
+    );
+}
+
+/// A plan rests on the ledger, or, before the first publication, on everything.
+#[test]
+fn nothing_is_foretold_from_what_the_input_lacks() {
+    let waiting = situation("waiting.yaml");
+    let python = situation("python-charm.yaml");
+    let consumer = python.find("\nmicroovn/0:").expect("the consumer's dump") + 1;
+    for (case, input, host, lack) in [
+        (
+            "juju show-unit --endpoint",
+            without_relation(&waiting, 0),
+            "unknown",
+            "the ledger is not in the input: run juju show-unit microcluster-token-distributor/0",
+        ),
+        (
+            "the distributor's dump alone, before the refresh from the Python charm",
+            python[..consumer].to_owned(),
+            "unknown",
+            "not in the input: the distributor's application bag",
+        ),
+        (
+            "another model, before the first publication",
+            ledgerless(&situation("cross-model.yaml")),
+            "unknown",
+            "relation 5 goes to another model",
+        ),
+    ] {
+        let plan = planned(&[], &input);
+        for open in ["status", "changes", "findings", "bootstrap-app"] {
+            assert!(plan[open].is_null(), "{case}: {open}");
+        }
+        let hosts = plan["hosts"].as_array().expect("a list");
+        assert_eq!(hosts.last().expect(case)["state"], host, "{case}");
+        assert!(
+            incomplete(&plan).contains(lack),
+            "{case}: {}",
+            incomplete(&plan)
+        );
+        let name = hosts
+            .last()
+            .and_then(|host| host["host"].as_str())
+            .expect("a name");
+        let story = shown(&["explain", name], &input);
+        assert!(
+            story.contains("the input does not show whether"),
+            "{case}: {story}"
+        );
+        assert!(!story.contains("would write"), "{case}: {story}");
+    }
+}
+
+/// The dump with an empty ledger.
+fn ledgerless(dump: &str) -> String {
+    let head = "    application-data:\n      bootstrap-app";
+    let begin = dump.find(head).expect("a ledger");
+    let end = begin + dump[begin..].find("    local-unit").expect("an own bag");
+    format!(
+        "{}    application-data: {{}}\n{}",
+        &dump[..begin],
+        &dump[end..]
+    )
+}
+
+#[test]
+fn no_removal_rests_on_absence() {
+    let shows_no_removal = |case: &str, input: &str| {
+        let plan = planned(&[], input);
+        let changes = changes(&plan).expect(case);
+        assert!(
+            !changes.iter().any(|change| change.contains("removed")),
+            "{case}: {changes:?}"
+        );
+        assert!(
+            !changes.iter().any(|change| change.starts_with("relation-")),
+            "{case}: {changes:?}"
+        );
+        assert_ne!(plan["incomplete"], serde_json::json!([]), "{case}");
+        plan
+    };
+    // A key that nobody announces, as far as the input shows: m/1, whom it leaves out, may have.
+    let whole = case("same-endpoint-name.yaml");
+    let stale = whole.replace("mirror-h: empty}}}", "mirror-h: empty, mirror-i: empty}}}");
+    let plan = planned(&[], &stale);
+    assert_eq!(
+        changes(&plan),
+        Some(vec!["mirror-i becomes removed in 1 unit".to_owned()])
+    );
+    let other = stale.replace("host-h: m/0,", "host-h: m/0 m/1,");
+    shows_no_removal("a unit that only the ledger knows", &other);
+    // A relation that only the ledger names keeps its hosts, and its application is related.
+    let more =
+        "host-n: n/0, mirror-n: empty, option-bootstrap-app: n, relation-1: m, relation-7: n";
+    let unseen = whole.replace("relation-1: m", more);
+    let unseen = unseen.replace("bootstrap-app: m,", "bootstrap-app: n,");
+    let plan = shows_no_removal("a relation that was not dumped", &unseen);
+    assert_eq!(plan["hosts"].as_array().map(Vec::len), Some(2));
+    let status = plan["status"].as_str().expect("it is known");
+    assert!(status.starts_with("waiting: 2 of 2 hosts"), "{status}");
+    // Sibling: one that the ledger marks as broken, in a dump that an option made.
+    let broken = case("related-unit-option.yaml").replace(
+        "relation-2: m",
+        "host-n: n/0, mirror-n: empty, relation-2: m, relation-7: n -",
+    );
+    let plan = shows_no_removal("a relation that may still be listed", &broken);
+    assert_eq!(plan["hosts"].as_array().map(Vec::len), Some(3));
+}
+
+/// What the ledger was published to shows the ledger, also where nobody sees it.
+#[test]
+fn news_goes_to_bags_that_the_input_lacks() {
+    let plan = planned(&["standby.yaml"], "");
+    let wanted = [
+        "host-juju-3f2a1c-4 becomes microovn/3 in ledger",
+        "mirror-juju-3f2a1c-4 becomes empty in ledger, 2 unit",
+    ];
+    assert_eq!(changes(&plan), Some(wanted.map(str::to_owned).into()));
 }
 
 #[test]
@@ -147,14 +462,14 @@ fn either_side_may_show_our_application_bag() {
     let mut three = four.clone();
     let ours = "microcluster-token-distributor/0";
     for (at, consumer) in ["microovn/0", "microovn-arm64/0"].iter().enumerate() {
-        let own = &mut three[ours]["relation-info"][at]["application-data"];
+        let own = &mut three[ours]["relation-info"][at + 1]["application-data"];
         let data = own.take();
         *own = serde_json::json!({});
         three[*consumer]["relation-info"][0]["application-data"] = data;
     }
     assert_eq!(
-        shown(&["plan"], &three.to_string()),
-        shown(&["plan"], &four.to_string())
+        shown(&["plan"], three.to_string()),
+        shown(&["plan"], four.to_string())
     );
 }
 
@@ -162,49 +477,70 @@ fn either_side_may_show_our_application_bag() {
 fn bad_input_is_refused_by_its_place_and_never_quoted() {
     let unit = |relation: &str| {
         format!(
-            "mtd/0:\n  leader: true\n  relation-info:\n  - endpoint: microcluster-cluster\n{relation}"
+            "mtd/0:\n  charm: c\n  relation-info:\n  - endpoint: microcluster-cluster\n{relation}"
         )
     };
     for (case, input, complaint) in [
         ("nothing", String::new(), "standard input is empty"),
         ("blanks", " \n".to_owned(), "standard input is empty"),
-        ("null", "# SECRET\n".to_owned(), "the whole is no map"),
-        ("a list", "- SECRET".to_owned(), "the whole is no map"),
-        ("no YAML", "mtd/0: [SECRET".to_owned(), "not YAML (line "),
+        (
+            "a remark",
+            "# SECRET\n".to_owned(),
+            "standard input is empty",
+        ),
+        (
+            "a list",
+            "- SECRET".to_owned(),
+            "line 1 is not from `juju show-unit`",
+        ),
+        (
+            "no YAML",
+            "mtd/0: [SECRET".to_owned(),
+            "not YAML (line 1, column 8)",
+        ),
         (
             "no JSON",
             "{\"SECRET\"".to_owned(),
-            "not JSON (line 1, column 9)",
+            "standard input ends within line 1",
         ),
         (
             "a key twice",
-            "a/0: {}\n a/0: SECRET\n".to_owned(),
-            "not YAML (line ",
+            "a/0: {charm: SECRET, charm: b}\n".to_owned(),
+            "line 1, column 6 is not what",
         ),
         (
             "no unit",
             "SECRET: {}".to_owned(),
-            "unit 1 is no unit by its name",
+            "line 1 is not from `juju show-unit`",
         ),
-        ("no map", "mtd/0: SECRET".to_owned(), "unit 1 is no map"),
+        (
+            "no map",
+            "mtd/0: SECRET".to_owned(),
+            "line 1, column 8 is not what",
+        ),
+        (
+            "no charm",
+            "mtd/0: {leader: true}".to_owned(),
+            "unit mtd/0 (line 1) shows no charm",
+        ),
         (
             "no number",
             unit("    relation-id: SECRET\n"),
-            "unit 1, relation 1 is no relation with its number",
+            "line 5, column 18 is not what",
         ),
         (
             "no databag",
             unit("    relation-id: 1\n    application-data:\n      mirror-h: [SECRET]\n"),
-            "unit 1, relation 1, application-data is no databag",
+            "line 7, column 17 is not what",
         ),
         (
             "no remote unit",
             unit("    relation-id: 1\n    related-units:\n      SECRET:\n        in-scope: true\n"),
-            "unit 1, relation 1, related unit 1 is no unit by its name",
+            "line 7, column 7 is not what",
         ),
         (
             "no distributor",
-            "a/0: {}".to_owned(),
+            "a/0: {charm: b}".to_owned(),
             "add `juju show-unit APP/N`",
         ),
     ] {
@@ -265,6 +601,7 @@ fn completions_name_every_command_and_option() {
             "--format",
             "json",
             "--bootstrap-app",
+            "--distributor",
             "fish",
         ] {
             // Fish has options without their dashes.
@@ -284,11 +621,29 @@ fn nothing_is_coloured() {
 
 #[test]
 fn everything_fits_a_terminal_of_80_columns() {
-    for file in SITUATIONS {
+    let hosts = [
+        "juju-3f2a1c-1",
+        "juju-3f2a1c-3",
+        "juju-3f2a1c-4",
+        "arm-1",
+        "edge-2",
+        "42",
+    ];
+    let stories = hosts.iter().map(|host| vec!["explain", host]);
+    let commands: Vec<Vec<&str>> = stories.chain([vec!["plan"]]).collect();
+    let on_files = commands
+        .iter()
+        .flat_map(|command| SITUATIONS.map(|file| [&command[..], &[file]].concat()));
+    let help = [
+        vec!["--help"],
+        vec!["plan", "--help"],
+        vec!["explain", "--help"],
+    ];
+    for arguments in on_files.chain(help) {
         // An error is one line, for logs and scripts.
-        let printed = String::from_utf8(run(&["plan", file], "").stdout).expect("text");
+        let printed = String::from_utf8(run(&arguments, "").stdout).expect("text");
         for line in printed.lines() {
-            assert!(line.chars().count() <= 80, "{file}: {line}");
+            assert!(line.chars().count() <= 80, "{arguments:?}: {line}");
         }
     }
 }

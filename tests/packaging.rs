@@ -111,6 +111,22 @@ fn charmcraft_yaml_holds_what_metadata_yaml_cannot() {
     assert_eq!(distributor["after"][0], "rust-deps");
 }
 
+/// The steps of `make ci`, on machines of their own.
+#[test]
+fn the_workflows_run_what_make_ci_runs() {
+    let read = |path: &str| fs::read_to_string(in_repository(path)).unwrap();
+    let workflows = fs::read_dir(in_repository(".github/workflows")).unwrap();
+    let mut run: String = workflows
+        .map(|workflow| fs::read_to_string(workflow.unwrap().path()).unwrap())
+        .collect();
+    assert!(run.contains("- run: make lint\n"));
+    run.push_str(&read("Makefile"));
+    let steps = read(".ci/run");
+    let steps = steps.lines().filter_map(|line| line.strip_prefix("step "));
+    let missing: Vec<&str> = steps.filter(|step| !run.contains(step)).collect();
+    assert_eq!(missing, [""; 0]);
+}
+
 #[test]
 fn dispatch_ends_with_the_executable() {
     // The last word is what charmcraft checks, and what other tests exchange for their own.
@@ -224,10 +240,14 @@ fn the_charm_is_small() {
     };
     let executable = charm.files[EXECUTABLE].content.len();
     assert!(
-        executable <= 2 * MB,
+        executable <= 3 * MB,
         "the executable has {executable} bytes"
     );
-    assert!(charm.size <= MB, "the charm has {} bytes", charm.size);
+    assert!(
+        charm.size <= 3 * MB / 2,
+        "the charm has {} bytes",
+        charm.size
+    );
 }
 
 #[test]

@@ -15,25 +15,27 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use crate::chain;
+use crate::core::names::UnitName;
 use crate::core::plan::Plan;
-use crate::core::wire::{self, Change, mirror_key, printable};
+use crate::core::wire::{self, Change, printable};
 use crate::report::View;
-use crate::report::changes::planned_changes;
-use crate::report::check::findings;
+use crate::report::changes::{PlannedChange, planned_changes};
+use crate::report::check::{Finding, findings};
 use crate::report::hosts::Report;
 use document::{Document, InputError};
 use model::{Distributor, ShownModel};
 
 /// Shows what the token distributor would do with a model, and why.
 ///
-/// The input is what `juju show-unit` prints, as YAML or JSON. Name one unit of the distributor and
-/// one of each related application, because Juju shows a unit what the other side wrote:
+/// The input is what `juju show-unit` prints, as YAML or JSON. Name one unit of
+/// the distributor and one of each related application, because Juju shows a unit
+/// what the other side wrote:
 ///
 ///   juju show-unit microcluster-token-distributor/0 microovn/0 > units.yaml
 ///   microcluster-token-distributor plan units.yaml
 ///
-/// Tokens are never shown, only fingerprints that tell them apart. The output has no colours. Juju
-/// itself starts this program without arguments.
+/// You see no tokens, only fingerprints that tell them apart. The output has no
+/// colours. Juju itself starts this program without arguments.
 #[derive(Debug, Parser)]
 #[command(
     name = "microcluster-token-distributor",
@@ -49,7 +51,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show every host, what would be written, and what is wrong
+    /// Show what the charm would write, every host, and what is wrong
     Plan {
         #[command(flatten)]
         input: Input,
@@ -74,21 +76,21 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Input {
-    /// What `juju show-unit` printed; several are taken together [default: standard input]
+    /// Output of `juju show-unit`, or several [default: standard input]
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// What the option bootstrap-app is set to, if it is not what the ledger says
+    /// The option bootstrap-app, if not as in the ledger
     #[arg(long, value_name = "NAME")]
     bootstrap_app: Option<String>,
-    /// Which distributor, where the input shows several applications of it [default: all]
+    /// Only this distributor of several [default: all]
     #[arg(long, value_name = "APP")]
     distributor: Option<String>,
 }
 
 #[derive(Debug, Args)]
 struct Output {
-    /// How to show it
-    #[arg(long, value_enum, default_value_t = Format::Table)]
+    /// table, json or yaml
+    #[arg(long, value_enum, default_value_t = Format::Table, hide_possible_values = true)]
     format: Format,
 }
 
@@ -224,111 +226,90 @@ fn read(file: &Path) -> Result<Document, InputError> {
 }
 
 /// One distributor in the input, and what it would do.
+///
+/// Status, changes and findings are `None` where the input lacks what a plan rests on.
 struct Situation {
-    view: View,
-    plan: Plan,
+    unit: UnitName,
+    status: Option<String>,
+    changes: Option<Vec<PlannedChange>>,
+    findings: Option<Vec<Finding>>,
+    /// The hosts once the changes are written.
     report: Report,
-    changes: Vec<crate::report::changes::PlannedChange>,
     incomplete: Vec<String>,
 }
 
 impl Situation {
-    fn of(distributor: &Distributor, view: View, notes: Vec<String>) -> Self {
+    fn of(distributor: &Distributor, view: View, mut incomplete: Vec<String>) -> Self {
+        let lacks = distributor.lacks();
         let mut plan = view.plan();
-        leave_open_what_is_unseen(distributor, &view, &mut plan);
-        let mut incomplete = notes;
-        incomplete.extend(distributor.lacks());
-        let mut changes = planned_changes(&view, &plan);
-        if distributor.ledger.shown().is_none() {
-            for change in &mut changes {
-                change.bags.retain(|bag| bag != "ledger");
-            }
-            changes.retain(|change| !change.bags.is_empty());
+        if !distributor.shows_all_units() {
+            keep_what_an_unseen_unit_may_have_announced(&mut plan);
         }
+        // A plan is the difference from what the ledger says. Before it says anything, and where the
+        // input does not show it, the plan rests on all the rest, and so on all that is lacking.
+        let is_known = view.ledger.leader.is_some() || lacks.is_empty();
+        let then = after(&view, &plan);
+        let mut report = Report::of(&then);
+        if !is_known {
+            report.leave_open();
+        }
+        incomplete.extend(lacks);
         Situation {
-            report: Report::of(&View {
-                // Where no ledger was published, or the input does not show it, what the charm would
-                // learn is used: so it is before a refresh from the Python charm.
-                ledger: match view.ledger.leader {
-                    Some(_) => view.ledger.clone(),
-                    None => plan.ledger.clone(),
-                },
-                ..view.clone()
-            }),
-            view,
-            plan,
-            changes,
+            changes: is_known.then(|| planned_changes(&view, &plan)),
+            status: is_known.then(|| plan.status().to_string()),
+            findings: is_known.then(|| findings_after(&then, &report)),
+            unit: view.unit,
+            report,
             incomplete,
         }
     }
 
     fn plan(&self) -> output::Planned<'_> {
-        // What the plan itself mends is no finding.
-        let then = after(&self.view, &self.plan);
-        let mut findings = findings(&then, &then.plan(), &Report::of(&then));
-        findings.retain(|finding| finding.kind != "out-of-date");
         output::Planned {
-            unit: self.view.unit.as_str(),
-            status: self.plan.status().to_string(),
+            unit: self.unit.as_str(),
+            status: self.status.as_deref(),
             bootstrap_app: self.report.bootstrap_app.as_deref(),
             communicators: &self.report.communicators,
             hosts: &self.report.hosts,
             other_keys: &self.report.other_keys,
-            changes: &self.changes,
-            findings,
+            changes: self.changes.as_deref(),
+            findings: self.findings.as_deref(),
             incomplete: &self.incomplete,
         }
     }
 
     fn explain(&self, host: &str) -> Option<output::Explained<'_>> {
         let story = self.report.host(host)?;
-        let key = printable(&mirror_key(host));
-        let changes = self.changes.iter().filter(|change| change.key == key);
+        let keys = ["mirror-", "host-", "spent-"].map(|of| printable(&[of, host].concat()));
+        let changes = self.changes.as_ref().map(|changes| {
+            let changes = changes.iter().filter(|change| keys.contains(&change.key));
+            changes.cloned().collect()
+        });
         Some(output::Explained {
             host: story,
             next: self.report.next(story),
-            changes: changes.cloned().collect(),
+            changes,
             incomplete: &self.incomplete,
         })
     }
 }
 
-/// Takes out of the plan what rests on the absence of something that the input may only not show.
-fn leave_open_what_is_unseen(distributor: &Distributor, view: &View, plan: &mut Plan) {
-    let relations = distributor.relations.values();
-    let are_all_seen = relations
-        .clone()
-        .all(|relation| relation.are_all.shown().is_some());
-    for (id, listed) in &view.ledger.relations {
-        if !view.world.relations.contains_key(id) {
-            plan.ledger.relations.insert(*id, listed.clone());
-        }
-    }
-    let misses_a_relation = view
-        .ledger
-        .relations
-        .iter()
-        .any(|(id, listed)| listed.is_current && !view.world.relations.contains_key(id));
-    if are_all_seen && !misses_a_relation && distributor.ledger.shown().is_some() {
-        return;
-    }
+/// What is wrong once the plan is carried out. What it mends itself is no finding, and that a relation
+/// is passed over is something that only Juju tells.
+fn findings_after(then: &View, report: &Report) -> Vec<Finding> {
+    let mut findings = findings(then, &then.plan(), report);
+    findings.retain(|finding| !["out-of-date", "relation-passed-over"].contains(&finding.kind));
+    findings
+}
+
+/// A mirror key that nobody announces goes, and somebody may whom the input does not show.
+fn keep_what_an_unseen_unit_may_have_announced(plan: &mut Plan) {
     for writes in plan.writes.values_mut() {
-        let is_open =
-            |key: &str, change: &Change| *change == Change::Remove && wire::mirrored(key).is_some();
-        writes.unit.retain(|key, change| !is_open(key, change));
+        writes
+            .unit
+            .retain(|key, change| *change != Change::Remove || wire::mirrored(key).is_none());
     }
     plan.writes.retain(|_, writes| !writes.is_empty());
-    if misses_a_relation {
-        for (name, claims) in &view.ledger.hosts {
-            plan.ledger.hosts.insert(name.clone(), claims.clone());
-            if let Some(value) = view.ledger.mirror.get(name) {
-                plan.ledger
-                    .mirror
-                    .entry(name.clone())
-                    .or_insert_with(|| value.clone());
-            }
-        }
-    }
 }
 
 /// The view once the plan is carried out.

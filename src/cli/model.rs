@@ -10,11 +10,11 @@
 //! because consumers write none.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use super::document::{Document, InputError, ShownRelation, ShownUnit};
 use crate::core::ledger::{Ledger, Options};
 use crate::core::names::{RelationId, UnitName};
+use crate::core::publish::{app_bag, unit_bag};
 use crate::core::wire::{Databag, is_up};
 use crate::core::world::{self, World};
 use crate::juju::environment::{ENDPOINT, PEER_ENDPOINT};
@@ -59,16 +59,6 @@ impl<T> Seen<T> {
     }
 }
 
-impl fmt::Display for Unseen {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Unseen::NotInInput => "not in the input",
-            Unseen::NotInScope => "not in the relation",
-            Unseen::OtherModel => "in another model",
-        })
-    }
-}
-
 /// All that the input shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShownModel {
@@ -93,6 +83,9 @@ pub struct Distributor {
     pub relations: BTreeMap<RelationId, Relation>,
     /// What is odd about the input.
     pub notes: Vec<String>,
+    /// Whether a unit of it was dumped with all its relations, and not through an option that leaves
+    /// some out.
+    is_whole: bool,
 }
 
 /// One relation with a consumer.
@@ -267,6 +260,7 @@ impl Distributor {
             ledger: Seen::Unseen(Unseen::NotInInput),
             relations: BTreeMap::new(),
             notes: Vec::new(),
+            is_whole: false,
         }
     }
 
@@ -285,6 +279,7 @@ impl Distributor {
         let peers = |shown: &&ShownRelation| shown.endpoint == PEER_ENDPOINT;
         let peers = unit.relations.iter().find(peers);
         let is_whole = peers.is_some_and(|shown| shown.local_unit.is_some());
+        self.is_whole |= is_whole;
         if let Some(shown) = peers {
             self.add_peers(unit, shown);
         }
@@ -380,32 +375,46 @@ impl Distributor {
         self.ledger.shown().cloned().unwrap_or_default().into()
     }
 
-    /// The relations with their applications that the ledger was published to.
+    /// The relations with their applications whose bags show the ledger.
     fn published(&self) -> Vec<(RelationId, String)> {
         let relations = self.remembered().relations.into_iter();
         let current = relations.filter(|(_, listed)| listed.is_current);
         current.map(|(id, listed)| (id, listed.app)).collect()
     }
 
-    /// The unit that a plan is made for: the leader, or else the unit that published last, one that
-    /// shows its mirror up, or the first.
-    pub fn stand_in(&self) -> Option<&UnitName> {
+    /// The unit that a plan is made for: the leader. Where no unit in the input leads, the unit that
+    /// published last, one that shows its mirror up, or the first.
+    pub fn stand_in(&self) -> Option<UnitName> {
         let relations = self.relations.values();
         let mut bags = relations.flat_map(|relation| &relation.own_units);
-        let up = || bags.find_map(|(unit, bag)| bag.shown().is_some_and(is_up).then_some(unit));
-        let published = || self.units.get(&self.remembered().leader?.unit);
-        let leader = self.leader.shown().or_else(published).or_else(up);
-        leader.or_else(|| self.units.first())
+        let mut up = || bags.find_map(|(unit, bag)| bag.shown().is_some_and(is_up).then_some(unit));
+        let published = || Some(self.remembered().leader?.unit);
+        let leader = self.leader.shown().cloned().or_else(published);
+        leader.or_else(|| up().or_else(|| self.units.first()).cloned())
     }
 
     /// What the unit that a plan is made for sees, as far as the input shows it. `None` where no
     /// unit is known. Show-unit shows no options: `bootstrap_app` is what the person says of one.
+    ///
+    /// What was not seen is there as what the core takes for unknown, so that no decision rests on
+    /// its absence: a relation without bags and without expected units, or one that is passed over.
     pub fn view(&self, bootstrap_app: Option<&str>) -> Option<View> {
-        let unit = self.stand_in()?.clone();
+        let unit = self.stand_in()?;
         let ledger = self.remembered();
-        let relations = self.relations.iter();
-        let relations =
-            relations.filter_map(|(id, relation)| Some((*id, relation.seen_by(&unit)?)));
+        let unseen = self.published().into_iter().map(|(id, app)| {
+            let relation = Relation {
+                remote_app: Seen::Shown(app),
+                ..Relation::default()
+            };
+            (id, relation)
+        });
+        let mut relations: BTreeMap<RelationId, Relation> = unseen.collect();
+        relations.extend(self.relations.clone());
+        let broken = ledger
+            .relations
+            .iter()
+            .filter(|(_, listed)| !listed.is_current);
+        let passed_over = broken.filter(|(id, _)| !self.is_whole && !relations.contains_key(id));
         let world = World {
             options: Options {
                 bootstrap_app: match bootstrap_app {
@@ -414,9 +423,13 @@ impl Distributor {
                 },
                 log_level: ledger.options.log_level.clone(),
             },
-            relations: relations.collect(),
-            // What the input does not show may be there all the same.
-            passed_over: BTreeMap::new(),
+            passed_over: passed_over
+                .map(|(id, listed)| (*id, Some(listed.app.clone())))
+                .collect(),
+            relations: relations
+                .iter()
+                .filter_map(|(id, relation)| Some((*id, relation.seen_by(&unit, *id, &ledger)?)))
+                .collect(),
             units_were_read: true,
             siblings_are_news: !ledger.is_led_by(&unit),
         };
@@ -429,40 +442,61 @@ impl Distributor {
         })
     }
 
+    /// Whether every unit of every relation is in the input.
+    pub fn shows_all_units(&self) -> bool {
+        let mut relations = self.relations.values();
+        let mut published = self.published().into_iter();
+        self.is_whole
+            && relations.all(|relation| relation.are_all.shown().is_some())
+            && published.all(|(id, _)| self.relations.contains_key(&id))
+    }
+
     /// What the input lacks for a plan, each with the command that shows it.
     pub fn lacks(&self) -> Vec<String> {
-        let own = self.stand_in().map_or("APP/N", UnitName::as_str);
+        let own = self.stand_in();
+        let own = own.as_ref().map_or("APP/N", UnitName::as_str);
         let mut lacks = Vec::new();
         if self.leader.shown().is_none() {
+            let why = match self.remembered().leader {
+                Some(_) => ", which published last",
+                None => "",
+            };
             lacks.push(format!(
-                "no unit in the input is leader; {own} stands in for it"
+                "no unit in the input leads: this is the plan of {own}{why}"
             ));
         }
         if self.ledger.shown().is_none() {
             lacks.push(format!(
-                "the ledger is not in the input; juju show-unit {own}, without options, shows it"
+                "the ledger is not in the input: run juju show-unit {own}, without options"
             ));
         }
         for (id, app) in self.published() {
             if !self.relations.contains_key(&id) {
                 lacks.push(format!(
-                    "relation {id} with {app} is in the ledger and not in the input; \
-                     juju show-unit {own} {app}/N, without options, shows it"
+                    "relation {id} with {app} is in the ledger and not in the input: run juju \
+                     show-unit {own} {app}/N, without options"
                 ));
             }
         }
         for (id, relation) in &self.relations {
-            let remote = relation.remote_units.keys().next();
-            let remote = remote.map_or("APP/N", UnitName::as_str);
-            let remedy = match relation.is_cross_model {
-                true => "only the other model shows that".to_owned(),
-                false => {
-                    format!("juju show-unit {own} {remote}, without options, shows both sides")
-                }
+            let unseen = relation.unseen();
+            let unseen = match &unseen[..] {
+                [one] => one.clone(),
+                [some @ .., last] => format!("{}, and {last}", some.join(", ")),
+                [] => continue,
             };
-            for what in relation.lacks() {
-                lacks.push(format!("relation {id}: {what}; {remedy}"));
-            }
+            let app = relation.remote_app.shown().map_or("APP", String::as_str);
+            let remote = relation.remote_units.keys().next();
+            let remote = remote.map_or_else(|| format!("{app}/N"), UnitName::to_string);
+            lacks.push(match relation.is_cross_model {
+                true => {
+                    format!("relation {id} goes to another model, so Juju does not show {unseen}")
+                }
+                false => format!(
+                    "relation {id}: not in the input: {unseen}; run juju show-unit {own} {remote}, \
+                     without options"
+                ),
+            });
         }
         lacks
     }
@@ -530,51 +564,59 @@ impl Relation {
         }
     }
 
-    /// The relation as `own` sees it. `None` where nobody knows whose it is.
-    fn seen_by(&self, own: &UnitName) -> Option<world::Relation> {
+    /// The relation as `own` sees it. `None` where nobody knows whose it is. What the ledger was
+    /// published to shows the ledger, so that stands for own bags that were not seen.
+    fn seen_by(&self, own: &UnitName, id: RelationId, ledger: &Ledger) -> Option<world::Relation> {
         let shown = |bags: &BTreeMap<UnitName, Seen<Databag>>| -> BTreeMap<UnitName, Databag> {
             let bags = bags.iter();
             let shown = bags.filter_map(|(unit, bag)| Some((unit.clone(), bag.shown()?.clone())));
             shown.collect()
         };
+        let published = |bag: fn(&Ledger, RelationId) -> Databag| {
+            ledger.is_shown_in(id).then(|| bag(ledger, id))
+        };
         let mut siblings = shown(&self.own_units);
+        let own_unit = siblings.remove(own);
+        let own_app = self.own_application.shown().cloned();
         let units = self.remote_units.keys().cloned();
         Some(world::Relation {
             app: self.remote_app.shown()?.clone(),
             units: shown(&self.remote_units),
             expected: self.are_all.shown().map(|()| units.collect()),
-            own_app: self.own_application.shown().cloned(),
-            own_unit: siblings.remove(own),
+            own_app: own_app.or_else(|| published(app_bag)),
+            own_unit: own_unit.or_else(|| published(unit_bag)),
             siblings,
         })
     }
 
-    fn lacks(&self) -> Vec<String> {
-        let mut lacks = Vec::new();
-        if let Seen::Unseen(why) = &self.own_application {
-            lacks.push(format!("the distributor's application bag is {why}"));
+    /// What was not seen of it, in words.
+    fn unseen(&self) -> Vec<String> {
+        let mut unseen = Vec::new();
+        if self.own_application.shown().is_none() {
+            unseen.push("the distributor's application bag".to_owned());
         }
-        for (whose, bags) in [
-            ("the distributor's unit", &self.own_units),
-            ("the consumer's unit", &self.remote_units),
-        ] {
-            let unseen = bags.iter().filter_map(|(unit, bag)| match bag {
-                Seen::Unseen(why) if *why != Unseen::NotInScope => Some((unit, why)),
-                _ => None,
-            });
-            let unseen: Vec<_> = unseen.collect();
-            if let [(unit, why), others @ ..] = &unseen[..] {
-                let more = match others.len() {
-                    0 => String::new(),
-                    more => format!(" (and of {more} more)"),
-                };
-                lacks.push(format!("the bag of {whose} {unit}{more} is {why}"));
+        for bags in [&self.own_units, &self.remote_units] {
+            // One that has not entered the relation has none.
+            let units = bags
+                .iter()
+                .filter(|(_, bag)| matches!(bag, Seen::Unseen(why) if *why != Unseen::NotInScope));
+            let units: Vec<&UnitName> = units.map(|(unit, _)| unit).collect();
+            match units[..] {
+                [] => {}
+                [unit] => unseen.push(format!("the unit bag of {unit}")),
+                [unit, ref more @ ..] => {
+                    unseen.push(format!("the unit bags of {unit} and {} more", more.len()));
+                }
             }
         }
-        if let Seen::Unseen(why) = &self.are_all {
-            lacks.push(format!("further units of the consumer may be {why}"));
+        if self.are_all.shown().is_none() {
+            let app = self
+                .remote_app
+                .shown()
+                .map_or("the other side", String::as_str);
+            unseen.push(format!("whether {app} has more units"));
         }
-        lacks
+        unseen
     }
 }
 

@@ -14,13 +14,14 @@ use crate::report::value;
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Planned<'a> {
     pub(super) unit: &'a str,
-    pub(super) status: String,
+    /// `None`, as what follows, where the input lacks what a plan rests on.
+    pub(super) status: Option<&'a str>,
     pub(super) bootstrap_app: Option<&'a str>,
     pub(super) communicators: &'a [String],
     pub(super) hosts: &'a [Host],
     pub(super) other_keys: &'a [String],
-    pub(super) changes: &'a [PlannedChange],
-    pub(super) findings: Vec<Finding>,
+    pub(super) changes: Option<&'a [PlannedChange]>,
+    pub(super) findings: Option<&'a [Finding]>,
     pub(super) incomplete: &'a [String],
 }
 
@@ -29,24 +30,22 @@ pub(super) struct Planned<'a> {
 pub(super) struct Explained<'a> {
     pub(super) host: &'a Host,
     pub(super) next: String,
-    pub(super) changes: Vec<PlannedChange>,
+    pub(super) changes: Option<Vec<PlannedChange>>,
     pub(super) incomplete: &'a [String],
 }
 
 impl Planned<'_> {
     pub(super) fn to_text(&self) -> String {
-        let mut text = format!("{}\n{}", self.unit, folded(&self.status));
+        let status = self.status;
+        let status = status.unwrap_or("The input lacks what a plan rests on: see below.");
+        let mut text = format!("{}\n{}", self.unit, folded(status));
         if !self.hosts.is_empty() {
             let hosts: Vec<&Host> = self.hosts.iter().collect();
-            section(&mut text, "Hosts now", &hosts::table(&hosts));
+            section(&mut text, "Hosts", &hosts::table(&hosts));
         }
-        match self.changes {
-            [] => section(&mut text, "Nothing would be written", ""),
-            changes => section(&mut text, "Would be written", &change_table(changes)),
-        }
-        if !self.findings.is_empty() {
-            let findings = check::lines(&self.findings);
-            section(&mut text, "Findings after that", &folded(&findings));
+        changes(&mut text, self.changes, self.incomplete);
+        if let Some(findings) = self.findings.filter(|found| !found.is_empty()) {
+            section(&mut text, "Still open", &folded(&check::lines(findings)));
         }
         lacks(&mut text, self.incomplete);
         text
@@ -56,13 +55,26 @@ impl Planned<'_> {
 impl Explained<'_> {
     pub(super) fn to_text(&self) -> String {
         let mut text = hosts::table(&[self.host]);
-        if !self.changes.is_empty() {
-            let changes = change_table(&self.changes);
-            section(&mut text, "Would be written", &changes);
-        }
+        changes(&mut text, self.changes.as_deref(), self.incomplete);
         section(&mut text, "Next", &folded(&self.next));
         lacks(&mut text, self.incomplete);
         text
+    }
+}
+
+fn changes(text: &mut String, changes: Option<&[PlannedChange]>, incomplete: &[String]) {
+    let by_what = match incomplete {
+        [] => "",
+        _ => ", as far as the input tells",
+    };
+    match changes {
+        None => {}
+        Some([]) => section(text, &format!("The charm would write nothing{by_what}"), ""),
+        Some(changes) => section(
+            text,
+            &format!("The charm would write{by_what}"),
+            &change_table(changes),
+        ),
     }
 }
 

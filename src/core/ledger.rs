@@ -122,9 +122,11 @@ impl Options {
 impl From<Databag> for Ledger {
     fn from(bag: Databag) -> Self {
         let mut ledger = Ledger::default();
+        // These stand in order in the bag, and a map of what is in order is built at once.
+        let (mut mirror, mut hosts) = (Vec::new(), Vec::new());
         for (key, value) in bag {
             if let Some(name) = wire::mirrored(&key) {
-                ledger.mirror.insert(name.to_owned(), value.into());
+                mirror.push((name.to_owned(), value.into()));
             } else if let Some(name) = key.strip_prefix(HOST_PREFIX) {
                 let claims = marked_units(&value).map(|(unit, mark)| Claim {
                     unit,
@@ -133,7 +135,7 @@ impl From<Databag> for Ledger {
                 });
                 let claims: Vec<Claim> = claims.collect();
                 if !claims.is_empty() {
-                    ledger.hosts.insert(name.to_owned(), claims);
+                    hosts.push((name.to_owned(), claims));
                 }
             } else if let Some(name) = key.strip_prefix(SPENT_PREFIX) {
                 let fingerprints = value.split(' ').map(str::to_owned).collect();
@@ -168,6 +170,8 @@ impl From<Databag> for Ledger {
                 }
             }
         }
+        ledger.mirror = mirror.into_iter().collect();
+        ledger.hosts = hosts.into_iter().collect();
         ledger
     }
 }

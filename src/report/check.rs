@@ -66,8 +66,8 @@ pub fn findings(view: &View, plan: &Plan, report: &Report) -> Vec<Finding> {
         findings.add(
             "values-disagree",
             format!(
-                "{}: relation {} keeps another token than the ledger, left by the Python charm; a \
-                 host that joined is well; for one that could not, run retire-host",
+                "{}: relation {} keeps another token than the ledger, left by the Python charm; if \
+                 the host has joined, all is well; if it could not, run retire-host",
                 host.host,
                 numbers.join(", ")
             ),
@@ -115,7 +115,7 @@ impl Findings {
             let next = report.next(first);
             self.add(
                 kind,
-                format!("{count} for a token, {} first: {next}", first.host),
+                format!("{count} for a token, {} first; {next}", first.host),
             );
         }
         let is_unheard = |name: &&String| !view.ledger.hosts.contains_key(*name);
@@ -124,8 +124,8 @@ impl Findings {
             self.add(
                 "host-not-heard",
                 format!(
-                    "{} of {} announced hosts have no key yet, {} first; update-status finds them, \
-                     and resync at once",
+                    "{} of {} announced hosts have no key yet, {} first; update-status adds them, \
+                     and resync does so at once",
                     unheard.len(),
                     plan.ledger.hosts.len(),
                     wire::printable(first)

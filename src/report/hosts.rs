@@ -25,18 +25,11 @@ pub enum State {
     Retired,
     /// It never gets a token: microcluster refuses its name.
     Invalid,
+    /// The input of the command line does not show whether it has a token.
+    Unknown,
 }
 
 impl State {
-    /// All states, in the order in which they are counted.
-    pub const ALL: [State; 5] = [
-        State::Waiting,
-        State::Token,
-        State::Member,
-        State::Retired,
-        State::Invalid,
-    ];
-
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -45,6 +38,7 @@ impl State {
             State::Member => "member",
             State::Retired => "retired",
             State::Invalid => "invalid",
+            State::Unknown => "unknown",
         }
     }
 }
@@ -66,7 +60,7 @@ pub struct Host {
     pub host: String,
     /// How far it has come.
     pub state: State,
-    /// The units that announced the name, first comer first.
+    /// The units that announced the name and are there, first comer first.
     pub announced_by: Vec<String>,
     /// The unit whose own bag shows the same token: it minted it.
     pub given_by: Option<String>,
@@ -147,10 +141,10 @@ impl Report {
             };
             if let Some(Value::Text(token)) = ledger.mirror.get(name) {
                 let offers = givers.get(name).into_iter().flatten();
-                let giver = offers
+                let mut giver = offers
                     .filter(|(value, _)| value == token)
                     .map(|(_, unit)| unit);
-                host.given_by = giver.cloned().next();
+                host.given_by = giver.next().cloned();
                 host.fingerprint = Some(fingerprint(token));
             }
             host.other_values = other_values.remove(name).unwrap_or_default();
@@ -160,6 +154,16 @@ impl Report {
             report.hosts.push(host);
         }
         report
+    }
+
+    /// Takes back what rests on a ledger that was not seen: who waits, and who may bootstrap.
+    pub fn leave_open(&mut self) {
+        self.bootstrap_app = None;
+        for host in &mut self.hosts {
+            if host.state == State::Waiting {
+                host.state = State::Unknown;
+            }
+        }
     }
 
     /// The story of one host, by its name or as it is shown.
@@ -181,7 +185,7 @@ impl Report {
         match host.state {
             State::Waiting => self.next_of_waiting(host),
             State::Token if host.announced_by.is_empty() => {
-                format!("no unit announces {name} any more; retire-host takes its token away")
+                format!("no unit announces {name} any more; run retire-host to take its token away")
             }
             State::Token if !host.other_values.is_empty() => format!(
                 "relations show different tokens: {name} takes that of its own relation, and joins \
@@ -199,6 +203,7 @@ impl Report {
                  of letters, digits and hyphens, not of digits only, and add a unit there",
                 host.announced_by.join(" and ")
             ),
+            State::Unknown => format!("the input does not show whether {name} has a token"),
         }
     }
 
@@ -210,22 +215,26 @@ impl Report {
             &self.bootstrap_app,
         ) {
             (Some(Help::RemoveNamesake), ..) => format!(
-                "two of its tokens were refused: an old member {name} has to be removed from the \
-                 cluster first"
+                "two of its tokens were refused: remove the old member {name} from the cluster"
             ),
-            (Some(Help::NobodyMintsAgain), ..) => format!(
-                "its token was refused, and the library of the communicator mints no name twice: \
-                 redeploy it under another name"
+            (Some(Help::NobodyMintsAgain), ..) => {
+                "its token was refused, and the communicator's library mints no name twice: \
+                 redeploy the host under another name"
+                    .to_owned()
+            }
+            (None, Some(unit), _) if host.spent > 0 => format!(
+                "its token was refused, and {unit} mints another; if it does not, see in its log why \
+                 `cluster add {name}` failed"
             ),
             (None, Some(unit), _) => format!(
-                "{unit} mints a token; if it does not, its log tells why `cluster add {name}` failed"
+                "{unit} mints a token; if it does not, see in its log why `cluster add {name}` failed"
             ),
             (None, None, _) if self.knows_a_cluster => "no unit is communicator, so nobody mints: \
                  repair the first voter of the cluster, and members that are PENDING or unreachable"
                 .to_owned(),
             (None, None, Some(app)) => format!(
                 "there is no cluster yet: the leader of {app} bootstraps it; if it is up and does \
-                 not, as after a change of leader, add a unit to the token distributor: {app} then \
+                 not, as after a change of leader, add a unit to the token distributor, and {app} \
                  tries again"
             ),
             (None, None, None) => {
@@ -250,10 +259,11 @@ fn host(ledger: &Ledger, name: &str) -> Option<Host> {
         Some(Value::Retired) => State::Retired,
         Some(_) => State::Token,
     };
+    let living = claims.iter().filter(|claim| !claim.is_gone);
     Some(Host {
         host: printable(name),
         state,
-        announced_by: claims.iter().map(|claim| claim.unit.to_string()).collect(),
+        announced_by: living.map(|claim| claim.unit.to_string()).collect(),
         given_by: None,
         fingerprint: None,
         spent: ledger.spent.get(name).map_or(0, Vec::len),

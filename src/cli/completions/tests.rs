@@ -59,7 +59,13 @@ fn bash_offers_what_can_stand_there() {
         (&["x"], &[]),
         (
             &["plan", ""],
-            &[file, "--bootstrap-app", "--format", "--help"],
+            &[
+                file,
+                "--bootstrap-app",
+                "--distributor",
+                "--format",
+                "--help",
+            ],
         ),
         (&["plan", "u"], &[file]),
         (&["plan", "--f"], &["--format"]),
@@ -69,6 +75,8 @@ fn bash_offers_what_can_stand_there() {
         (&["plan", "--format", "=", "j"], &["json"]),
         (&["plan", "--bootstrap-app", ""], &[]),
         (&["plan", "--bootstrap-app", "=", ""], &[]),
+        (&["plan", "--distributor", ""], &[]),
+        (&["explain", "host", "--d"], &["--distributor"]),
         (&["plan", "--format", "json", "u"], &[file]),
         (&["explain", "host", "u"], &[file]),
         (&["explain", "--format", "t"], &["table"]),

@@ -8,11 +8,13 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
 use clap::value_parser;
-use comfy_table::{Table, presets};
+use comfy_table::{ContentArrangement, Table, presets};
 use juju_emulator::deployment::{DISTRIBUTOR, Deployment, DeploymentError, Form, Provider, Setup};
 use juju_emulator::executables::{self, BuildError};
 use juju_emulator::model::BagOwner;
@@ -22,6 +24,9 @@ use microcluster_token_distributor::chain;
 use microcluster_token_distributor::core::fingerprint::fingerprint;
 use microcluster_token_distributor::core::wire::{BOOTSTRAP_APP, HOSTNAME, Value, mirrored};
 use microovn::consumer::Release;
+
+/// A terminal that nobody has widened.
+const WIDTH: u16 = 80;
 
 const FAINT: Style = Style::new().dimmed();
 const BOLD: Style = Style::new().bold();
@@ -108,10 +113,14 @@ fn show(setup: &Setup, out: &mut impl Write) -> Result<bool, DemoError> {
 
     show_table(
         out,
-        ["App", "Unit", "Workload", "Agent", "Machine", "Message"],
+        ["Unit", "Workload", "Agent", "Machine", "Message"],
         status_rows(&deployment),
     )?;
-    show_table(out, ["Host", "Mirrored token"], mirror_rows(&deployment))?;
+    show_table(
+        out,
+        ["Host", "Mirror in the ledger"],
+        mirror_rows(&deployment),
+    )?;
 
     let outcome = deployment.outcome()?;
     let style = if outcome.is_one_cluster() { GOOD } else { BAD };
@@ -123,20 +132,43 @@ fn show(setup: &Setup, out: &mut impl Write) -> Result<bool, DemoError> {
 
 /// Builds what the model runs, which takes a while the first time.
 fn build(setup: &Setup) -> Result<(), DemoError> {
-    let mut packages = vec![("juju-emulator", "jujuc"), ("microovn", "microovn-charm")];
+    let mut packages = vec![
+        ("juju-emulator", "jujuc", "the hook tools"),
+        ("microovn", "microovn-charm", "the stand-in for MicroOVN"),
+    ];
     if setup.distributor == Provider::Executable {
-        packages.push((DISTRIBUTOR, DISTRIBUTOR));
+        packages.push((DISTRIBUTOR, DISTRIBUTOR, "the token distributor"));
     }
-    for (package, executable) in packages {
-        // Beside the output proper, so that this can go to a file.
-        anstream::eprint!("{FAINT}Building {package} ...{FAINT:#}");
+    // Beside the output proper, so that this can go to a file.
+    let count = packages.len();
+    anstream::eprintln!(
+        "{FAINT}Building {count} programs: a minute or two, the first time{FAINT:#}"
+    );
+    for (package, executable, what) in packages {
+        anstream::eprint!("{FAINT}  {what} {FAINT:#}");
         let started = Instant::now();
-        executables::executable(package, executable)?;
+        with_signs_of_life(|| executables::executable(package, executable))?;
         let took = started.elapsed().as_secs_f32();
         anstream::eprintln!("{FAINT} {took:.1} s{FAINT:#}");
     }
     anstream::eprintln!();
     Ok(())
+}
+
+/// Prints a dot every other second until `work` is done.
+fn with_signs_of_life<T>(work: impl FnOnce() -> T) -> T {
+    let (done, is_done) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let pause = Duration::from_secs(2);
+            while is_done.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                anstream::eprint!("{FAINT}.{FAINT:#}");
+            }
+        });
+        let result = work();
+        drop(done);
+        result
+    })
 }
 
 /// What one would type to get this deployment from a real Juju.
@@ -153,9 +185,10 @@ fn juju_lines(setup: &Setup, apps: &[String]) -> Vec<String> {
         Provider::Packed(path) => path.display().to_string(),
         _ => DISTRIBUTOR.to_owned(),
     };
-    let relations = apps
-        .iter()
-        .map(|app| format!("juju integrate {app}:cluster {DISTRIBUTOR}:microcluster-cluster"));
+    // In one line it is too wide for a terminal.
+    let relations = apps.iter().map(|app| {
+        format!("juju integrate {app}:cluster \\\n    {DISTRIBUTOR}:microcluster-cluster")
+    });
     consumers
         .chain([deploy(distributor, setup.distributor_units)])
         .chain(relations)
@@ -176,13 +209,34 @@ fn show_timeline(deployment: &mut Deployment, out: &mut impl Write) -> Result<()
         for Event { who, what } in story.news(deployment)? {
             let width = story.longest_name;
             let at = seconds(started.elapsed());
+            let indent = at.len() + width + 4;
+            let mut lines = wrapped(&what, usize::from(WIDTH).saturating_sub(indent)).into_iter();
+            let first = lines.next().unwrap_or_default();
             writeln!(
                 out,
-                "{FAINT}{at}{FAINT:#}  {BOLD}{who:width$}{BOLD:#}  {what}"
+                "{FAINT}{at}{FAINT:#}  {BOLD}{who:width$}{BOLD:#}  {first}"
             )?;
+            for line in lines {
+                writeln!(out, "{:indent$}{line}", "")?;
+            }
         }
     }
     Ok(())
+}
+
+/// The words of `text` in lines of at most `width`.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 fn seconds(time: Duration) -> String {
@@ -236,12 +290,12 @@ impl Story {
             if !self.members.insert(host.clone()) {
                 continue;
             }
-            // One hook at a time: a cluster that is new was founded by whoever is new.
+            // One hook at a time: a cluster that is new was bootstrapped by whoever is new.
             let what = if clusters.len() > self.clusters {
-                format!("founds a cluster on {host}")
+                format!("bootstraps on {host}")
             } else {
                 let (joined, all) = (self.members.len(), self.units.len());
-                format!("joins as {host}: {joined} of {all} hosts are in")
+                format!("joins as {host} ({joined} of {all})")
             };
             self.clusters = clusters.len();
             let who = self.units.get(host).map_or(host.as_str(), UnitName::as_str);
@@ -261,6 +315,7 @@ enum Deed {
     Chooses,
     Mints,
     Mirrors,
+    KnowsMember,
     Asks,
 }
 
@@ -273,8 +328,9 @@ impl Deed {
             (_, Some(host)) if !by_distributor => Some((Deed::Mints, host)),
             (_, Some(host)) => match Value::from(value) {
                 Value::Text(_) => Some((Deed::Mirrors, host)),
+                Value::Member => Some((Deed::KnowsMember, host)),
                 Value::Placeholder => Some((Deed::Asks, host)),
-                Value::Member | Value::Retired => None,
+                Value::Retired => None,
             },
             _ => None,
         }
@@ -282,16 +338,16 @@ impl Deed {
 
     fn words(self, whose: &BTreeSet<&str>) -> String {
         let names = listed(whose);
-        let tokens = if whose.len() == 1 {
-            "a token"
-        } else {
-            "tokens"
+        let (tokens, members) = match whose.len() {
+            1 => ("a token", "a member"),
+            _ => ("tokens", "members"),
         };
         match self {
-            Deed::Announces => format!("announces its host {names}"),
-            Deed::Chooses => format!("chooses {names} to found the cluster"),
+            Deed::Announces => format!("announces {names}"),
+            Deed::Chooses => format!("lets {names} bootstrap the cluster"),
             Deed::Mints => format!("mints {tokens} for {names}"),
             Deed::Mirrors => format!("mirrors {tokens} for {names}"),
+            Deed::KnowsMember => format!("notes {names} as {members}"),
             Deed::Asks => format!("asks for {tokens} for {names}"),
         }
     }
@@ -335,11 +391,10 @@ fn listed(names: &BTreeSet<&str>) -> String {
     }
 }
 
-fn status_rows(deployment: &Deployment) -> Vec<[String; 6]> {
+fn status_rows(deployment: &Deployment) -> Vec<[String; 5]> {
     let rows = deployment.world.status().into_iter().map(|status| {
         let leader = if status.leader { "*" } else { "" };
         [
-            status.unit.application().to_owned(),
             format!("{}{leader}", status.unit),
             status.workload,
             status.agent,
@@ -350,7 +405,7 @@ fn status_rows(deployment: &Deployment) -> Vec<[String; 6]> {
     rows.collect()
 }
 
-/// What the distributor holds, a token only by its fingerprint.
+/// The mirror in the distributor's ledger, a token only by its fingerprint.
 fn mirror_rows(deployment: &Deployment) -> Vec<[String; 2]> {
     let mirror = deployment.ledger().mirror.into_iter();
     let rows = mirror.map(|(host, value)| {
@@ -372,6 +427,8 @@ fn show_table<const N: usize>(
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(WIDTH)
         .set_header(header)
         .add_rows(rows);
     for column in table.column_iter_mut() {
