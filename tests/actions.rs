@@ -1031,7 +1031,7 @@ fn an_application_whose_leader_was_lost_before_it_bootstrapped_is_told_the_way()
     let found = run(&mut deployment, &leader, "check", json!({}));
     let report = found.results["report"].as_str().expect("findings");
     assert!(report.starts_with("nobody-mints: 2 hosts wait"), "{report}");
-    let remedy = "add a unit to the token distributor: microovn then tries again";
+    let remedy = "add a unit to the token distributor, and microovn tries again";
     assert!(report.contains(remedy), "{report}");
 
     deployment.add_unit(DISTRIBUTOR).expect("added");
