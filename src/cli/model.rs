@@ -366,8 +366,7 @@ impl Distributor {
     /// departure is seen, so it does not tell whether a unit that the input lacks is gone.
     fn claims(&self) -> BTreeSet<UnitName> {
         let claims = self.remembered().hosts.into_values().flatten();
-        let living = claims.filter(|claim| !claim.is_gone);
-        living.map(|claim| claim.unit).collect()
+        claims.map(|claim| claim.unit).collect()
     }
 
     /// The ledger, empty where it was not seen.

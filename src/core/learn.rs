@@ -11,7 +11,7 @@ use crate::core::bootstrap;
 use crate::core::ledger::{Claim, Leader, Ledger, Listed, Protocol, Size, printed_key};
 use crate::core::names::UnitName;
 use crate::core::note::Note;
-use crate::core::second_protocol::member_name;
+use crate::core::second_protocol::{member_name, speaks_of_a_refusal};
 use crate::core::wire::{self, Databag, HOSTNAME, MIRROR, Value, is_hostname, printable};
 use crate::core::world::World;
 
@@ -24,8 +24,9 @@ pub struct Learned {
     pub notes: Vec<Note>,
     /// A unit claims a name that it did not claim before.
     pub has_new_claim: bool,
-    /// Everything is to be looked at: a token that the mirror holds was refused, and another may be
-    /// in a bag that will not change again.
+    /// Everything is to be looked at. A token that the mirror holds was refused, and another may be
+    /// in a bag that will not change again. Or one of several claimants is the member now, and of
+    /// the others some may be gone.
     pub asks_for_everything: bool,
 }
 
@@ -82,6 +83,8 @@ pub fn everything(before: &Ledger, world: &World, own_unit: &UnitName) -> Learne
     let published: Vec<&Databag> = own_bags.chain(siblings).collect();
     learner.publications(&published);
     learner.forget_gone_units(world);
+    let mut bags = served().flat_map(|relation| relation.units.values());
+    let hears_refusals = bags.any(speaks_of_a_refusal);
     loop {
         let so_far = learner.ledger.clone();
         for (unit, bag) in served().flat_map(|relation| &relation.units) {
@@ -89,11 +92,13 @@ pub fn everything(before: &Ledger, world: &World, own_unit: &UnitName) -> Learne
         }
         // The token that takes the place of a refused one may be in a bag that was read before the
         // refusal, and may be refused itself.
-        if learner.ledger.spent.is_empty() || learner.ledger == so_far {
+        if !hears_refusals || learner.ledger == so_far {
             break;
         }
         learner.publications(&published);
     }
+    // A name whose member is known now needs no first claimant that is gone.
+    learner.forget_gone_units(world);
 
     let ledger = &mut learner.ledger;
     ledger.options = world.options.clone();
@@ -183,19 +188,8 @@ pub fn clear_used_tokens(ledger: &mut Ledger, notes: &mut Vec<Note>) {
         ledger.spent.remove(&name);
         if let Some(value @ Value::Text(_)) = ledger.mirror.get_mut(&name) {
             *value = Value::Member;
-            drop_gone_claims(ledger, &name);
             let key = printed_key(&name);
             notes.push(Note::info(format!("{key}: member, its token is used")));
-        }
-    }
-}
-
-/// Nobody asks any more who may have used a token that is cleared.
-pub(super) fn drop_gone_claims(ledger: &mut Ledger, name: &str) {
-    if let Some(claims) = ledger.hosts.get_mut(name) {
-        claims.retain(|claim| !claim.is_gone);
-        if claims.is_empty() {
-            ledger.hosts.remove(name);
         }
     }
 }
@@ -265,12 +259,12 @@ impl Learner {
 
     /// Rule 3: the unit's claim is noted, and the name gets a value.
     fn claim(&mut self, name: &String, unit: &UnitName, is_member: bool) {
+        let had_member = self.ledger.has_member(name);
         let held = self.ledger.hosts.get_mut(name);
         let held = held.and_then(|claims| claims.iter_mut().find(|claim| claim.unit == *unit));
         match held {
             Some(claim) => {
                 claim.is_member |= is_member;
-                claim.is_gone = false;
             }
             None => {
                 // One name for each unit.
@@ -285,7 +279,6 @@ impl Learner {
                 claims.push(Claim {
                     unit: unit.clone(),
                     is_member,
-                    is_gone: false,
                 });
                 if let Some(claimed) = &mut self.claimed {
                     claimed.insert(unit.clone(), name.clone());
@@ -294,9 +287,12 @@ impl Learner {
                 self.note_claim(name);
             }
         }
-        if is_member {
-            drop_gone_claims(&mut self.ledger, name);
-        }
+        let has_others = self
+            .ledger
+            .hosts
+            .get(name)
+            .is_some_and(|claims| claims.len() > 1);
+        self.asks_for_everything |= has_others && is_member && !had_member;
         self.settle(name);
     }
 
@@ -429,17 +425,9 @@ impl Learner {
         let Some(name) = self.claim_of(unit) else {
             return;
         };
-        let has_token = matches!(self.ledger.mirror.get(&name), Some(Value::Text(_)));
-        let has_member = self.ledger.has_member(&name);
-        let claims = self.ledger.hosts.get_mut(&name);
-        let first = claims.and_then(|claims| claims.first_mut());
-        match first.filter(|first| first.unit == *unit) {
-            // It may have used that token, so a second unit under the same name is to be noticed.
-            Some(first) if has_token && !has_member => {
-                first.is_gone = true;
-                self.end_claims(&name);
-            }
-            _ => self.unclaim(&name, unit),
+        // It may have used that token, so a second unit under the same name is to be noticed.
+        if !self.ledger.keeps_claim(&name, unit) {
+            self.unclaim(&name, unit);
         }
     }
 
@@ -473,7 +461,6 @@ impl Learner {
         // Its member has used the token, and after this nobody would know.
         if was_member && let Some(value @ Value::Text(_)) = self.ledger.mirror.get_mut(name) {
             *value = Value::Member;
-            drop_gone_claims(&mut self.ledger, name);
         }
         self.end_claims(name);
         self.settle(name);
@@ -481,13 +468,15 @@ impl Learner {
 
     /// Once nobody claims a name any more, its placeholder goes, and what was said of its tokens.
     fn end_claims(&mut self, name: &str) {
-        let claims = self.ledger.hosts.get(name).map_or(&[][..], Vec::as_slice);
-        if claims.iter().any(|claim| !claim.is_gone) {
+        if self
+            .ledger
+            .hosts
+            .get(name)
+            .is_some_and(|claims| !claims.is_empty())
+        {
             return;
         }
-        if claims.is_empty() {
-            self.ledger.hosts.remove(name);
-        }
+        self.ledger.hosts.remove(name);
         self.ledger.spent.remove(name);
         if self.ledger.mirror.get(name) == Some(&Value::Placeholder) {
             self.ledger.mirror.remove(name);

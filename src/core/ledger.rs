@@ -4,7 +4,7 @@
 //! | key | value |
 //! | --- | --- |
 //! | `mirror-<key>` | the mirror: what a consumer wrote, `empty`, `member` or `retired` |
-//! | `host-<hostname>` | the units that announced this name, first comer first, separated by a space; `*` after the one that is the member of that name, `-` after one that is gone and may have used the token |
+//! | `host-<hostname>` | the units that announced this name, first comer first, separated by a space; `*` after the one that is the member of that name |
 //! | `bootstrap-app` | the application that may bootstrap |
 //! | `leader` | the unit that published last, and how often the leader has changed |
 //! | `relation-<number>` | the remote application of a relation that this ledger was published to; ` -` after it where its bags may not show it |
@@ -70,9 +70,6 @@ pub struct Claim {
     pub unit: UnitName,
     /// Whether it is the member of that name. It stays so until it departs.
     pub is_member: bool,
-    /// Whether it has departed. It is noted all the same while its name has a token, for it may
-    /// have used that token.
-    pub is_gone: bool,
 }
 
 /// Which protocol a unit speaks.
@@ -128,11 +125,7 @@ impl From<Databag> for Ledger {
             if let Some(name) = wire::mirrored(&key) {
                 mirror.push((name.to_owned(), value.into()));
             } else if let Some(name) = key.strip_prefix(HOST_PREFIX) {
-                let claims = marked_units(&value).map(|(unit, mark)| Claim {
-                    unit,
-                    is_member: mark == Some('*'),
-                    is_gone: mark == Some('-'),
-                });
+                let claims = units(&value).map(|(unit, is_member)| Claim { unit, is_member });
                 let claims: Vec<Claim> = claims.collect();
                 if !claims.is_empty() {
                     hosts.push((name.to_owned(), claims));
@@ -161,8 +154,8 @@ impl From<Databag> for Ledger {
                     BOOTSTRAP_APP => ledger.bootstrap_app = Some(value),
                     LEADER => ledger.leader = leader(&value),
                     COMMUNICATORS => {
-                        let speaks = |(unit, mark)| (unit, Protocol::of(mark == Some('*')));
-                        ledger.communicators = marked_units(&value).map(speaks).collect();
+                        let speaks = |(unit, is_second)| (unit, Protocol::of(is_second));
+                        ledger.communicators = units(&value).map(speaks).collect();
                     }
                     NUDGE => ledger.nudge = Some(value),
                     LEFT_OUT => ledger.left_out = Some(value),
@@ -176,13 +169,13 @@ impl From<Databag> for Ledger {
     }
 }
 
-/// Units separated by a space, each with the mark that follows it.
-fn marked_units(text: &str) -> impl Iterator<Item = (UnitName, Option<char>)> {
-    text.split(' ').filter_map(|word| {
-        let unit = word.trim_end_matches(['*', '-']);
-        let mark = word[unit.len()..].chars().next();
-        Some((unit.parse().ok()?, mark))
-    })
+/// Units separated by a space, each with whether a `*` follows it.
+fn units(text: &str) -> impl Iterator<Item = (UnitName, bool)> {
+    text.split(' ')
+        .filter_map(|word| match word.strip_suffix('*') {
+            Some(unit) => Some((unit.parse().ok()?, true)),
+            None => Some((word.parse().ok()?, false)),
+        })
 }
 
 fn leader(text: &str) -> Option<Leader> {
@@ -218,14 +211,8 @@ impl Ledger {
             bag.insert(wire::mirror_key(name), value.as_str().to_owned());
         }
         for (name, claims) in &self.hosts {
-            let claims = claims.iter().map(|claim| match claim {
-                Claim {
-                    is_member: true, ..
-                } => (&claim.unit, "*"),
-                Claim { is_gone: true, .. } => (&claim.unit, "-"),
-                _ => (&claim.unit, ""),
-            });
-            bag.insert([HOST_PREFIX, name].concat(), with_marks(claims));
+            let claims = claims.iter().map(|claim| (&claim.unit, claim.is_member));
+            bag.insert([HOST_PREFIX, name].concat(), starred(claims));
         }
         for (name, fingerprints) in &self.spent {
             bag.insert([SPENT_PREFIX, name].concat(), fingerprints.join(" "));
@@ -236,11 +223,8 @@ impl Ledger {
         }
         if !self.communicators.is_empty() {
             let units = self.communicators.iter();
-            let units = units.map(|(unit, speaks)| match speaks {
-                Protocol::Second => (unit, "*"),
-                Protocol::First => (unit, ""),
-            });
-            bag.insert(COMMUNICATORS.to_owned(), with_marks(units));
+            let units = units.map(|(unit, speaks)| (unit, *speaks == Protocol::Second));
+            bag.insert(COMMUNICATORS.to_owned(), starred(units));
         }
         let leader = self.leader.as_ref();
         let leader = leader.map(|Leader { unit, changes }| format!("{unit} {changes}"));
@@ -307,6 +291,14 @@ impl Ledger {
         claims.is_some_and(|claims| claims.iter().any(|claim| claim.is_member))
     }
 
+    /// Whether this claim stays when its unit departs: the first of a name that has a token and no
+    /// member. The unit may have used that token.
+    pub fn keeps_claim(&self, name: &str, unit: &UnitName) -> bool {
+        let has_token = matches!(self.mirror.get(name), Some(Value::Text(_)));
+        let first = self.hosts.get(name).and_then(|claims| claims.first());
+        has_token && !self.has_member(name) && first.is_some_and(|first| first.unit == *unit)
+    }
+
     /// Whether a host waits for a token: it has none, or one that no longer serves.
     pub fn waits(&self, name: &str) -> bool {
         match self.mirror.get(name) {
@@ -334,8 +326,10 @@ impl Ledger {
     }
 }
 
-fn with_marks<'a>(units: impl Iterator<Item = (&'a UnitName, &'static str)>) -> String {
-    let words: Vec<String> = units.map(|(unit, mark)| format!("{unit}{mark}")).collect();
+fn starred<'a>(units: impl Iterator<Item = (&'a UnitName, bool)>) -> String {
+    let words: Vec<String> = units
+        .map(|(unit, star)| format!("{unit}{}", if star { "*" } else { "" }))
+        .collect();
     words.join(" ")
 }
 
@@ -386,7 +380,7 @@ mod tests {
             ("mirror-h2", "empty"),
             ("mirror-", "bare"),
             ("host-h0", "m/0*"),
-            ("host-h1", "m/1- n/1"),
+            ("host-h1", "m/1 n/1"),
             ("spent-h1", "0123abcd 4567cdef"),
             ("bootstrap-app", "m"),
             ("leader", "d/1 7"),

@@ -74,7 +74,7 @@ pub fn retire(
     if let Some(first) = claims.first_mut() {
         first.is_member = true;
     }
-    claims.retain(|claim| !claim.is_gone && !world.is_gone(&claim.unit));
+    claims.retain(|claim| !world.is_gone(&claim.unit));
     if let (Some(claim), Force::No) = (claims.first(), force) {
         return Err(NotRetired::Announced(claim.unit.clone()));
     }

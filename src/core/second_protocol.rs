@@ -20,6 +20,11 @@ pub fn member_name(bag: &Databag) -> Option<&str> {
     bag.get(MEMBER).map(String::as_str)
 }
 
+/// Whether the unit that wrote `bag` says that a token did not serve.
+pub fn speaks_of_a_refusal(bag: &Databag) -> bool {
+    bag.contains_key(REFUSED)
+}
+
 impl Ledger {
     /// Whether this value of `name` is known not to serve.
     pub fn is_spent(&self, name: &str, value: &str) -> bool {

@@ -49,7 +49,8 @@ impl Run<'_> {
             return self.everything(&memory, Leaving::default());
         }
         if asks_others {
-            let units = look::unheard(self.tools, &learned.ledger, unit.app()).collect();
+            let unheard = look::unheard(self.tools, &learned.ledger, unit.app());
+            let units = unheard.filter(|other| other != unit).collect();
             let newcomers = look::bags_of_newcomers(self.tools, relation, units)?;
             let newcomers = newcomers.iter().map(|(unit, bag)| (unit, bag));
             learned = learn::units(before, iter::once((unit, &bag)).chain(newcomers));

@@ -255,13 +255,12 @@ pub fn unexpected<'a>(tools: &HookTools<'_>, ledger: &'a Ledger) -> Option<&'a U
         .filter_map(|app| goal.remote_units(app))
         .flatten()
         .collect();
-    let claims = ledger
-        .hosts
-        .values()
-        .flatten()
-        .filter(|claim| !claim.is_gone);
-    let mut units = claims
-        .map(|claim| &claim.unit)
+    let hosts = ledger.hosts.iter();
+    let claims =
+        hosts.flat_map(|(name, claims)| claims.iter().map(move |claim| (name, &claim.unit)));
+    let counted = claims.filter(|(name, unit)| !ledger.keeps_claim(name, unit));
+    let mut units = counted
+        .map(|(_, unit)| unit)
         .chain(ledger.communicators.keys());
     units.find(|unit| !expected.contains(unit) && goal.remote_units(unit.app()).is_some())
 }

@@ -9,6 +9,7 @@ use crate::core::fingerprint::fingerprint;
 use crate::core::ledger::Ledger;
 use crate::core::second_protocol::Help;
 use crate::core::wire::{self, Value, is_hostname, mirror_key, printable};
+use crate::core::world::World;
 use crate::report::table::columns;
 
 /// How far a host has come.
@@ -135,7 +136,7 @@ impl Report {
             .map(String::as_str)
             .collect();
         for name in names {
-            let Some(mut host) = host(ledger, name) else {
+            let Some(mut host) = host(ledger, world, name) else {
                 report.other_keys.push(printable(&mirror_key(name)));
                 continue;
             };
@@ -247,7 +248,7 @@ impl Report {
 }
 
 /// What the ledger alone says of a host. `None`: the name is no host's.
-fn host(ledger: &Ledger, name: &str) -> Option<Host> {
+fn host(ledger: &Ledger, world: &World, name: &str) -> Option<Host> {
     let claims = ledger.hosts.get(name).map_or(&[][..], Vec::as_slice);
     let state = match ledger.mirror.get(name) {
         _ if !is_hostname(name) && claims.is_empty() => return None,
@@ -259,7 +260,7 @@ fn host(ledger: &Ledger, name: &str) -> Option<Host> {
         Some(Value::Retired) => State::Retired,
         Some(_) => State::Token,
     };
-    let living = claims.iter().filter(|claim| !claim.is_gone);
+    let living = claims.iter().filter(|claim| !world.is_gone(&claim.unit));
     Some(Host {
         host: printable(name),
         state,

@@ -452,7 +452,10 @@ proptest! {
         }
         let Some(id) = juju.id_of(app) else { return Ok(()) };
         let ledger = Ledger::from(juju.ledger.clone());
-        let is_settled = ledger.bootstrap_app.is_some() && ledger.is_led_by(&distributor(juju.leader));
+        // While nobody has announced a host, whoever comes first is asked for.
+        let is_settled = ledger.bootstrap_app.is_some()
+            && ledger.is_led_by(&distributor(juju.leader))
+            && !ledger.hosts.is_empty();
         for name in juju.relations[&id].units.keys().map(UnitName::to_string) {
             let event = Event::Relation("changed", id.0, Some(name));
             let again = one_hook::run(&juju.view(number), &event, 1000);

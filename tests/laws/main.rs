@@ -425,8 +425,8 @@ proptest! {
         }
         let option = ledger.options.bootstrap_app.as_deref();
         let first = relations.values().find(|relation| relation.has_units == Some(true));
-        let chosen = match ledger.leader {
-            Some(_) => ledger.bootstrap_app.as_deref(),
+        let chosen = match &ledger.bootstrap_app {
+            Some(chosen) => Some(chosen.as_str()),
             None => choose(option, None, false, &[]).or(first.map(|first| first.app.as_str())),
         };
         let plan = stand_by(&ledger, &leader(), &relations);

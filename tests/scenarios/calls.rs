@@ -58,7 +58,7 @@ fn counts_are_as_specified(juju: JujuGeneration, units: usize, provider: &Provid
     }
     // A standby reads the ledger before it knows that it need not ask whether it leads.
     for (event, remote, leader, standby) in [
-        ("created", "microovn", 12, stand_by),
+        ("created", "microovn", 10, stand_by),
         ("joined", "microovn/1", 3, 3),
         ("changed", "microovn/0", 3, 3),
         ("changed", "microovn/1", 3, 3),
