@@ -37,6 +37,11 @@ impl Learned {
     }
 }
 
+/// Whether there is anything to learn from a unit's bag.
+pub fn says_something(bag: &Databag) -> bool {
+    announced(bag).is_some() || wire::is_up(bag)
+}
+
 /// Learns the bag of one unit.
 pub fn unit(ledger: &Ledger, unit: &UnitName, bag: &Databag) -> Learned {
     units(ledger, [(unit, bag)])

@@ -24,7 +24,14 @@ pub enum Hook {
         /// The relation.
         relation: RelationId,
     },
-    /// `relation-joined`, or `relation-changed` of a unit's bag.
+    /// `relation-joined`. Juju runs `relation-changed` of the same unit right after it.
+    UnitJoined {
+        /// The relation.
+        relation: RelationId,
+        /// The remote unit.
+        unit: UnitName,
+    },
+    /// `relation-changed` of a unit's bag.
     UnitChanged {
         /// The relation.
         relation: RelationId,
@@ -133,6 +140,10 @@ impl Hook {
                 relation: relation()?,
             },
             "joined" | "changed" => match unit("JUJU_REMOTE_UNIT")? {
+                Some(unit) if event == "joined" => Hook::UnitJoined {
+                    relation: relation()?,
+                    unit,
+                },
                 Some(unit) => Hook::UnitChanged {
                     relation: relation()?,
                     unit,
@@ -203,6 +214,10 @@ mod tests {
     #[test]
     fn a_relation_hook_needs_its_relation_and_unit() {
         let relation = RelationId(10);
+        let unit_joined = Hook::UnitJoined {
+            relation,
+            unit: unit("microovn/3"),
+        };
         let unit_changed = Hook::UnitChanged {
             relation,
             unit: unit("microovn/3"),
@@ -212,7 +227,7 @@ mod tests {
             unit: unit("microovn/3"),
         };
         for (event, remote, departing, hook) in [
-            ("joined", "microovn/3", "", Some(unit_changed.clone())),
+            ("joined", "microovn/3", "", Some(unit_joined)),
             ("changed", "microovn/3", "", Some(unit_changed)),
             ("changed", "", "", Some(Hook::Other)),
             ("departed", "microovn/3", "microovn/3", Some(departed)),

@@ -15,26 +15,57 @@ use crate::core::ledger::Ledger;
 use crate::core::names::{RelationId, UnitName};
 use crate::core::nudge::nudge;
 use crate::core::plan::{self, Plan};
-use crate::core::wire;
+use crate::core::wire::{self, Databag};
 use crate::core::world::World;
 use look::Scope;
 
 pub(super) use look::Leaving;
 
 impl Run<'_> {
-    /// relation-joined, relation-changed: what one unit says. Most say nothing new, and these hooks
-    /// end after three calls.
+    /// relation-joined: most units have said nothing yet, and these hooks end after one call.
+    pub(super) fn unit_joined(
+        &mut self,
+        relation: RelationId,
+        unit: &UnitName,
+    ) -> Result<(), RunError> {
+        match look::unit_bag(self.tools, relation, unit)? {
+            Some(bag) if learn::says_something(&bag) => self.hear(relation, unit, Some(bag)),
+            _ => Ok(()),
+        }
+    }
+
+    /// relation-changed: most units say nothing new, and these hooks end after three calls.
     pub(super) fn unit_changed(
         &mut self,
         relation: RelationId,
         unit: &UnitName,
     ) -> Result<(), RunError> {
+        self.hear(relation, unit, None)
+    }
+
+    /// What one unit says. Its `bag`, if it has been read already.
+    fn hear(
+        &mut self,
+        relation: RelationId,
+        unit: &UnitName,
+        bag: Option<Databag>,
+    ) -> Result<(), RunError> {
         let memory = self.memory()?;
         let before = &memory.ledger;
         if !self.answers_from(before, relation) {
-            return self.everything_if_leader(&memory, Leaving::default());
+            // Whoever leads, what is known already is no news.
+            let is_known = before.is_shown_in(relation)
+                && bag.is_some_and(|bag| learn::unit(before, unit, &bag).ledger == *before);
+            return match is_known {
+                true => Ok(()),
+                false => self.everything_if_leader(&memory, Leaving::default()),
+            };
         }
-        let Some(bag) = look::unit_bag(self.tools, relation, unit)? else {
+        let bag = match bag {
+            Some(bag) => Some(bag),
+            None => look::unit_bag(self.tools, relation, unit)?,
+        };
+        let Some(bag) = bag else {
             return Ok(());
         };
         let mut learned = learn::unit(before, unit, &bag);
@@ -283,9 +314,8 @@ fn has_a_past(ledger: &Ledger, world: &World) -> bool {
         let is_listed = ledger.relations.contains_key(id);
         let own_app = relation.own_app.as_ref();
         let own_unit = relation.own_unit.as_ref();
-        let shows = |bag: &wire::Databag| {
-            bag.contains_key(wire::MIRROR) || bag.contains_key(wire::BOOTSTRAP_APP)
-        };
+        let shows =
+            |bag: &Databag| bag.contains_key(wire::MIRROR) || bag.contains_key(wire::BOOTSTRAP_APP);
         let siblings = relation.siblings.values();
         !is_listed
             && own_app

@@ -122,6 +122,7 @@ impl Run<'_> {
                     false => self.stand_by(&memory),
                 }
             }
+            Hook::UnitJoined { relation, unit } => self.unit_joined(relation, &unit),
             Hook::UnitChanged { relation, unit } => self.unit_changed(relation, &unit),
             Hook::UnitDeparted { relation, unit } => self.unit_departed(relation, &unit),
             Hook::RelationBroken { relation } => self.relation_broken(relation),
