@@ -7,7 +7,7 @@ use microovn::microcluster;
 use protocol_model::bounds::{Bound, short};
 use protocol_model::check::check;
 use protocol_model::cloud::{Cloud, hostname};
-use protocol_model::world::{Rules, Step, Unit, World};
+use protocol_model::steps::{Step, World};
 
 #[test]
 fn no_interleaving_breaks_a_promise() {
