@@ -13,11 +13,25 @@ use crate::setup::Setup;
 use crate::state::{Broken, State};
 use crate::steps::{Step, World};
 
+/// The hosts form one cluster.
+pub const ONE_CLUSTER: &str = "one cluster";
+/// None of [`Broken`].
+pub const NO_STEP_BREAKS: &str = "no step breaks a promise";
+/// A mirror is up only beside an application that may bootstrap.
+pub const PERMISSION_FIRST: &str = "no mirror is up without a permission";
+/// In the words of either protocol.
+pub const ONE_MAY_BOOTSTRAP: &str = "one application may bootstrap";
+/// See [`End`].
+pub const ENDS_WELL: &str = "left alone it ends well";
+
 /// One setup with everything that may happen in it.
 struct Protocol {
     world: World,
     /// States that are known to end well.
     good: Vec<Mutex<HashSet<u64>>>,
+    /// The promises that are known to be broken. The checker would go on to replace the first
+    /// history by a longer one.
+    broken: Mutex<HashSet<&'static str>>,
 }
 
 /// How a history ends that is left alone.
@@ -54,24 +68,24 @@ impl Model for Protocol {
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always("one cluster", |model: &Self, state: &State| {
+            Property::always(ONE_CLUSTER, |model: &Self, state: &State| {
                 // A released consumer does not ask for permission.
                 let promised = model.world.setup().release != Release::Released
                     || model.world.setup().hosts.iter().all(|app| *app == 0);
-                !promised || !state.is_split()
+                model.keeps(ONE_CLUSTER, !promised || !state.is_split())
             }),
-            Property::always("no step breaks a promise", |_, state: &State| {
-                state.broken().is_none()
+            Property::always(NO_STEP_BREAKS, |model: &Self, state: &State| {
+                model.keeps(NO_STEP_BREAKS, state.broken().is_none())
             }),
-            Property::always(
-                "no mirror is up without a permission",
-                |_, state: &State| !state.shows_a_mirror_without_permission(),
-            ),
-            Property::always("one application may bootstrap", |_, state: &State| {
-                !state.permits_two_applications()
+            Property::always(PERMISSION_FIRST, |model: &Self, state: &State| {
+                model.keeps(PERMISSION_FIRST, !state.shows_a_mirror_without_permission())
             }),
-            Property::always("left alone it ends well", |model: &Self, state: &State| {
-                model.is_over(state) || model.end_of(state) == End::Good
+            Property::always(ONE_MAY_BOOTSTRAP, |model: &Self, state: &State| {
+                model.keeps(ONE_MAY_BOOTSTRAP, !state.permits_two_applications())
+            }),
+            Property::always(ENDS_WELL, |model: &Self, state: &State| {
+                let is_over = state.broken().is_some() || state.is_split();
+                model.keeps(ENDS_WELL, is_over || model.end_of(state) == End::Good)
             }),
         ]
     }
@@ -123,9 +137,10 @@ impl Protocol {
         End::Good
     }
 
-    /// What was promised is broken already, or cannot be asked for any more.
-    fn is_over(&self, state: &State) -> bool {
-        state.broken().is_some() || state.is_split()
+    /// Whether the promise is kept, or was broken before.
+    fn keeps(&self, promise: &'static str, is_kept: bool) -> bool {
+        let broken = || self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        is_kept || !broken().insert(promise)
     }
 }
 
@@ -163,13 +178,26 @@ pub struct BrokenPromise {
 
 /// Explores every state of a setup, or until a promise is broken.
 pub fn check(setup: Setup, threads: usize) -> Report {
+    search(setup, threads, HasDiscoveries::AnyFailures)
+}
+
+/// Explores the states of a setup until this promise is broken, and gives a shortest history to
+/// where it is.
+pub fn find(promise: &'static str, setup: Setup) -> Option<BrokenPromise> {
+    // Several threads may find a longer history first.
+    let report = search(setup, 1, HasDiscoveries::AnyOf([promise].into()));
+    let mut broken = report.broken.into_iter();
+    broken.find(|broken| broken.promise == promise)
+}
+
+fn search(setup: Setup, threads: usize, until: HasDiscoveries) -> Report {
     let model = Protocol {
         world: setup.into(),
         good: (0..64).map(|_| Mutex::default()).collect(),
+        broken: Mutex::default(),
     };
     let start = Instant::now();
-    let checker = model.checker().threads(threads);
-    let checker = checker.finish_when(HasDiscoveries::AnyFailures);
+    let checker = model.checker().threads(threads).finish_when(until);
     let checker = checker.spawn_bfs().join();
     let discoveries = checker.discoveries().into_iter();
     let broken = discoveries.map(|(promise, path)| {
