@@ -72,15 +72,22 @@ pub fn short() -> Vec<Bound> {
         ]);
     }
     bounds.push(bound(
-        "2 hosts, 1 unit, 1 token expires",
+        "2 hosts, 1 unit, 1 expires",
         second,
         &[0, 0],
         1,
         EXPIRY,
     ));
-    bounds.push(joined(
-        "2 hosts joined, 1 unit, 1 redeployed",
+    bounds.push(bound(
+        "2 hosts, 1 unit, 1 redeployed",
+        second,
         &[0, 0],
+        1,
+        REDEPLOYED,
+    ));
+    bounds.push(joined(
+        "3 hosts joined, 1 unit, 1 redeployed",
+        &[0, 0, 0],
         1,
         REDEPLOYED,
     ));
@@ -139,26 +146,13 @@ pub fn long() -> Vec<Bound> {
     };
     bounds.extend([
         bound(
-            "2 hosts, 1 unit, 1 token expires, update-status",
+            "2 hosts, 1 unit, 1 expires, update-status",
             second,
             &[0, 0],
             1,
             later_expiry,
         ),
-        bound(
-            "3 hosts, 1 unit, 1 token expires",
-            second,
-            &[0, 0, 0],
-            1,
-            EXPIRY,
-        ),
-        bound(
-            "2 hosts, 1 unit, 1 redeployed",
-            second,
-            &[0, 0],
-            1,
-            REDEPLOYED,
-        ),
+        bound("3 hosts, 1 unit, 1 expires", second, &[0, 0, 0], 1, EXPIRY),
         bound(
             "2 hosts, 1 unit, 1 machine lost",
             second,
@@ -176,19 +170,13 @@ pub fn long() -> Vec<Bound> {
         bound("2 hosts, 2 units", second, &[0, 0], 2, CALM),
         bound("2 hosts, 1 unit replaced", second, &[0, 0], 1, REPLACED),
         joined(
-            "3 hosts joined, 1 unit, 1 redeployed",
-            &[0, 0, 0],
-            1,
-            REDEPLOYED,
-        ),
-        joined(
-            "2 hosts joined, 1 unit, 1 redeployed, 1 token expires",
+            "2 hosts joined, 1 unit, 1 redeployed, 1 expires",
             &[0, 0],
             1,
             redeployed_and_expired,
         ),
         joined(
-            "3 hosts joined, 1 unit, 1 redeployed, 1 token expires",
+            "3 hosts joined, 1 unit, 1 redeployed, 1 expires",
             &[0, 0, 0],
             1,
             redeployed_and_expired,

@@ -29,7 +29,12 @@ pub(crate) fn without(rule: Rule, view: &View, hook: Hook, announcer: Option<&st
         }
         Rule::PlaceholdersOverwriteNothing if view.is_leader => {
             if let (Hook::Changed(..), Some(name)) = (hook, announcer) {
-                show(view, ran, &mirror_key(name), PLACEHOLDER);
+                show(
+                    view,
+                    ran,
+                    &mirror_key(name),
+                    Change::Set(PLACEHOLDER.to_owned()),
+                );
             }
         }
         Rule::PermissionComesFirst => {
@@ -46,8 +51,9 @@ pub(crate) fn without(rule: Rule, view: &View, hook: Hook, announcer: Option<&st
             });
         }
         Rule::SpentTokensAreNotLearned if view.is_leader => {
-            for (key, token) in spent_offers(view, ran) {
-                show(view, ran, &key, &token);
+            for (name, token) in spent_offers(view, ran) {
+                show(view, ran, &mirror_key(&name), Change::Set(token));
+                show(view, ran, &[SPENT_PREFIX, &name].concat(), Change::Remove);
             }
         }
         Rule::MembersAreAnswered => each_mirror(ran, |changes| {
@@ -83,8 +89,7 @@ fn each_mirror(ran: &mut Ran, alter: impl Fn(&mut Changes)) {
     }
 }
 
-fn show(view: &View, ran: &mut Ran, key: &str, value: &str) {
-    let change = Change::Set(value.to_owned());
+fn show(view: &View, ran: &mut Ran, key: &str, change: Change) {
     ran.ledger.insert(key.to_owned(), change.clone());
     for id in view.relations.keys() {
         let writes = ran.writes.entry(*id).or_default();
@@ -92,7 +97,7 @@ fn show(view: &View, ran: &mut Ran, key: &str, value: &str) {
     }
 }
 
-/// What communicators offer although it is spent and the mirror holds another token by now.
+/// The spent tokens that a communicator still offers, by the names of their hosts.
 fn spent_offers(view: &View, ran: &Ran) -> Vec<(String, String)> {
     let mut ledger = view.ledger.as_deref().cloned().unwrap_or_default();
     apply(&mut ledger, &ran.ledger);
@@ -100,12 +105,10 @@ fn spent_offers(view: &View, ran: &Ran) -> Vec<(String, String)> {
     let units = relations.flat_map(|relation| &relation.units);
     let offering = units.filter(|(unit, bag)| unit.app() != view.unit.app() && is_up(bag));
     let offers = offering.flat_map(|(_, bag)| tokens(bag));
-    let again = offers.filter(|(name, token)| {
+    let spent = offers.filter(|(name, token)| {
         let spent = ledger.get(&[SPENT_PREFIX, name].concat());
-        let is_spent = spent.is_some_and(|spent| spent.contains(&fingerprint(token)));
-        is_spent && ledger.get(&mirror_key(name)).map(String::as_str) != Some(token)
+        spent.is_some_and(|spent| spent.contains(&fingerprint(token)))
     });
-    again
-        .map(|(name, token)| (mirror_key(name), token.to_owned()))
-        .collect()
+    let owned = |(name, token): (&str, &str)| (name.to_owned(), token.to_owned());
+    spent.map(owned).collect()
 }

@@ -10,6 +10,7 @@ use microovn::consumer::{
     Release, Standing, State, Tried,
 };
 
+use crate::bag::Bag;
 use crate::cloud::{Cloud, Machine, hostname};
 
 const RELATION: &str = "cluster:1";
@@ -56,7 +57,7 @@ pub struct View<'a> {
     /// Whether it leads its application.
     pub is_leader: bool,
     /// Distributor units that have joined, with their bags as this unit's agent shows them.
-    pub members: &'a BTreeMap<u8, Arc<Databag>>,
+    pub members: &'a BTreeMap<u8, Bag>,
     /// The distributor's application bag.
     pub app_bag: Arc<Databag>,
     /// Its own bag.
@@ -260,6 +261,6 @@ impl Host for OneHook<'_> {
         }
         let number = number(owner);
         self.reads.insert(number);
-        Ok(Arc::clone(&self.view.members[&number]))
+        Ok(self.view.members[&number].shared())
     }
 }

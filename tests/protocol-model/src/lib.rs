@@ -17,6 +17,7 @@ pub mod consumer;
 pub mod setup;
 pub mod state;
 
+pub mod bag;
 mod broken_rules;
 mod hook_cache;
 pub mod steps;

@@ -69,7 +69,7 @@ pub enum Rule {
     PermissionComesFirst,
     /// A token that its host has refused is replaced.
     RefusedTokensAreReplaced,
-    /// A spent token is never learned again.
+    /// A spent token is not learned again from a communicator that still offers it.
     SpentTokensAreNotLearned,
     /// The name of a member has the constant `member`.
     MembersAreAnswered,

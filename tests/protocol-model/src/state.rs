@@ -1,14 +1,14 @@
 //! Everything that differs between two moments, and what must hold in each.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use microcluster_token_distributor::core::wire::{
     BOOTSTRAP_APP, DOWN, Databag, GUARD, MAY_BOOTSTRAP, MIRROR, PLACEHOLDER, Value, is_up,
     mirror_values,
 };
 
-use crate::cloud::Cloud;
+use crate::bag::Bag;
+use crate::cloud::{Cloud, hostname};
 use crate::consumer::{DISTRIBUTOR, Memory};
 use crate::setup::Faults;
 
@@ -18,9 +18,9 @@ pub struct State {
     pub(crate) distributors: Vec<Distributor>,
     pub(crate) consumers: Vec<Consumer>,
     /// The distributor's application bags, by relation; `None` before it exists.
-    pub(crate) app_bags: Vec<Option<Arc<Databag>>>,
+    pub(crate) app_bags: Vec<Option<Bag>>,
     /// The distributor's application bag of the peer relation.
-    pub(crate) ledger: Arc<Databag>,
+    pub(crate) ledger: Bag,
     /// The distributor's leader.
     pub(crate) leader: Option<u8>,
     /// The leaders of the consumers' applications.
@@ -55,7 +55,7 @@ pub(crate) struct Distributor {
     /// `cluster-relation-changed` is due.
     pub(crate) ledger_changed: bool,
     /// Its unit bags, by relation. They outlive it.
-    pub(crate) bags: Vec<Arc<Databag>>,
+    pub(crate) bags: Vec<Bag>,
     pub(crate) agent: Agent,
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct Consumer {
     /// The machine's number, from which its host name comes. A redeployed unit has the one of the
     /// unit before it.
     pub(crate) machine: u8,
-    pub(crate) bag: Arc<Databag>,
+    pub(crate) bag: Bag,
     pub(crate) memory: Memory,
     /// relation-created is due, to which the first protocol's consumers say nothing.
     pub(crate) created: bool,
@@ -97,7 +97,7 @@ pub(crate) struct Seen {
     changed: bool,
     departed: bool,
     /// The bag as it was when a hook first read it. It is shown until the unit's next hook.
-    pub(crate) cached: Option<Arc<Databag>>,
+    pub(crate) cached: Option<Bag>,
 }
 
 /// A hook of either side.
@@ -122,9 +122,9 @@ pub enum Hook {
 /// What a hook has written and not committed: whole bags, as the agent sends them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Commit {
-    pub(crate) app: BTreeMap<usize, Arc<Databag>>,
-    pub(crate) unit: BTreeMap<usize, Arc<Databag>>,
-    pub(crate) ledger: Option<Arc<Databag>>,
+    pub(crate) app: BTreeMap<usize, Bag>,
+    pub(crate) unit: BTreeMap<usize, Bag>,
+    pub(crate) ledger: Option<Bag>,
     pub(crate) memory: Option<Memory>,
 }
 
@@ -175,14 +175,19 @@ impl State {
             .all(|up| up == 1)
     }
 
-    /// Whether a token stands in a bag of a living unit or in the ledger.
+    /// Whether a token of a living host stands in a bag of a living unit or in the ledger. The token
+    /// of a host that is gone stays, for nobody says that it does not serve.
     pub fn shows_a_token(&self) -> bool {
         let distributors = self.living().flat_map(|(_, unit)| &unit.bags);
-        let consumers = self.consumers.iter().filter(|consumer| consumer.alive);
+        let consumers = self.living_consumers().map(|(_, consumer)| &consumer.bag);
+        let hosts = self.living_consumers();
+        let hosts: BTreeSet<String> = hosts
+            .map(|(_, consumer)| hostname(consumer.machine))
+            .collect();
         distributors
-            .chain(consumers.map(|consumer| &consumer.bag))
+            .chain(consumers)
             .chain([&self.ledger])
-            .any(|bag| tokens(bag).next().is_some())
+            .any(|bag| tokens(bag).any(|(name, _)| hosts.contains(name)))
     }
 
     fn mirrors_up(&self, relation: usize) -> usize {
@@ -192,7 +197,7 @@ impl State {
 
     /// Looks at the ledger that a commit is about to replace.
     pub(crate) fn notice_losses(&mut self, now: &Databag) {
-        let held = Arc::clone(&self.ledger);
+        let held = self.ledger.clone();
         for (name, token) in tokens(&held) {
             let is_lost = match mirror_values(now).find(|(other, _)| *other == name) {
                 None | Some((_, PLACEHOLDER)) => true,
@@ -207,7 +212,7 @@ impl State {
     /// Looks at a unit bag that a commit is about to replace.
     pub(crate) fn notice_early_step_down(&mut self, number: u8, relation: usize, now: &Databag) {
         let units = || (0..).zip(&self.distributors);
-        let bag = |unit: &Distributor| Arc::clone(&unit.bags[relation]);
+        let bag = |unit: &Distributor| Bag::clone(&unit.bags[relation]);
         let (mut own, others): (Vec<_>, Vec<_>) = units().partition(|(unit, _)| *unit == number);
         let was_up = own.pop().is_some_and(|(_, unit)| is_up(&bag(unit)));
         if !was_up || is_up(now) {
@@ -223,11 +228,16 @@ impl State {
         }
     }
 
+    /// Whether the ledger names this unit as the one that published last.
+    pub(crate) fn is_led_in_the_ledger_by(&self, number: u8) -> bool {
+        let leader = self.ledger.get("leader");
+        leader.and_then(|leader| leader.split(' ').next())
+            == Some(&format!("{DISTRIBUTOR}/{number}"))
+    }
+
     /// Compares the leader's unit bags with the ledger.
     pub(crate) fn notice_bags_that_differ(&mut self, number: u8) {
-        let leader = self.ledger.get("leader");
-        let leads = leader.and_then(|leader| leader.split(' ').next())
-            == Some(&format!("{DISTRIBUTOR}/{number}"));
+        let leads = self.is_led_in_the_ledger_by(number);
         let bags = &self.distributors[usize::from(number)].bags;
         let listed = (0..)
             .zip(bags)
@@ -325,7 +335,7 @@ impl State {
             alive: true,
             created: related.map(|(relation, _)| relation).collect(),
             ledger_changed: !self.ledger.is_empty(),
-            bags: vec![Arc::default(); self.app_bags.len()],
+            bags: vec![Bag::default(); self.app_bags.len()],
             agent: Agent::default(),
         });
     }
@@ -335,7 +345,7 @@ impl State {
         self.consumers.push(Consumer {
             alive: true,
             machine,
-            bag: Arc::default(),
+            bag: Bag::default(),
             memory: Memory::default(),
             created: hears_created,
             app_changed: false,
@@ -423,7 +433,7 @@ impl Agent {
         }
     }
 
-    pub(crate) fn reads(&mut self, unit: u8, bag: Arc<Databag>) {
+    pub(crate) fn reads(&mut self, unit: u8, bag: Bag) {
         if let Some(seen) = self.seen.get_mut(&unit).filter(|seen| seen.joined) {
             seen.cached.get_or_insert(bag);
         }

@@ -14,6 +14,7 @@ use microcluster_token_distributor::core::wire::{
 use microovn::consumer::Release;
 use one_hook::{RelationView, View};
 
+use crate::bag::Bag;
 use crate::broken_rules;
 use crate::cloud::{Cloud, hostname};
 use crate::consumer::{self, DISTRIBUTOR, Memory};
@@ -67,10 +68,10 @@ struct DistributorHook {
     number: u8,
     is_leader: bool,
     now: u64,
-    app_bags: Vec<Option<Arc<Databag>>>,
-    ledger: Arc<Databag>,
+    app_bags: Vec<Option<Bag>>,
+    ledger: Bag,
     /// The unit bags of all living distributor units.
-    siblings: Vec<(u8, Vec<Arc<Databag>>)>,
+    siblings: Vec<(u8, Vec<Bag>)>,
     /// The consumers, by number.
     consumers: Vec<Shown>,
 }
@@ -81,7 +82,7 @@ struct Shown {
     app: usize,
     alive: bool,
     joined: bool,
-    bag: Arc<Databag>,
+    bag: Bag,
 }
 
 /// What a distributor hook wrote, read, and whether it ended well.
@@ -100,9 +101,9 @@ struct ConsumerHook {
     number: u8,
     machine: u8,
     is_leader: bool,
-    members: BTreeMap<u8, Arc<Databag>>,
-    app_bag: Arc<Databag>,
-    own: Arc<Databag>,
+    members: BTreeMap<u8, Bag>,
+    app_bag: Bag,
+    own: Bag,
     memory: Memory,
     cloud: Cloud,
 }
@@ -110,7 +111,7 @@ struct ConsumerHook {
 /// What a consumer hook wrote, remembers and read, and the cloud after it.
 #[derive(Clone)]
 struct ConsumerRan {
-    committed: Option<(Arc<Databag>, Memory)>,
+    committed: Option<(Bag, Memory)>,
     reads: BTreeSet<u8>,
     cloud: Cloud,
 }
@@ -159,7 +160,7 @@ impl World {
             distributors: Vec::new(),
             consumers: Vec::new(),
             app_bags: vec![None; relations],
-            ledger: Arc::default(),
+            ledger: Bag::default(),
             leader: None,
             consumer_leaders: Vec::new(),
             cloud: Cloud::default(),
@@ -172,7 +173,7 @@ impl World {
         }
         for relation in 0..relations {
             if relation == 0 || !self.setup.related_later {
-                state.app_bags[relation] = Some(Arc::default());
+                state.app_bags[relation] = Some(Bag::default());
             }
             // The second unit leads, so that the smallest name is another's and the communicator
             // changes.
@@ -379,7 +380,7 @@ impl World {
             Step::Relate => {
                 for relation in 0..self.relations() {
                     if state.app_bags[relation].is_none() {
-                        state.app_bags[relation] = Some(Arc::default());
+                        state.app_bags[relation] = Some(Bag::default());
                         for distributor in &mut state.distributors {
                             distributor.created.insert(relation);
                         }
@@ -442,8 +443,12 @@ impl World {
         None
     }
 
-    /// An application whose leader is gone gets another.
+    /// An application whose leader is gone gets another. One of the first protocol gets none: a new
+    /// leader that has not heard of the cluster yet founds another, and no distributor can help it.
     fn elect(&self, state: &mut State) {
+        if !self.is_second() {
+            return;
+        }
         for app in 0..self.relations() {
             let leader = state.consumer_leaders[app];
             if leader.is_some_and(|leader| state.consumer(leader).alive) {
@@ -470,7 +475,7 @@ impl World {
                 self.distributor_ran(hook)
             });
         for consumer in ran.reads.iter() {
-            let live = Arc::clone(&state.consumer(*consumer).bag);
+            let live = Bag::clone(&state.consumer(*consumer).bag);
             let distributor = &mut state.distributors[usize::from(number)];
             distributor.agent.reads(*consumer, live);
         }
@@ -480,8 +485,8 @@ impl World {
         let mut commit = Commit::default();
         for (id, writes) in ran.writes.iter() {
             let relation = index(*id);
-            let app_bag = state.app_bags[relation].as_deref().expect("it is related");
-            let unit_bag = &*state.distributors[usize::from(number)].bags[relation];
+            let app_bag = state.app_bags[relation].as_ref().expect("it is related");
+            let unit_bag = &state.distributors[usize::from(number)].bags[relation];
             for (bag, changes, to) in [
                 (app_bag, &writes.app, &mut commit.app),
                 (unit_bag, &writes.unit, &mut commit.unit),
@@ -508,7 +513,7 @@ impl World {
                 app: self.app(remote),
                 alive: remote.alive,
                 joined: seen.is_some(),
-                bag: Arc::clone(cached.unwrap_or(&remote.bag)),
+                bag: Bag::clone(cached.unwrap_or(&remote.bag)),
             }
         };
         DistributorHook {
@@ -517,7 +522,7 @@ impl World {
             is_leader: state.leader == Some(number),
             now: 1000 + u64::from(state.update_statuses) * PAUSE,
             app_bags: state.app_bags.clone(),
-            ledger: Arc::clone(&state.ledger),
+            ledger: Bag::clone(&state.ledger),
             siblings: siblings
                 .map(|(number, unit)| (number, unit.bags.clone()))
                 .collect(),
@@ -555,7 +560,7 @@ impl World {
             let Some(app_bag) = app_bag else { continue };
             let mut view = RelationView {
                 app: APPS[relation].to_owned(),
-                own_app: Arc::clone(app_bag),
+                own_app: app_bag.shared(),
                 ..RelationView::default()
             };
             let mut expected = BTreeSet::new();
@@ -568,11 +573,11 @@ impl World {
                 if consumer.alive {
                     expected.insert(unit.clone());
                 }
-                view.units.insert(unit, Arc::clone(&consumer.bag));
+                view.units.insert(unit, consumer.bag.shared());
             }
             view.expected = Some(expected);
             for (sibling, bags) in &hook.siblings {
-                let bag = Arc::clone(&bags[relation]);
+                let bag = bags[relation].shared();
                 view.units.insert(name(DISTRIBUTOR, *sibling), bag);
             }
             relations.insert(RelationId(relation as u64 + 1), view);
@@ -583,7 +588,7 @@ impl World {
             is_leader: hook.is_leader,
             relations,
             peers: [PEER].into(),
-            ledger: Ok(Arc::clone(&hook.ledger)),
+            ledger: Ok(hook.ledger.shared()),
             siblings: siblings
                 .map(|(number, _)| name(DISTRIBUTOR, *number))
                 .collect(),
@@ -606,7 +611,7 @@ impl World {
             if seen.joined {
                 let live = &state.distributors[usize::from(*distributor)].bags[app];
                 let bag = seen.cached.as_ref().unwrap_or(live);
-                members.insert(*distributor, Arc::clone(bag));
+                members.insert(*distributor, Bag::clone(bag));
             }
         }
         let ran = self.consumer_hooks.get(
@@ -617,7 +622,7 @@ impl World {
                 is_leader,
                 members: members.clone(),
                 app_bag: state.app_bags[app].clone().unwrap_or_default(),
-                own: Arc::clone(&consumer.bag),
+                own: Bag::clone(&consumer.bag),
                 memory: consumer.memory.clone(),
                 cloud: state.cloud.clone(),
             },
@@ -627,7 +632,7 @@ impl World {
         for distributor in ran.reads {
             consumer
                 .agent
-                .reads(distributor, Arc::clone(&members[&distributor]));
+                .reads(distributor, Bag::clone(&members[&distributor]));
         }
         match ran.committed {
             // The first protocol's fail where one that was communicator meets a placeholder.
@@ -652,8 +657,8 @@ impl World {
             machine: hook.machine,
             is_leader: hook.is_leader,
             members: &hook.members,
-            app_bag: Arc::clone(&hook.app_bag),
-            own: Arc::clone(&hook.own),
+            app_bag: hook.app_bag.shared(),
+            own: hook.own.shared(),
             last_first: self.setup.last_first,
         };
         let event = match hook.hook {
@@ -668,7 +673,7 @@ impl World {
         let mut cloud = hook.cloud.clone();
         let ran = consumer::run(&view, event, &hook.memory, &mut cloud);
         ConsumerRan {
-            committed: ran.committed.map(|(bag, memory)| (Arc::new(bag), memory)),
+            committed: ran.committed.map(|(bag, memory)| (bag.into(), memory)),
             reads: ran.reads,
             cloud,
         }
@@ -707,7 +712,7 @@ impl World {
     fn commit(&self, state: &mut State, number: u8, commit: Commit) {
         for (relation, bag) in commit.app {
             let clustered = state.cloud.clusters() > 0;
-            let held = state.app_bags[relation].replace(Arc::clone(&bag));
+            let held = state.app_bags[relation].replace(Bag::clone(&bag));
             let held = held.unwrap_or_default();
             let named = held.get(BOOTSTRAP_APP);
             if clustered && named.is_some() && named != bag.get(BOOTSTRAP_APP) {
@@ -733,8 +738,23 @@ impl World {
             for distributor in &mut state.distributors {
                 distributor.ledger_changed = distributor.alive;
             }
+            self.run_own_echo(state, number);
         }
         state.notice_bags_that_differ(number);
+    }
+
+    /// The writer hears of its own ledger. A hook that reads the ledger alone, and nothing in it but
+    /// its own unit's name, does the same whenever it runs until the next one is due; so it runs at
+    /// once, unless it writes.
+    fn run_own_echo(&self, state: &mut State, number: u8) {
+        let hook = self.distributor_hook(state, number, Hook::LedgerChanged);
+        let ran = self
+            .distributor_hooks
+            .get(hook, |hook| self.distributor_ran(hook));
+        let writes = !ran.writes.is_empty() || !ran.ledger.is_empty();
+        if state.is_led_in_the_ledger_by(number) && ran.is_ok && !writes {
+            state.distributors[usize::from(number)].ledger_changed = false;
+        }
     }
 
     /// The consumers that should be members by now, and are not.
@@ -775,16 +795,16 @@ impl World {
     }
 }
 
-fn related(state: &State) -> impl Iterator<Item = (usize, &Arc<Databag>)> {
+fn related(state: &State) -> impl Iterator<Item = (usize, &Bag)> {
     let bags = (0..).zip(&state.app_bags);
     bags.filter_map(|(relation, bag)| Some((relation, bag.as_ref()?)))
 }
 
 /// The bag with the changes, if that is another.
-fn written(bag: &Databag, changes: &Changes) -> Option<Arc<Databag>> {
+fn written(bag: &Databag, changes: &Changes) -> Option<Bag> {
     let mut written = bag.clone();
     apply(&mut written, changes);
-    (written != *bag).then(|| Arc::new(written))
+    (written != *bag).then(|| written.into())
 }
 
 fn event(hook: &DistributorHook) -> one_hook::Event {
