@@ -303,6 +303,12 @@ impl Ledger {
         claims.is_some_and(|claims| claims.iter().any(|claim| claim.is_member))
     }
 
+    /// Whether a living unit claims this name that is not its member.
+    pub fn is_claimed_by_others(&self, name: &str) -> bool {
+        let mut claims = self.hosts.get(name).into_iter().flatten();
+        claims.any(|claim| !claim.is_member && !claim.is_gone)
+    }
+
     /// Whether a host waits for a token: it has none, or one that no longer serves.
     pub fn waits(&self, name: &str) -> bool {
         match self.mirror.get(name) {
