@@ -118,7 +118,6 @@ pub fn long() -> Vec<Bound> {
                 MACHINE,
             ),
             bound("1 host, 2 units, 1 move, 1 failure", release, &[0], 2, both),
-            bound("2 hosts, 1 unit replaced", release, &[0, 0], 1, REPLACED),
         ]);
     }
     let (released, newest, second) = (Release::Released, Release::Newest, Release::Second);
@@ -133,6 +132,7 @@ pub fn long() -> Vec<Bound> {
     bounds.extend([
         bound("2 hosts, 2 units", released, &[0, 0], 2, CALM),
         bound("2 hosts, 2 units", newest, &[0, 0], 2, CALM),
+        bound("2 hosts, 1 unit replaced", newest, &[0, 0], 1, REPLACED),
         later,
     ]);
     let later_expiry = Faults {
@@ -152,7 +152,6 @@ pub fn long() -> Vec<Bound> {
             1,
             later_expiry,
         ),
-        bound("3 hosts, 1 unit, 1 expires", second, &[0, 0, 0], 1, EXPIRY),
         bound(
             "2 hosts, 1 unit, 1 machine lost",
             second,
@@ -168,7 +167,6 @@ pub fn long() -> Vec<Bound> {
             CONSUMER_FAILURE,
         ),
         bound("2 hosts, 2 units", second, &[0, 0], 2, CALM),
-        bound("2 hosts, 1 unit replaced", second, &[0, 0], 1, REPLACED),
         joined(
             "2 hosts joined, 1 unit, 1 redeployed, 1 expires",
             &[0, 0],
@@ -197,8 +195,18 @@ pub fn long() -> Vec<Bound> {
 /// Bounds that take longer than anybody waits for; they are explored when they are asked for.
 #[must_use]
 pub fn large() -> Vec<Bound> {
-    let (released, newest) = (Release::Released, Release::Newest);
+    let (released, newest, second) = (Release::Released, Release::Newest, Release::Second);
     vec![
+        bound("2 hosts, 1 unit replaced", released, &[0, 0], 1, REPLACED),
+        bound("2 hosts, 1 unit replaced", second, &[0, 0], 1, REPLACED),
+        bound("3 hosts, 1 unit, 1 expires", second, &[0, 0, 0], 1, EXPIRY),
+        bound(
+            "3 hosts, 1 unit, 1 machine lost",
+            second,
+            &[0, 0, 0],
+            1,
+            MACHINE,
+        ),
         bound("2 hosts, 2 units, 1 move", released, &[0, 0], 2, MOVE),
         bound("1 and 1 host, 2 units", newest, &[0, 1], 2, CALM),
     ]
