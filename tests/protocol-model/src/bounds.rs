@@ -200,6 +200,8 @@ pub fn large() -> Vec<Bound> {
         bound("2 hosts, 1 unit replaced", released, &[0, 0], 1, REPLACED),
         bound("2 hosts, 1 unit replaced", second, &[0, 0], 1, REPLACED),
         bound("3 hosts, 1 unit, 1 expires", second, &[0, 0, 0], 1, EXPIRY),
+        // Splits: an application whose leader is lost after it bootstrapped gets another, which has
+        // not seen a value yet and still may bootstrap.
         bound(
             "3 hosts, 1 unit, 1 machine lost",
             second,
