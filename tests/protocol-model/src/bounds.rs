@@ -2,7 +2,7 @@
 
 use microovn::consumer::Release;
 
-use crate::world::{Faults, Rules, Setup};
+use crate::setup::{Faults, Setup, Start};
 
 /// A setup with the words for it.
 #[derive(Clone, Debug)]
@@ -17,50 +17,88 @@ pub struct Bound {
 const CALM: Faults = Faults {
     moves: 0,
     failures: 0,
+    consumer_failures: 0,
     losses: 0,
     additions: 0,
     machines: 0,
+    redeployments: 0,
+    expiries: 0,
+    update_statuses: 0,
+};
+const FAILURE: Faults = Faults {
+    failures: 1,
+    ..CALM
+};
+const MOVE: Faults = Faults { moves: 1, ..CALM };
+const MACHINE: Faults = Faults {
+    machines: 1,
+    ..CALM
+};
+const REPLACED: Faults = Faults {
+    losses: 1,
+    additions: 1,
+    ..CALM
+};
+const EXPIRY: Faults = Faults {
+    expiries: 1,
+    ..CALM
+};
+const REDEPLOYED: Faults = Faults {
+    redeployments: 1,
+    ..CALM
+};
+const CONSUMER_FAILURE: Faults = Faults {
+    consumer_failures: 1,
+    ..CALM
 };
 
 /// Those that a plain test run affords.
 pub fn short() -> Vec<Bound> {
-    let failure = Faults {
-        failures: 1,
-        ..CALM
-    };
+    let (newest, second) = (Release::Newest, Release::Second);
     let mut bounds = Vec::new();
-    for release in Release::FIRST_PROTOCOL {
+    for release in Release::ALL {
         bounds.push(bound(
             "2 hosts, 1 unit, 1 failure",
             release,
             &[0, 0],
             1,
-            failure,
+            FAILURE,
         ));
     }
-    let newest = Release::Newest;
-    bounds.push(bound("1 and 1 host, 1 unit", newest, &[0, 1], 1, CALM));
+    for release in [newest, second] {
+        bounds.extend([
+            bound("1 and 1 host, 1 unit", release, &[0, 1], 1, CALM),
+            bound("1 host, 2 units, 1 move", release, &[0], 2, MOVE),
+        ]);
+    }
+    bounds.push(bound(
+        "2 hosts, 1 unit, 1 expires",
+        second,
+        &[0, 0],
+        1,
+        EXPIRY,
+    ));
+    bounds.push(bound(
+        "2 hosts, 1 unit, 1 redeployed",
+        second,
+        &[0, 0],
+        1,
+        REDEPLOYED,
+    ));
+    bounds.push(joined(
+        "3 hosts joined, 1 unit, 1 redeployed",
+        &[0, 0, 0],
+        1,
+        REDEPLOYED,
+    ));
     bounds
 }
 
 /// Those that take minutes.
 pub fn long() -> Vec<Bound> {
-    let failure = Faults {
-        failures: 1,
-        ..CALM
-    };
     let both = Faults {
         moves: 1,
-        ..failure
-    };
-    let replaced = Faults {
-        losses: 1,
-        additions: 1,
-        ..CALM
-    };
-    let killed = Faults {
-        machines: 1,
-        ..CALM
+        ..FAILURE
     };
     let mut bounds = Vec::new();
     for release in Release::FIRST_PROTOCOL {
@@ -70,20 +108,19 @@ pub fn long() -> Vec<Bound> {
                 release,
                 &[0, 0, 0],
                 1,
-                failure,
+                FAILURE,
             ),
             bound(
                 "3 hosts, 1 unit, 1 machine lost",
                 release,
                 &[0, 0, 0],
                 1,
-                killed,
+                MACHINE,
             ),
             bound("1 host, 2 units, 1 move, 1 failure", release, &[0], 2, both),
-            bound("2 hosts, 1 unit replaced", release, &[0, 0], 1, replaced),
         ]);
     }
-    let (released, newest) = (Release::Released, Release::Newest);
+    let (released, newest, second) = (Release::Released, Release::Newest, Release::Second);
     let mut later = bound(
         "2 and 1 host, related later, 1 unit",
         newest,
@@ -95,7 +132,53 @@ pub fn long() -> Vec<Bound> {
     bounds.extend([
         bound("2 hosts, 2 units", released, &[0, 0], 2, CALM),
         bound("2 hosts, 2 units", newest, &[0, 0], 2, CALM),
+        bound("2 hosts, 1 unit replaced", newest, &[0, 0], 1, REPLACED),
         later,
+    ]);
+    let later_expiry = Faults {
+        update_statuses: 1,
+        ..EXPIRY
+    };
+    let redeployed_and_expired = Faults {
+        expiries: 1,
+        update_statuses: 1,
+        ..REDEPLOYED
+    };
+    bounds.extend([
+        bound(
+            "2 hosts, 1 unit, 1 expires, update-status",
+            second,
+            &[0, 0],
+            1,
+            later_expiry,
+        ),
+        bound(
+            "2 hosts, 1 unit, 1 machine lost",
+            second,
+            &[0, 0],
+            1,
+            MACHINE,
+        ),
+        bound(
+            "2 hosts, 1 unit, 1 consumer hook lost",
+            second,
+            &[0, 0],
+            1,
+            CONSUMER_FAILURE,
+        ),
+        bound("2 hosts, 2 units", second, &[0, 0], 2, CALM),
+        joined(
+            "2 hosts joined, 1 unit, 1 redeployed, 1 expires",
+            &[0, 0],
+            1,
+            redeployed_and_expired,
+        ),
+        joined(
+            "3 hosts joined, 1 unit, 1 redeployed, 1 expires",
+            &[0, 0, 0],
+            1,
+            redeployed_and_expired,
+        ),
     ]);
     bounds
 }
@@ -103,10 +186,31 @@ pub fn long() -> Vec<Bound> {
 /// Bounds that take longer than anybody waits for; they are explored when they are asked for.
 #[must_use]
 pub fn large() -> Vec<Bound> {
-    let moves = Faults { moves: 1, ..CALM };
-    let (released, newest) = (Release::Released, Release::Newest);
+    let (released, newest, second) = (Release::Released, Release::Newest, Release::Second);
     vec![
-        bound("2 hosts, 2 units, 1 move", released, &[0, 0], 2, moves),
+        bound("2 hosts, 1 unit replaced", released, &[0, 0], 1, REPLACED),
+        bound("2 hosts, 1 unit replaced", second, &[0, 0], 1, REPLACED),
+        bound("3 hosts, 1 unit, 1 expires", second, &[0, 0, 0], 1, EXPIRY),
+        // Replaces a live token: a new leader still sees the member that the redeployed unit replaced.
+        joined(
+            "2 hosts joined, 2 units, 1 redeployed, 1 move",
+            &[0, 0],
+            2,
+            Faults {
+                moves: 1,
+                ..REDEPLOYED
+            },
+        ),
+        // Splits: an application whose leader is lost after it bootstrapped gets another, which has
+        // not seen a value yet and still may bootstrap.
+        bound(
+            "3 hosts, 1 unit, 1 machine lost",
+            second,
+            &[0, 0, 0],
+            1,
+            MACHINE,
+        ),
+        bound("2 hosts, 2 units, 1 move", released, &[0, 0], 2, MOVE),
         bound("1 and 1 host, 2 units", newest, &[0, 1], 2, CALM),
     ]
 }
@@ -124,10 +228,18 @@ fn bound(
             release,
             hosts: hosts.to_vec(),
             distributors,
+            start: Start::Deployed,
             related_later: false,
             faults,
             last_first: false,
-            rules: Rules::Charm,
+            broken_rule: None,
         },
     }
+}
+
+/// With consumers of the second protocol that have joined.
+fn joined(name: &'static str, hosts: &[usize], distributors: u8, faults: Faults) -> Bound {
+    let mut bound = bound(name, Release::Second, hosts, distributors, faults);
+    bound.setup.start = Start::Joined;
+    bound
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use microovn::consumer::Census;
+use microovn::consumer::{Census, Standing};
 
 /// A machine, by number.
 pub type Machine = u8;
@@ -92,6 +92,51 @@ impl Cloud {
         })
     }
 
+    /// The same, for the consumer of the second protocol.
+    pub fn standing(&self, machine: Machine) -> Result<Standing, Refused> {
+        let census = self.census(machine)?;
+        Ok(match census.communicator == Some(hostname(machine)) {
+            true => Standing::Communicator,
+            false => Standing::Other,
+        })
+    }
+
+    /// `cluster remove`, by the machine itself. The last living member stays.
+    pub fn leave(&mut self, machine: Machine) {
+        let at = self.cluster_of(machine);
+        if let Some(at) = at.filter(|_| self.living() > 1) {
+            self.clusters[at].members.remove(&machine);
+        }
+    }
+
+    /// The name's token expires.
+    pub fn expire(&mut self, name: &str) {
+        for cluster in &mut self.clusters {
+            cluster.outstanding.remove(name);
+        }
+    }
+
+    /// All tokens expire.
+    pub fn expire_all(&mut self) {
+        for cluster in &mut self.clusters {
+            cluster.outstanding.clear();
+        }
+    }
+
+    /// Whether a host of that name could join with the token now.
+    pub fn is_live(&self, name: &str, token: &str) -> bool {
+        let mut clusters = self.clusters.iter();
+        self.answering(token).is_some()
+            && clusters.any(|cluster| {
+                let is_member = cluster
+                    .members
+                    .iter()
+                    .any(|member| hostname(*member) == name);
+                let minted = cluster.outstanding.get(name);
+                minted.is_some_and(|minted| minted == token) && !is_member
+            })
+    }
+
     /// The machine is lost.
     pub fn kill(&mut self, machine: Machine) {
         self.dead.insert(machine);
@@ -124,11 +169,12 @@ impl Cloud {
         let mut words = token.split(' ');
         let at: usize = words.next()?.parse().ok()?;
         let addresses = words.nth(2)?;
-        let lives = addresses
+        let members = &self.clusters.get(at)?.members;
+        let answers = addresses
             .split(',')
             .filter_map(|member| member.parse().ok())
-            .any(|member: Machine| !self.dead.contains(&member));
-        (at < self.clusters.len() && lives).then_some(at)
+            .any(|member: Machine| members.contains(&member) && !self.dead.contains(&member));
+        answers.then_some(at)
     }
 
     fn cluster_of(&self, machine: Machine) -> Option<usize> {

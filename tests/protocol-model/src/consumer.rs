@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use microovn::consumer::{
     self, Census, CommandOutput, Databag, Host, Level, ListError, RelationEvent, RelationEventKind,
-    Release, State,
+    Release, Standing, State, Tried,
 };
 
+use crate::bag::Bag;
 use crate::cloud::{Cloud, Machine, hostname};
 
 const RELATION: &str = "cluster:1";
@@ -23,17 +24,26 @@ pub struct Memory {
     pub in_cluster: bool,
     /// Its deferred events: whether the joined or the changed handler, and the distributor unit.
     pub deferred: Vec<(bool, Option<u8>)>,
+    /// The tokens that joining failed with and that are still shown, by fingerprint, with the number
+    /// of failures; the last to fail comes last.
+    pub tried: Vec<(String, u32)>,
 }
 
 /// What the consumer's charm is started for.
 #[derive(Clone, Copy, Debug)]
 pub enum Event {
+    /// `relation-created`
+    Created,
+    /// `leader-elected`
+    Elected,
     /// `relation-joined`
     Joined(u8),
     /// `relation-changed` of a unit bag, or of the application bag
     Changed(Option<u8>),
-    /// A hook that nobody handles, in which deferred events run again
-    Other,
+    /// `relation-departed`
+    Departed(u8),
+    /// `update-status`
+    UpdateStatus,
 }
 
 /// What a consumer unit sees in one hook.
@@ -47,7 +57,7 @@ pub struct View<'a> {
     /// Whether it leads its application.
     pub is_leader: bool,
     /// Distributor units that have joined, with their bags as this unit's agent shows them.
-    pub members: &'a BTreeMap<u8, Arc<Databag>>,
+    pub members: &'a BTreeMap<u8, Bag>,
     /// The distributor's application bag.
     pub app_bag: Arc<Databag>,
     /// Its own bag.
@@ -69,10 +79,11 @@ pub fn run(view: &View<'_>, event: Event, memory: &Memory, cloud: &mut Cloud) ->
     let mut state = State {
         in_cluster: memory.in_cluster,
         deferred: memory.deferred.iter().map(full).collect(),
-        ..State::default()
+        tried: (0..).zip(&memory.tried).map(fared).collect(),
     };
     let mut host = OneHook {
         view,
+        event,
         cloud,
         own: (*view.own).clone(),
         reads: BTreeSet::new(),
@@ -88,6 +99,7 @@ pub fn run(view: &View<'_>, event: Event, memory: &Memory, cloud: &mut Cloud) ->
     let memory = Memory {
         in_cluster: state.in_cluster,
         deferred: state.deferred.iter().map(short).collect(),
+        tried: in_order(state.tried),
     };
     Ran {
         committed: (status == 0).then_some((host.own, memory)),
@@ -99,7 +111,10 @@ fn environment(view: &View<'_>, event: Event) -> BTreeMap<String, String> {
     let (hook, unit) = match event {
         Event::Joined(unit) => ("hooks/cluster-relation-joined", Some(unit)),
         Event::Changed(unit) => ("hooks/cluster-relation-changed", unit),
-        Event::Other => ("hooks/update-status", None),
+        Event::Created => ("hooks/cluster-relation-created", None),
+        Event::Departed(unit) => ("hooks/cluster-relation-departed", Some(unit)),
+        Event::Elected => ("hooks/leader-elected", None),
+        Event::UpdateStatus => ("hooks/update-status", None),
     };
     let mut environment = BTreeMap::from([
         ("JUJU_DISPATCH_PATH".to_owned(), hook.to_owned()),
@@ -139,8 +154,27 @@ fn short(event: &RelationEvent) -> (bool, Option<u8>) {
     (joined, event.unit.as_deref().map(number))
 }
 
+/// There is no time but the order of failures.
+fn fared((order, (fingerprint, failures)): (u64, &(String, u32))) -> (String, Tried) {
+    let tried = Tried {
+        failures: *failures,
+        last: order,
+    };
+    (fingerprint.clone(), tried)
+}
+
+fn in_order(tried: BTreeMap<String, Tried>) -> Vec<(String, u32)> {
+    let mut tried: Vec<_> = tried.into_iter().collect();
+    tried.sort_by_key(|(_, tried)| tried.last);
+    let failures = tried.into_iter();
+    failures
+        .map(|(fingerprint, tried)| (fingerprint, tried.failures))
+        .collect()
+}
+
 struct OneHook<'a> {
     view: &'a View<'a>,
+    event: Event,
     cloud: &'a mut Cloud,
     own: Databag,
     reads: BTreeSet<u8>,
@@ -150,6 +184,7 @@ impl Host for OneHook<'_> {
     fn hook_tool(&mut self, tool: &str, args: &[String], stdin: Option<&[u8]>) -> CommandOutput {
         match tool {
             "is-leader" => CommandOutput::success(self.view.is_leader.to_string()),
+            "relation-ids" => CommandOutput::success(serde_json::json!([RELATION]).to_string()),
             "relation-list" if args.iter().any(|arg| arg == "--app") => {
                 CommandOutput::success(format!("{DISTRIBUTOR:?}"))
             }
@@ -161,6 +196,8 @@ impl Host for OneHook<'_> {
             "relation-set" => {
                 let document = stdin.and_then(|text| serde_json::from_slice::<Databag>(text).ok());
                 self.own.extend(document.expect("the stand-in writes JSON"));
+                // Juju removes what is set to nothing.
+                self.own.retain(|_, value| !value.is_empty());
                 CommandOutput::default()
             }
             "status-get" => CommandOutput::success(r#"{"status":"active","message":""}"#),
@@ -187,9 +224,13 @@ impl Host for OneHook<'_> {
         hostname(self.view.machine)
     }
 
-    /// No time passes here.
+    /// Later than every failure. At update-status every pause is over, otherwise none.
     fn now(&self) -> u64 {
-        0
+        const A_DAY: u64 = 24 * 60 * 60;
+        match self.event {
+            Event::UpdateStatus => A_DAY,
+            _ => 100,
+        }
     }
 
     fn wait_for_pending(&mut self) -> ControlFlow<()> {
@@ -199,6 +240,11 @@ impl Host for OneHook<'_> {
     fn census(&mut self) -> Result<Census, ListError> {
         let census = self.cloud.census(self.view.machine);
         census.map_err(|_| ListError::Refused(1))
+    }
+
+    fn standing(&mut self) -> Result<Standing, ListError> {
+        let standing = self.cloud.standing(self.view.machine);
+        standing.map_err(|_| ListError::Refused(1))
     }
 
     fn relation_get(
@@ -215,6 +261,6 @@ impl Host for OneHook<'_> {
         }
         let number = number(owner);
         self.reads.insert(number);
-        Ok(Arc::clone(&self.view.members[&number]))
+        Ok(self.view.members[&number].shared())
     }
 }

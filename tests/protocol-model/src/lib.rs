@@ -1,7 +1,7 @@
 //! The protocol between the distributor and the microcluster charms, checked in every interleaving.
 //!
 //! ```text
-//! bounds ──▶ check ──▶ world ──▶ one-hook             the charm's whole library
+//! bounds ──▶ check ──▶ steps ──▶ one-hook             the charm's whole library
 //!                        │   └─▶ consumer ──▶ microovn::consumer::dispatch
 //!                        └─────▶ cloud                an abstraction of microovn::microcluster
 //! ```
@@ -14,8 +14,13 @@
 pub mod cloud;
 pub mod consumer;
 
-mod memo;
-pub mod world;
+pub mod setup;
+pub mod state;
+
+pub mod bag;
+mod broken_rules;
+mod hook_cache;
+pub mod steps;
 
 pub mod bounds;
 pub mod check;

@@ -8,7 +8,7 @@ use protocol_model::check::check;
 fn main() -> ExitCode {
     let mut sound = true;
     println!(
-        "{:<40} {:>8} {:>10} {:>6} {:>8}  verdict",
+        "{:<48} {:>8} {:>10} {:>6} {:>8}  verdict",
         "bound", "consumer", "states", "depth", "seconds"
     );
     // Words on the command line choose the bounds that contain them all.
@@ -29,13 +29,11 @@ fn main() -> ExitCode {
             [] => "holds".to_owned(),
             broken => {
                 sound = false;
-                let history =
-                    |(promise, steps): &(&str, Vec<_>)| format!("broken: {promise}: {steps:?}");
-                broken.iter().map(history).collect::<Vec<_>>().join("; ")
+                format!("broken: {broken:?}")
             }
         };
         println!(
-            "{:<40} {consumer:>8} {:>10} {:>6} {:>8.1}  {verdict}",
+            "{:<48} {consumer:>8} {:>10} {:>6} {:>8.1}  {verdict}",
             bound.name,
             report.states,
             report.depth,

@@ -1,25 +1,25 @@
-//! Hooks seen before: the same view gives the same hook, and most states differ elsewhere.
+//! The hooks that were run before: the same view gives the same hook, and most states differ elsewhere.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Mutex, PoisonError};
 
 /// What was computed, in parts so that threads seldom wait for each other.
-pub(crate) struct Memo<K, V> {
+pub(crate) struct HookCache<K, V> {
     parts: Vec<Mutex<HashMap<K, V>>>,
     hasher: RandomState,
 }
 
-impl<K, V> Default for Memo<K, V> {
+impl<K, V> Default for HookCache<K, V> {
     fn default() -> Self {
-        Memo {
+        HookCache {
             parts: (0..64).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
         }
     }
 }
 
-impl<K: Hash + Eq, V: Clone> Memo<K, V> {
+impl<K: Hash + Eq, V: Clone> HookCache<K, V> {
     /// The value for `key`, computed at most a few times.
     pub(crate) fn get(&self, key: K, compute: impl FnOnce(&K) -> V) -> V {
         let part = self.hasher.hash_one(&key) as usize % self.parts.len();
