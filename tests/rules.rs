@@ -984,24 +984,6 @@ fn second_2_a_refused_token_is_spent_and_shown_until_another_comes() {
         assert_eq!(learned(&before, &now), changes, "{case}");
         assert_eq!(now.asks_for_everything, asks, "{case}");
     }
-    // A communicator may offer the used token again of a member that is gone. The host that has its
-    // name by now has said already that it does not serve, and will not say it twice.
-    for (case, held, claims) in [
-        ("none is held", "empty", "a/1"),
-        ("its member is not gone yet", "member", "a/0* a/1"),
-    ] {
-        let before = settled(&[("mirror-h", held), ("host-h", claims)]);
-        let says = refusal(&t);
-        let now = learn::unit(&before, &unit("a/1"), &says);
-        assert_eq!(learned(&before, &now), format!("spent-h={t}"), "{case}");
-        let mut cleared = now.ledger.clone();
-        learn::clear_used_tokens(&mut cleared, &mut Vec::new());
-        assert_eq!(cleared, now.ledger, "{case}");
-        let again = learn::unit(&now.ledger, &unit("a/1"), &says);
-        assert_eq!(learned(&now.ledger, &again), "", "{case}");
-        let rubbish = learn::unit(&before, &unit("a/1"), &refusal("T T"));
-        assert_eq!(learned(&before, &rubbish), "", "{case}");
-    }
     // A value that is spent is never learned, not even where none is held.
     let spent = settled(&[("mirror-h", "empty"), ("host-h", "a/1"), ("spent-h", &t)]);
     let offer = bag(&[("mirror", "up"), ("mirror-h", "T")]);

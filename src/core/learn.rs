@@ -190,10 +190,7 @@ pub fn clear_used_tokens(ledger: &mut Ledger, notes: &mut Vec<Note>) {
     let names = ledger.hosts.keys().filter(|name| ledger.has_member(name));
     let names: Vec<String> = names.cloned().collect();
     for name in names {
-        // A redeployed host may claim the name before its member is gone.
-        if !ledger.is_claimed_by_others(&name) {
-            ledger.spent.remove(&name);
-        }
+        ledger.spent.remove(&name);
         if let Some(value @ Value::Text(_)) = ledger.mirror.get_mut(&name) {
             *value = Value::Member;
             let key = printed_key(&name);

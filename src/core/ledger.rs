@@ -299,12 +299,6 @@ impl Ledger {
         has_token && !self.has_member(name) && first.is_some_and(|first| first.unit == *unit)
     }
 
-    /// Whether a unit claims this name that is not its member.
-    pub fn is_claimed_by_others(&self, name: &str) -> bool {
-        let mut claims = self.hosts.get(name).into_iter().flatten();
-        claims.any(|claim| !claim.is_member)
-    }
-
     /// Whether a host waits for a token: it has none, or one that no longer serves.
     pub fn waits(&self, name: &str) -> bool {
         match self.mirror.get(name) {

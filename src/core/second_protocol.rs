@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use crate::core::bootstrap::must_not_bootstrap;
-use crate::core::fingerprint::{fingerprint, is_fingerprint};
+use crate::core::fingerprint::fingerprint;
 use crate::core::ledger::{Ledger, Protocol};
 use crate::core::names::is_cross_model;
 use crate::core::wire::{
@@ -42,27 +42,15 @@ impl Ledger {
         }
     }
 
-    /// Takes the word of a claimant of `name` that its token does not serve. Says whether that is
-    /// news.
-    ///
-    /// While the mirror holds a token, another fingerprint than that token's is of an earlier one, and
-    /// ignored. While it holds none, the refused token may be offered again by a communicator that has
-    /// not heard of it, and the claimant has said what it will not say twice: so it is noted.
+    /// Takes the word of a claimant of `name` that its token does not serve. Any other fingerprint
+    /// than that of the token that the mirror holds is of an earlier token, and ignored. Says
+    /// whether the token is spent only now.
     pub fn hear_refusal(&mut self, name: &str, bag: &Databag) -> bool {
         let Some(refused) = bag.get(REFUSED) else {
             return false;
         };
         match self.mirror.get(name) {
             Some(Value::Text(token)) if fingerprint(token) == *refused => self.spend(name),
-            Some(Value::Text(_)) => false,
-            _ if is_fingerprint(refused) && !bag.contains_key(MEMBER) => {
-                let spent = self.spent.entry(name.to_owned()).or_default();
-                let is_news = !spent.contains(refused);
-                if is_news {
-                    spent.push(refused.clone());
-                }
-                is_news
-            }
             _ => false,
         }
     }
