@@ -68,7 +68,42 @@ pub fn short() -> Vec<Bound> {
     for release in [newest, second] {
         bounds.extend([
             bound("1 and 1 host, 1 unit", release, &[0, 1], 1, CALM),
-                bound(
+            bound("1 host, 2 units, 1 move", release, &[0], 2, MOVE),
+        ]);
+    }
+    bounds.push(bound(
+        "2 hosts, 1 unit, 1 expires",
+        second,
+        &[0, 0],
+        1,
+        EXPIRY,
+    ));
+    bounds.push(joined(
+        "3 hosts joined, 1 unit, 1 redeployed",
+        &[0, 0, 0],
+        1,
+        REDEPLOYED,
+    ));
+    bounds
+}
+
+/// Those that take minutes.
+pub fn long() -> Vec<Bound> {
+    let both = Faults {
+        moves: 1,
+        ..FAILURE
+    };
+    let mut bounds = Vec::new();
+    for release in Release::FIRST_PROTOCOL {
+        bounds.extend([
+            bound(
+                "3 hosts, 1 unit, 1 failure",
+                release,
+                &[0, 0, 0],
+                1,
+                FAILURE,
+            ),
+            bound(
                 "3 hosts, 1 unit, 1 machine lost",
                 release,
                 &[0, 0, 0],
@@ -151,48 +186,13 @@ pub fn large() -> Vec<Bound> {
         bound("3 hosts, 1 unit, 1 expires", second, &[0, 0, 0], 1, EXPIRY),
         // A host waits for ever: its redeployed unit refuses the old token while the mirror holds none,
         // is ignored as the protocol says, and the communicator offers that token again.
-        bound("1 host, 2 units, 1 move", release, &[0], 2, MOVE),
-        ]);
-    }
-    bounds.push(bound(
-        "2 hosts, 1 unit, 1 expires",
-        second,
-        &[0, 0],
-        1,
-        EXPIRY,
-    ));
-    bounds.push(bound(
-        "2 hosts, 1 unit, 1 redeployed",
-        second,
-        &[0, 0],
-        1,
-        REDEPLOYED,
-    ));
-    bounds.push(joined(
-        "3 hosts joined, 1 unit, 1 redeployed",
-        &[0, 0, 0],
-        1,
-        REDEPLOYED,
-    ));
-    bounds
-}
-
-/// Those that take minutes.
-pub fn long() -> Vec<Bound> {
-    let both = Faults {
-        moves: 1,
-        ..FAILURE
-    };
-    let mut bounds = Vec::new();
-    for release in Release::FIRST_PROTOCOL {
-        bounds.extend([
-            bound(
-                "3 hosts, 1 unit, 1 failure",
-                release,
-                &[0, 0, 0],
-                1,
-                FAILURE,
-            ),
+        bound(
+            "2 hosts, 1 unit, 1 redeployed",
+            second,
+            &[0, 0],
+            1,
+            REDEPLOYED,
+        ),
         // Replaces a live token: a new leader still sees the member that the redeployed unit replaced.
         joined(
             "2 hosts joined, 2 units, 1 redeployed, 1 move",
