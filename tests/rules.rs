@@ -573,6 +573,23 @@ fn spec_3_7_a_bag_has_at_most_ten_thousand_keys() {
 }
 
 #[test]
+fn spec_3_7_what_is_said_of_a_refused_token_needs_room_too() {
+    let refusal = bag(&[("hostname", "h"), ("refused", &fingerprint("T"))]);
+    let rest = [("mirror-h", "T"), ("host-h", "a/1"), ("mirror-x", "")];
+    let rest = settled(&rest).size().bytes;
+    for (free, fits) in [
+        ("spent-h 01234567".len() - 1, false),
+        ("spent-h 01234567".len(), true),
+    ] {
+        let value = "x".repeat(CAPACITY - 1 - rest - free);
+        let before = settled(&[("mirror-h", "T"), ("host-h", "a/1"), ("mirror-x", &value)]);
+        let learned = learn::unit(&before, &unit("a/1"), &refusal);
+        assert_eq!(learned.ledger.spent.contains_key("h"), fits, "{free}");
+        assert_eq!(learned.ledger.left_out.is_some(), !fits, "{free}");
+    }
+}
+
+#[test]
 fn spec_3_7_a_look_at_everything_finds_out_anew_what_has_no_room() {
     let before = settled(&[("left-out", "mirror-h")]);
     let world = world()

@@ -8,7 +8,7 @@ use crate::core::names::RelationId;
 use crate::core::note::Note;
 use crate::core::publish::{app_bag, is_ours_in_app_bag, is_ours_in_unit_bag, unit_bag};
 use crate::core::status::{self, Status};
-use crate::core::wire::{self, Change, Changes, Databag, MIRROR, Value, difference};
+use crate::core::wire::{self, Change, Changes, Databag, GUARD, MIRROR, Value, difference};
 use crate::core::world::{Relation, World};
 
 /// What is to be done. It holds only differences from what is there.
@@ -226,6 +226,11 @@ fn published(id: RelationId, writes: &Writes, after: &Ledger, before: &Ledger) -
     let mut notes = Vec::new();
     if let Some(Change::Set(value)) = writes.unit.get(MIRROR) {
         notes.push(Note::info(format!("relation {id}: mirror {value}")));
+    }
+    if let Some(Change::Set(_)) = writes.unit.get(GUARD) {
+        notes.push(Note::info(format!(
+            "relation {id}: guarded, it must not bootstrap"
+        )));
     }
     let names = writes.unit.keys().filter_map(|key| wire::mirrored(key));
     let known = names.filter(|name| {
