@@ -188,8 +188,8 @@ fn name_leader(ledger: &mut Ledger, unit: &UnitName) {
 
 /// Gives the name of each member the constant in place of its used token (spec 3, rule 3).
 ///
-/// That is done with a write that consumers are woken for anyway, or at update-status for all
-/// together: alone it is not worth a hook of every consumer.
+/// That is done with a write that runs a hook of every consumer anyway, or at update-status for all
+/// members together: alone it is not worth those hooks.
 pub fn clear_used_tokens(ledger: &mut Ledger, notes: &mut Vec<Note>) {
     let names = ledger.hosts.keys().filter(|name| ledger.has_member(name));
     let names: Vec<String> = names.cloned().collect();

@@ -7,7 +7,7 @@ use crate::core::ledger::{Ledger, Size};
 use crate::core::names::RelationId;
 use crate::core::note::Note;
 use crate::core::publish::{app_bag, is_ours_in_app_bag, is_ours_in_unit_bag, unit_bag};
-use crate::core::status::{self, Status};
+use crate::core::status::{self, Problem, Status};
 use crate::core::wire::{self, Change, Changes, Databag, GUARD, MIRROR, Value, difference};
 use crate::core::world::{Relation, World};
 
@@ -54,14 +54,10 @@ impl Plan {
         self.status() != status::of(&self.before)
     }
 
-    /// Logs the problems that this plan makes known: all that were not there before.
-    fn note_problems(&mut self, are_told: bool) {
-        let before = match are_told {
-            true => status::problems(&self.before),
-            false => Vec::new(),
-        };
+    /// Logs the problems that are not among those `logged` before.
+    fn note_problems(&mut self, logged: &[Problem]) {
         let problems = status::problems(&self.ledger).into_iter();
-        let news = problems.filter(|problem| !before.contains(problem));
+        let news = problems.filter(|problem| !logged.contains(problem));
         let notes = news.map(|problem| Note::warning(problem.to_string()));
         self.notes.extend(notes);
     }
@@ -85,7 +81,7 @@ pub fn of_event(before: &Ledger, learned: Learned) -> Plan {
         writes,
         notes,
     };
-    plan.note_problems(true);
+    plan.note_problems(&status::problems(before));
     plan
 }
 
@@ -133,7 +129,7 @@ pub fn of_everything(before: &Ledger, learned: Learned, world: &World) -> Plan {
         writes,
         notes,
     };
-    plan.note_problems(false);
+    plan.note_problems(&[]);
     plan
 }
 

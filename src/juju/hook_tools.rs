@@ -212,7 +212,8 @@ impl fmt::Display for CommandLine {
     }
 }
 
-/// What Juju is about to see and has been told, by unit name and then status.
+/// What goal-state prints: the units of this charm's application, and by endpoint the related
+/// applications and their units, each with a status.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct GoalState {
     #[serde(default)]
