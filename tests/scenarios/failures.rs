@@ -601,3 +601,33 @@ fn a_leader_that_is_removed_does_not_take_its_broken_relations_for_gone() {
         assert_eq!(stage.shown(LEADER, "microcloud")["mirror-h0"], "empty");
     }
 }
+
+#[test]
+fn a_broken_relation_stays_where_goal_state_does_not_tell_whether_this_unit_leaves() {
+    let mut stage = Stage::new(JujuGeneration::Four, 1)
+        .related("microovn", 1)
+        .played_by(&Provider::Library);
+    let silent = Effect::Print(b"{}".to_vec());
+    stage
+        .world
+        .inject(Injection::at_tool("goal-state", 1, silent));
+    let played = stage.relation_hook(LEADER, "broken", "microovn");
+    played.succeeds().wrote(&[]);
+}
+
+#[test]
+fn a_sibling_that_is_leaving_is_read() {
+    for juju in BOTH {
+        let mut stage = Stage::new(juju, 2)
+            .related("microovn", 1)
+            .played_by(&Provider::Library);
+        stage.unit_bag(
+            "microovn",
+            STANDBY,
+            &[("mirror", "up"), ("mirror-h1", SECRET)],
+        );
+        stage.world.remove_unit(STANDBY).expect("it is there");
+        stage.hook(LEADER, "upgrade-charm").succeeds();
+        assert_eq!(stage.ledger()["mirror-h1"], SECRET, "{juju:?}");
+    }
+}
