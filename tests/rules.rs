@@ -429,6 +429,24 @@ fn spec_3_5_a_real_value_of_the_python_charm_stays_until_the_ledgers_changes() {
 }
 
 #[test]
+fn spec_3_5_a_relation_that_was_passed_over_shows_the_ledger_again() {
+    let before = settled(&[("mirror-h", "T"), ("host-h", "a/0"), ("relation-1", "a -")]);
+    let world = world()
+        .relation(1, "a")
+        .own_app(&[
+            ("bootstrap-app", "a"),
+            ("may-bootstrap", "true"),
+            ("protocol", "2"),
+        ])
+        .own_unit(&[("mirror", "up"), ("mirror-h", "once in the ledger")])
+        .unit("a/0", &[("hostname", "h")]);
+    assert_eq!(
+        written(&world.plan(&before)),
+        ["1 unit: mirror-h=T", "ledger: relation-1=a"]
+    );
+}
+
+#[test]
 fn spec_3_6_a_departed_unit_takes_its_claim_and_the_last_its_placeholder() {
     for (case, before, name, changes) in [
         (

@@ -166,8 +166,11 @@ fn unit_repairs(
         return Changes::new();
     };
     let mut changes = difference(held, &unit_bag(after, id), is_ours_in_unit_bag);
+    // What stands in a bag that missed changes was in the ledger once.
+    let listed = before.relations.get(&id);
+    let missed_changes = listed.is_some_and(|listed| !listed.is_current);
     for (name, value) in wire::mirror_values(held) {
-        if stays(before, after, name, &Value::from(value)) {
+        if !missed_changes && stays(before, after, name, &Value::from(value)) {
             changes.remove(&wire::mirror_key(name));
         }
     }
