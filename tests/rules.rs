@@ -429,6 +429,22 @@ fn spec_3_5_a_real_value_of_the_python_charm_stays_until_the_ledgers_changes() {
 }
 
 #[test]
+fn second_2_a_leader_that_comes_back_does_not_keep_a_token_that_was_refused_meanwhile() {
+    let spent = fingerprint("refused");
+    let before = settled(&[
+        ("mirror-h", "T"),
+        ("host-h", "a/0"),
+        ("spent-h", &spent),
+        ("leader", "d/1 2"),
+    ]);
+    let world = world()
+        .relation(1, "a")
+        .own_unit(&[("mirror", "up"), ("mirror-h", "refused")])
+        .unit("a/0", &[("hostname", "h")]);
+    assert!(written(&world.plan(&before)).contains(&format!("1 unit: mirror-h=T spent-h={spent}")));
+}
+
+#[test]
 fn spec_3_5_a_relation_that_was_passed_over_shows_the_ledger_again() {
     let before = settled(&[("mirror-h", "T"), ("host-h", "a/0"), ("relation-1", "a -")]);
     let world = world()

@@ -179,9 +179,11 @@ fn unit_repairs(
 }
 
 /// Rule 5 of what is learned: where the Python charm left another real value in an own unit bag
-/// than the ledger has, that bag keeps it until the ledger's value changes.
+/// than the ledger has, that bag keeps it until the ledger's value changes. A spent one is no token
+/// any more.
 fn stays(before: &Ledger, after: &Ledger, name: &str, held: &Value) -> bool {
     match (held, before.mirror.get(name), after.mirror.get(name)) {
+        (Value::Text(token), ..) if after.is_spent(name, token) => false,
         (Value::Text(_), Some(former @ Value::Text(_)), Some(value @ Value::Text(_))) => {
             held != value && former == value
         }
