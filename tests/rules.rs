@@ -429,6 +429,40 @@ fn spec_3_5_a_real_value_of_the_python_charm_stays_until_the_ledgers_changes() {
 }
 
 #[test]
+fn second_2_a_leader_that_comes_back_does_not_keep_a_token_that_was_refused_meanwhile() {
+    let spent = fingerprint("refused");
+    let before = settled(&[
+        ("mirror-h", "T"),
+        ("host-h", "a/0"),
+        ("spent-h", &spent),
+        ("leader", "d/1 2"),
+    ]);
+    let world = world()
+        .relation(1, "a")
+        .own_unit(&[("mirror", "up"), ("mirror-h", "refused")])
+        .unit("a/0", &[("hostname", "h")]);
+    assert!(written(&world.plan(&before)).contains(&format!("1 unit: mirror-h=T spent-h={spent}")));
+}
+
+#[test]
+fn spec_3_5_a_relation_that_was_passed_over_shows_the_ledger_again() {
+    let before = settled(&[("mirror-h", "T"), ("host-h", "a/0"), ("relation-1", "a -")]);
+    let world = world()
+        .relation(1, "a")
+        .own_app(&[
+            ("bootstrap-app", "a"),
+            ("may-bootstrap", "true"),
+            ("protocol", "2"),
+        ])
+        .own_unit(&[("mirror", "up"), ("mirror-h", "once in the ledger")])
+        .unit("a/0", &[("hostname", "h")]);
+    assert_eq!(
+        written(&world.plan(&before)),
+        ["1 unit: mirror-h=T", "ledger: relation-1=a"]
+    );
+}
+
+#[test]
 fn spec_3_6_a_departed_unit_takes_its_claim_and_the_last_its_placeholder() {
     for (case, before, name, changes) in [
         (
@@ -570,6 +604,23 @@ fn spec_3_7_a_bag_has_at_most_ten_thousand_keys() {
     assert_eq!(learned.size().keys, MOST_KEYS + 1);
     assert_eq!(learned.left_out.as_deref(), Some("mirror-09996"));
     assert!(learned.mirror.contains_key("09995"));
+}
+
+#[test]
+fn spec_3_7_what_is_said_of_a_refused_token_needs_room_too() {
+    let refusal = bag(&[("hostname", "h"), ("refused", &fingerprint("T"))]);
+    let rest = [("mirror-h", "T"), ("host-h", "a/1"), ("mirror-x", "")];
+    let rest = settled(&rest).size().bytes;
+    for (free, fits) in [
+        ("spent-h 01234567".len() - 1, false),
+        ("spent-h 01234567".len(), true),
+    ] {
+        let value = "x".repeat(CAPACITY - 1 - rest - free);
+        let before = settled(&[("mirror-h", "T"), ("host-h", "a/1"), ("mirror-x", &value)]);
+        let learned = learn::unit(&before, &unit("a/1"), &refusal);
+        assert_eq!(learned.ledger.spent.contains_key("h"), fits, "{free}");
+        assert_eq!(learned.ledger.left_out.is_some(), !fits, "{free}");
+    }
 }
 
 #[test]

@@ -12,7 +12,9 @@ use crate::core::ledger::{Claim, Leader, Ledger, Listed, Protocol, Size, printed
 use crate::core::names::UnitName;
 use crate::core::note::Note;
 use crate::core::second_protocol::{member_name, speaks_of_a_refusal};
-use crate::core::wire::{self, Databag, HOSTNAME, MIRROR, Value, is_hostname, printable};
+use crate::core::wire::{
+    self, Databag, HOSTNAME, MIRROR, SPENT_PREFIX, Value, is_hostname, printable,
+};
 use crate::core::world::World;
 
 /// What was learned.
@@ -124,6 +126,13 @@ pub fn everything(before: &Ledger, world: &World, own_unit: &UnitName) -> Learne
     if chosen.is_some() || !siblings.any(wire::is_up) {
         ledger.bootstrap_app = chosen.map(str::to_owned);
     }
+    if ledger.bootstrap_app != before.bootstrap_app {
+        let app = ledger.bootstrap_app.as_deref().map(printable);
+        let app = app.unwrap_or_else(|| "removed, no application can be chosen".to_owned());
+        learner
+            .notes
+            .push(Note::info(format!("bootstrap-app: {app}")));
+    }
     list_relations(ledger, world);
     name_leader(ledger, own_unit);
     learner.learned()
@@ -184,8 +193,8 @@ fn name_leader(ledger: &mut Ledger, unit: &UnitName) {
 
 /// Gives the name of each member the constant in place of its used token (spec 3, rule 3).
 ///
-/// That is done with a write that consumers are woken for anyway, or at update-status for all
-/// together: alone it is not worth a hook of every consumer.
+/// That is done with a write that runs a hook of every consumer anyway, or at update-status for all
+/// members together: alone it is not worth those hooks.
 pub fn clear_used_tokens(ledger: &mut Ledger, notes: &mut Vec<Note>) {
     let names = ledger.hosts.keys().filter(|name| ledger.has_member(name));
     let names: Vec<String> = names.cloned().collect();
@@ -249,7 +258,7 @@ impl Learner {
             // Whoever has been communicator is in the cluster.
             let is_member = member_name(bag).is_some() || bag.contains_key(MIRROR);
             self.claim(&name, unit, is_member);
-            self.asks_for_everything |= self.ledger.hear_refusal(&name, bag);
+            self.refusal(&name, unit, bag);
         } else if let Some(name) = self.claim_of(unit) {
             self.unclaim(&name, unit);
         }
@@ -299,6 +308,22 @@ impl Learner {
             .is_some_and(|claims| claims.len() > 1);
         self.asks_for_everything |= has_others && is_member && !had_member;
         self.settle(name);
+    }
+
+    /// The second protocol: a claimant says that the token of its name does not serve.
+    fn refusal(&mut self, name: &str, unit: &UnitName, bag: &Databag) {
+        /// A fingerprint, and a space before it.
+        const BYTES: usize = 9;
+
+        let is_first = !self.ledger.spent.contains_key(name);
+        if self.ledger.hears_refusal(name, bag)
+            && self.make_room(&[SPENT_PREFIX, name].concat(), BYTES, usize::from(is_first))
+        {
+            self.ledger.spend(name);
+            let key = printed_key(name);
+            self.note(Note::info(format!("{key}: token refused by {unit}")));
+            self.asks_for_everything = true;
+        }
     }
 
     fn note_claim(&mut self, name: &str) {

@@ -5,8 +5,9 @@
 //! Each change runs a hook of every consumer, hence the backoff: 5 minutes, doubling to 6 hours,
 //! from the start again when other hosts wait.
 //!
-//! The value says all that is needed for the next one: `<serial> <attempt> <unix seconds> <who waits>`. The serial only
-//! grows, because Juju 4 announces no change to a content that it has delivered before.
+//! The value says all that is needed for the next one: `<serial> <attempt> <unix seconds>
+//! <who waits>`. The serial only grows, because Juju 4 announces no change to a content that it has
+//! delivered before.
 
 use std::collections::BTreeSet;
 
@@ -17,8 +18,8 @@ const LONGEST_PAUSE: u64 = 6 * 60 * 60;
 
 /// The next value of the nudge key, or `None` while it is too early or nobody waits.
 ///
-/// `held` is the present value; `now` is in seconds since 1970. `at_once` skips the pause: the communicator has just departed, so consumers need to elect
-/// another.
+/// `held` is the present value; `now` is in seconds since 1970. `at_once` skips the pause: the
+/// communicator has just departed, so consumers have to choose another.
 pub fn nudge(
     held: Option<&str>,
     waiting: &BTreeSet<&str>,

@@ -7,8 +7,8 @@ use crate::core::ledger::{Ledger, Size};
 use crate::core::names::RelationId;
 use crate::core::note::Note;
 use crate::core::publish::{app_bag, is_ours_in_app_bag, is_ours_in_unit_bag, unit_bag};
-use crate::core::status::{self, Status};
-use crate::core::wire::{self, Change, Changes, Databag, MIRROR, Value, difference};
+use crate::core::status::{self, Problem, Status};
+use crate::core::wire::{self, Change, Changes, Databag, GUARD, MIRROR, Value, difference};
 use crate::core::world::{Relation, World};
 
 /// What is to be done. It holds only differences from what is there.
@@ -54,14 +54,10 @@ impl Plan {
         self.status() != status::of(&self.before)
     }
 
-    /// Logs the problems that this plan makes known: all that were not there before.
-    fn note_problems(&mut self, are_told: bool) {
-        let before = match are_told {
-            true => status::problems(&self.before),
-            false => Vec::new(),
-        };
+    /// Logs the problems that are not among those `logged` before.
+    fn note_problems(&mut self, logged: &[Problem]) {
         let problems = status::problems(&self.ledger).into_iter();
-        let news = problems.filter(|problem| !before.contains(problem));
+        let news = problems.filter(|problem| !logged.contains(problem));
         let notes = news.map(|problem| Note::warning(problem.to_string()));
         self.notes.extend(notes);
     }
@@ -85,7 +81,7 @@ pub fn of_event(before: &Ledger, learned: Learned) -> Plan {
         writes,
         notes,
     };
-    plan.note_problems(true);
+    plan.note_problems(&status::problems(before));
     plan
 }
 
@@ -133,7 +129,7 @@ pub fn of_everything(before: &Ledger, learned: Learned, world: &World) -> Plan {
         writes,
         notes,
     };
-    plan.note_problems(false);
+    plan.note_problems(&[]);
     plan
 }
 
@@ -170,8 +166,11 @@ fn unit_repairs(
         return Changes::new();
     };
     let mut changes = difference(held, &unit_bag(after, id), is_ours_in_unit_bag);
+    // What stands in a bag that missed changes was in the ledger once.
+    let listed = before.relations.get(&id);
+    let missed_changes = listed.is_some_and(|listed| !listed.is_current);
     for (name, value) in wire::mirror_values(held) {
-        if stays(before, after, name, &Value::from(value)) {
+        if !missed_changes && stays(before, after, name, &Value::from(value)) {
             changes.remove(&wire::mirror_key(name));
         }
     }
@@ -180,9 +179,11 @@ fn unit_repairs(
 }
 
 /// Rule 5 of what is learned: where the Python charm left another real value in an own unit bag
-/// than the ledger has, that bag keeps it until the ledger's value changes.
+/// than the ledger has, that bag keeps it until the ledger's value changes. A spent one is no token
+/// any more.
 fn stays(before: &Ledger, after: &Ledger, name: &str, held: &Value) -> bool {
     match (held, before.mirror.get(name), after.mirror.get(name)) {
+        (Value::Text(token), ..) if after.is_spent(name, token) => false,
         (Value::Text(_), Some(former @ Value::Text(_)), Some(value @ Value::Text(_))) => {
             held != value && former == value
         }
@@ -226,6 +227,11 @@ fn published(id: RelationId, writes: &Writes, after: &Ledger, before: &Ledger) -
     let mut notes = Vec::new();
     if let Some(Change::Set(value)) = writes.unit.get(MIRROR) {
         notes.push(Note::info(format!("relation {id}: mirror {value}")));
+    }
+    if let Some(Change::Set(_)) = writes.unit.get(GUARD) {
+        notes.push(Note::info(format!(
+            "relation {id}: guarded, it must not bootstrap"
+        )));
     }
     let names = writes.unit.keys().filter_map(|key| wire::mirrored(key));
     let known = names.filter(|name| {

@@ -42,30 +42,25 @@ impl Ledger {
         }
     }
 
-    /// Takes the word of a claimant of `name` that its token does not serve. Any other fingerprint
-    /// than that of the token that the mirror holds is of an earlier token, and ignored. Says
-    /// whether the token is spent only now.
-    pub fn hear_refusal(&mut self, name: &str, bag: &Databag) -> bool {
-        let Some(refused) = bag.get(REFUSED) else {
-            return false;
-        };
-        match self.mirror.get(name) {
-            Some(Value::Text(token)) if fingerprint(token) == *refused => self.spend(name),
+    /// Whether `bag` of a claimant of `name` says that the token that the mirror holds does not
+    /// serve, and that is news. Any other fingerprint is of an earlier token, and ignored.
+    pub fn hears_refusal(&self, name: &str, bag: &Databag) -> bool {
+        match (bag.get(REFUSED), self.mirror.get(name)) {
+            (Some(refused), Some(Value::Text(token))) => {
+                fingerprint(token) == *refused && !self.is_spent(name, token)
+            }
             _ => false,
         }
     }
 
-    /// Notes that the token of `name` no longer serves. Says whether that is news.
-    pub fn spend(&mut self, name: &str) -> bool {
-        let Some(Value::Text(token)) = self.mirror.get(name) else {
-            return false;
-        };
-        if self.is_spent(name, token) {
-            return false;
+    /// Notes that the token of `name` no longer serves.
+    pub fn spend(&mut self, name: &str) {
+        if let Some(Value::Text(token)) = self.mirror.get(name)
+            && !self.is_spent(name, token)
+        {
+            let spent = self.spent.entry(name.to_owned()).or_default();
+            spent.push(fingerprint(token));
         }
-        let spent = self.spent.entry(name.to_owned()).or_default();
-        spent.push(fingerprint(token));
-        true
     }
 
     /// Why a person must help the host that waits under `name`, if so.

@@ -176,12 +176,15 @@ impl fmt::Display for Problem {
 
 /// A name as a status has room for it.
 fn short(name: &str) -> String {
-    const LONGEST: usize = 40;
-    let name = printable(name);
-    match name.chars().count() {
-        0..=LONGEST => name,
-        _ => name.chars().take(LONGEST - 1).chain(['…']).collect(),
+    cut(printable(name), 40)
+}
+
+/// At most so many characters of `text`.
+fn cut(text: String, longest: usize) -> String {
+    if text.chars().count() <= longest {
+        return text;
     }
+    text.chars().take(longest - 1).chain(['…']).collect()
 }
 
 /// What a person must mend, the most urgent first.
@@ -247,6 +250,8 @@ pub fn of(ledger: &Ledger) -> Status {
             0 => String::new(),
             more => format!(" (+{more} more)"),
         };
+        // Names of applications can be long; the log has the whole line.
+        let first = cut(first.to_string(), LONGEST_MESSAGE - more.len());
         return status(StatusKind::Blocked, format!("{first}{more}"));
     }
     let names = ledger.mirror.keys().filter(|name| is_hostname(name));
@@ -376,6 +381,16 @@ mod tests {
             "host name ubuntu: 39 more units beside microovn/0 have it; redeploy all but \
              microovn/0 under other names"
         );
+        // Applications of other models have long names, and any may have.
+        for app in ["remote-0123456789abcdef0123456789abcdef", &"a".repeat(200)] {
+            let units = format!("{app}/10 {app}/11 {app}/12");
+            let pairs = [("host-ubuntu", units.as_str()), ("host-a_b", "m/1")];
+            let message = of(&ledger(&pairs)).message;
+            assert!(message.chars().count() <= LONGEST_MESSAGE, "{message}");
+            let contested = of(&ledger(&pairs[..1])).message;
+            assert!(contested.chars().count() <= LONGEST_MESSAGE, "{contested}");
+            assert!(contested.starts_with("host name ubuntu: 2 more units"));
+        }
         let long = "x".repeat(255);
         for key in [
             "host-",

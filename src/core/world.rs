@@ -20,8 +20,8 @@ pub struct World {
     /// comes when they join.
     pub units_were_read: bool,
     /// Whether the bags of other distributor units may hold what the ledger lacks: another unit
-    /// published last, or the charm was replaced. Else they show what the ledger once held, a former
-    /// leader whose machine is lost for ever.
+    /// published last, or the charm was replaced. Otherwise they show what the ledger once held; the
+    /// bag of a former leader whose machine is lost never changes.
     pub siblings_are_news: bool,
 }
 

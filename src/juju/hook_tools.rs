@@ -212,7 +212,8 @@ impl fmt::Display for CommandLine {
     }
 }
 
-/// What Juju is about to see and has been told, by unit name and then status.
+/// What goal-state prints: the units of this charm's application, and by endpoint the related
+/// applications and their units, each with a status.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct GoalState {
     #[serde(default)]
@@ -234,14 +235,9 @@ impl Goal {
 }
 
 impl GoalState {
-    /// The units of this charm's application that are to stay.
+    /// The units of this charm's application. One that is leaving may have published, too.
     pub fn siblings(&self) -> impl Iterator<Item = UnitName> {
-        staying(&self.units)
-    }
-
-    /// Whether Juju is removing this unit of ours.
-    pub fn is_leaving(&self, unit: &UnitName) -> bool {
-        self.units.get(unit.as_str()).is_some_and(Goal::is_leaving)
+        self.units.keys().filter_map(|name| name.parse().ok())
     }
 
     /// The units of `app` on our endpoint that are to stay, or `None` where Juju does not know the
@@ -249,7 +245,9 @@ impl GoalState {
     pub fn remote_units(&self, app: &str) -> Option<impl Iterator<Item = UnitName>> {
         let goals = self.relations.get(ENDPOINT)?;
         goals.get(app)?;
-        Some(staying(goals).filter(move |unit| unit.app() == app))
+        let staying = goals.iter().filter(|(_, goal)| !goal.is_leaving());
+        let units = staying.filter_map(|(name, _)| name.parse().ok());
+        Some(units.filter(move |unit: &UnitName| unit.app() == app))
     }
 
     /// The units, ours and those on our endpoint, of which a hook fails. Juju 3 tells; Juju 4 goes
@@ -262,13 +260,6 @@ impl GoalState {
             // An application that is related has a status as well.
             .filter_map(|(name, _)| name.parse().ok())
     }
-}
-
-fn staying(goals: &BTreeMap<String, Goal>) -> impl Iterator<Item = UnitName> {
-    goals
-        .iter()
-        .filter(|(_, goal)| !goal.is_leaving())
-        .filter_map(|(name, _)| name.parse().ok())
 }
 
 /// The workload status as Juju holds it.
@@ -457,6 +448,12 @@ impl<'a> HookTools<'a> {
             }
         };
         self.goal.get_or_init(ask).as_ref()
+    }
+
+    /// Whether Juju is removing this unit. `None` where goal-state does not say.
+    pub fn is_leaving(&self) -> Option<bool> {
+        let goal = self.goal_state()?.units.get(self.own_unit.as_str())?;
+        Some(goal.is_leaving())
     }
 
     /// All options that are set or have a default.

@@ -13,6 +13,7 @@ use crate::core::bootstrap::{tells_of_a_cluster, the_ledger_tells_of_a_cluster};
 use crate::core::learn::{self, Learned};
 use crate::core::ledger::Ledger;
 use crate::core::names::{RelationId, UnitName};
+use crate::core::note::Note;
 use crate::core::nudge::nudge;
 use crate::core::plan::{self, Plan};
 use crate::core::wire::{self, Databag};
@@ -107,14 +108,19 @@ impl Run<'_> {
             unit: Some(unit.clone()),
             ..Leaving::default()
         };
-        if !self.answers_from(before, relation) {
-            return self.everything_if_leader(&memory, leaving);
+        let is_answered = self.answers_from(before, relation);
+        if !is_answered && !self.tools.is_leader()? {
+            return Ok(());
         }
+        // Nobody lists the unit any more, so a look at everything does not find this bag.
         let bag = look::unit_bag(self.tools, relation, unit)?.unwrap_or_default();
         let mut learned = learn::departure(before, unit, &bag);
         let was_communicator = before.communicators.contains_key(unit) || wire::is_up(&bag);
         if was_communicator {
-            self.nudge(&mut learned.ledger, true);
+            self.nudge(&mut learned, true);
+        }
+        if !is_answered {
+            return self.everything_beside(&memory, learned, leaving);
         }
         // The choice may have rested on this unit, or on its word that a cluster exists.
         let rested = before.bootstrap_app.as_deref() == Some(unit.app())
@@ -125,7 +131,7 @@ impl Run<'_> {
             return Ok(());
         }
         if unsettles || before.left_out.is_some() {
-            return self.everything(&memory, leaving);
+            return self.everything_beside(&memory, learned, leaving);
         }
         self.carry_out(&memory, plan::of_event(before, learned))
     }
@@ -139,8 +145,7 @@ impl Run<'_> {
         if !self.tools.is_leader()? {
             return Ok(());
         }
-        let goal = self.tools.goal_state();
-        if goal.is_none_or(|goal| goal.is_leaving(self.own_unit())) {
+        if self.tools.is_leaving() != Some(false) {
             return Ok(());
         }
         let leaving = Leaving {
@@ -213,16 +218,21 @@ impl Run<'_> {
 
     /// Looks at everything, every relation and every unit, and makes good what differs.
     pub(super) fn everything(&mut self, memory: &Memory, leaving: Leaving) -> Result<(), RunError> {
-        let world = self.look(&memory.ledger, Scope::Everything, &leaving)?;
-        let mut learned = learn::everything(&memory.ledger, &world, self.own_unit());
-        let communicators = memory.ledger.communicators.keys();
-        if leaving
-            .unit
-            .is_some_and(|left| communicators.clone().any(|unit| *unit == left))
-        {
-            self.nudge(&mut learned.ledger, true);
-        }
-        let plan = plan::of_everything(&memory.ledger, learned, &world);
+        self.everything_beside(memory, Learned::nothing(&memory.ledger), leaving)
+    }
+
+    /// The same, beside what was learned already.
+    fn everything_beside(
+        &mut self,
+        memory: &Memory,
+        known: Learned,
+        leaving: Leaving,
+    ) -> Result<(), RunError> {
+        let before = &memory.ledger;
+        let world = self.look(before, Scope::Everything, &leaving)?;
+        let mut learned = learn::everything(&known.ledger, &world, self.own_unit());
+        learned.notes = [known.notes, learned.notes].concat();
+        let plan = plan::of_everything(before, learned, &world);
         self.carry_out_everything(memory, plan)
     }
 
@@ -232,7 +242,7 @@ impl Run<'_> {
         let mut learned = learn::everything(before, &world, self.own_unit());
         let Learned { ledger, notes, .. } = &mut learned;
         learn::clear_used_tokens(ledger, notes);
-        self.nudge(ledger, false);
+        self.nudge(&mut learned, false);
         let plan = plan::of_everything(before, learned, &world);
         self.carry_out_everything(memory, plan)
     }
@@ -273,15 +283,13 @@ impl Run<'_> {
         Ok(ids.any(|id| !ledger.is_shown_in(id) && look::is_served(self.tools, id)))
     }
 
-    fn nudge(&self, ledger: &mut Ledger, at_once: bool) {
-        let next = nudge(
-            ledger.nudge.as_deref(),
-            &ledger.waiting(),
-            self.now,
-            at_once,
-        );
+    fn nudge(&self, learned: &mut Learned, at_once: bool) {
+        let Learned { ledger, notes, .. } = learned;
+        let held = ledger.nudge.as_deref();
+        let next = nudge(held, &ledger.waiting(), self.now, at_once);
         if next.is_some() {
             ledger.nudge = next;
+            notes.push(Note::info("nudge: hosts wait, so consumers act again"));
         }
     }
 

@@ -80,6 +80,16 @@ pub fn world(
         reads.extend(units.into_iter().map(|unit| (id, unit.clone())));
         world.relations.insert(id, relation);
     }
+    // A unit that Juju removes sees its relations broken one by one. They stay where they are, so
+    // it must not decide as if they were gone.
+    if tools.is_leaving() == Some(true) {
+        let listed = ledger.relations.iter();
+        let broken = listed.filter(|(id, listed)| listed.is_current && !world.lists(**id));
+        let broken: Vec<_> = broken
+            .map(|(id, listed)| (*id, Some(listed.app.clone())))
+            .collect();
+        world.passed_over.extend(broken);
+    }
     if scope == Scope::Everything || ledger.leader.is_none() {
         read_siblings(tools, ledger, &mut world)?;
     }

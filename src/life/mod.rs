@@ -140,13 +140,8 @@ impl Run<'_> {
     /// Juju may take the peer relation from a unit that it removes before the last hooks of other
     /// relations. There is nothing to be done for them any more.
     fn unless_leaving(&self, failure: RunError) -> Result<(), RunError> {
-        let goal = || self.tools.goal_state();
         match failure {
-            RunError::NoPeerRelation
-                if goal().is_some_and(|goal| goal.is_leaving(self.own_unit())) =>
-            {
-                Ok(())
-            }
+            RunError::NoPeerRelation if self.tools.is_leaving() == Some(true) => Ok(()),
             failure => Err(failure),
         }
     }

@@ -75,7 +75,7 @@ impl Run<'_> {
         let plan = view.plan();
         let changes = planned_changes(&view, &plan);
         let status = plan.status();
-        self.tell(&plan);
+        self.log_to_caller(&plan);
         self.carry_out_everything(memory, plan)?;
         Ok(actions::resynced(&changes, &status))
     }
@@ -117,9 +117,9 @@ impl Run<'_> {
         Ok(actions::forgotten(changed, &status))
     }
 
-    /// Tells who waits for the action what changes, as it is logged. It only speaks to people, so its
-    /// failure is a warning.
-    fn tell(&self, plan: &Plan) {
+    /// Shows what changes to whoever waits for the action. It only speaks to people, so its failure
+    /// is a warning.
+    fn log_to_caller(&self, plan: &Plan) {
         let mut text = String::new();
         for note in plan.notes.iter().filter(|note| note.level == Level::Info) {
             if text.len() + note.text.len() >= LONGEST_RESULT {

@@ -33,9 +33,7 @@ impl Run<'_> {
     pub(super) fn stand_by(&mut self, memory: &Memory) -> Result<(), RunError> {
         let relations = self.tools.relation_ids()?;
         let plan = self.plan_of_standby(memory, relations)?;
-        self.step_back(&plan)?;
-        apply::status(self.tools, &status::standby());
-        Ok(())
+        self.step_back(&plan)
     }
 
     fn plan_of_standby(
@@ -63,6 +61,7 @@ impl Run<'_> {
             }
         }
         apply::standby(self.tools, plan)?;
+        apply::status(self.tools, &status::standby());
         Ok(())
     }
 }

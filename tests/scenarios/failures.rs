@@ -559,3 +559,75 @@ fn what_came_while_leadership_was_away_is_served_later() {
         }
     }
 }
+
+/// An event that cannot be answered from the ledger means everything, and the unit that left is in
+/// no list any more.
+#[test]
+fn the_bag_of_a_unit_that_left_is_read_before_everything_is() {
+    for juju in BOTH {
+        let mut stage = Stage::new(juju, 1)
+            .related("microovn", 2)
+            .played_by(&Provider::Library);
+        stage.says("microovn/1", &[("hostname", "h1")]);
+        stage.changed("microovn/1").succeeds();
+        stage.says("microovn/0", &[("mirror", "up"), ("mirror-h1", SECRET)]);
+        stage.ledger_says(&[("leader", "mtd/7 7")]);
+        let played = stage.relation_hook(LEADER, "departed", "microovn/0");
+        played.succeeds();
+        assert_eq!(stage.ledger()["mirror-h1"], SECRET, "{juju:?}");
+        assert_eq!(stage.shown(LEADER, "microovn")["mirror-h1"], SECRET);
+    }
+}
+
+#[test]
+fn a_leader_that_is_removed_does_not_take_its_broken_relations_for_gone() {
+    for juju in BOTH {
+        let mut stage = Stage::new(juju, 2)
+            .related("microovn", 1)
+            .related("microcloud", 1);
+        stage.says("microovn/0", &[("hostname", "h0")]);
+        stage.says("microcloud/0", &[("hostname", "h1")]);
+        let mut stage = stage.played_by(&Provider::Library);
+        stage.world.remove_unit(LEADER).expect("it is there");
+        stage
+            .relation_hook(LEADER, "broken", "microovn")
+            .succeeds()
+            .wrote(&[]);
+        stage.hook(LEADER, "leader-elected").succeeds();
+        let ledger = stage.ledger();
+        assert_eq!(ledger["host-h0"], "microovn/0", "{juju:?}");
+        assert_eq!(ledger["mirror-h0"], "empty");
+        assert_eq!(ledger["bootstrap-app"], "microovn");
+        assert_eq!(stage.shown(LEADER, "microcloud")["mirror-h0"], "empty");
+    }
+}
+
+#[test]
+fn a_broken_relation_stays_where_goal_state_does_not_tell_whether_this_unit_leaves() {
+    let mut stage = Stage::new(JujuGeneration::Four, 1)
+        .related("microovn", 1)
+        .played_by(&Provider::Library);
+    let silent = Effect::Print(b"{}".to_vec());
+    stage
+        .world
+        .inject(Injection::at_tool("goal-state", 1, silent));
+    let played = stage.relation_hook(LEADER, "broken", "microovn");
+    played.succeeds().wrote(&[]);
+}
+
+#[test]
+fn a_sibling_that_is_leaving_is_read() {
+    for juju in BOTH {
+        let mut stage = Stage::new(juju, 2)
+            .related("microovn", 1)
+            .played_by(&Provider::Library);
+        stage.unit_bag(
+            "microovn",
+            STANDBY,
+            &[("mirror", "up"), ("mirror-h1", SECRET)],
+        );
+        stage.world.remove_unit(STANDBY).expect("it is there");
+        stage.hook(LEADER, "upgrade-charm").succeeds();
+        assert_eq!(stage.ledger()["mirror-h1"], SECRET, "{juju:?}");
+    }
+}

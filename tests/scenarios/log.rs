@@ -2,6 +2,7 @@
 
 use juju_emulator::deployment::Provider;
 use juju_emulator::{JujuGeneration, UnitName};
+use microcluster_token_distributor::core::fingerprint::fingerprint;
 
 use crate::stage::{APP, BOTH, LEADER, Pairs, Played, SECRET, STANDBY, Stage};
 
@@ -222,4 +223,40 @@ fn a_status_is_set_only_when_it_differs() {
             );
         }
     }
+}
+
+#[test]
+fn a_former_leader_is_standby_as_soon_as_it_steps_back() {
+    let mut stage = Stage::new(JujuGeneration::Four, 2)
+        .related("microovn", 1)
+        .played_by(&Provider::Library);
+    assert_eq!(stage.status(LEADER), "active 0 hosts");
+    stage.world.set_leader(STANDBY).expect("it is there");
+    stage.hook(STANDBY, "leader-elected").succeeds();
+    stage.relation_hook(LEADER, "changed", APP).succeeds();
+    assert_eq!(stage.shown(LEADER, "microovn")["mirror"], "down");
+    assert_eq!(stage.status(LEADER), "active standby");
+}
+
+#[test]
+fn each_change_that_no_key_of_the_mirror_tells_has_its_line() {
+    let mut stage = stage(JujuGeneration::Four);
+    stage
+        .world
+        .set_config(APP, &[("bootstrap-app", "other")])
+        .expect("an option");
+    let played = stage.hook(LEADER, "config-changed");
+    let chosen = "INFO bootstrap-app: other";
+    assert!(played.logged[0].starts_with(chosen), "{:?}", played.logged);
+    let mut stage = self::stage(JujuGeneration::Four);
+    stage.says("microovn/0", &[("mirror", "up"), ("mirror-h1", "token")]);
+    stage.changed("microovn/0").succeeds();
+    let refused = fingerprint("token");
+    stage.says("microovn/1", &[("hostname", "h1"), ("refused", &refused)]);
+    let played = stage.changed("microovn/1");
+    let line = "mirror-h1: token refused by microovn/1";
+    assert!(played.logged[0].contains(line), "{:?}", played.logged);
+    let played = stage.hook(LEADER, "update-status");
+    let nudged = "INFO nudge: hosts wait, so consumers act again";
+    assert!(played.logged[0].starts_with(nudged), "{:?}", played.logged);
 }

@@ -155,6 +155,20 @@ impl Stage {
         );
     }
 
+    /// The ledger gets these.
+    pub(crate) fn ledger_says(&mut self, pairs: Pairs<'_>) {
+        let peer = self.peer();
+        let mut bag = self.ledger();
+        bag.extend(owned(pairs));
+        self.flush(
+            LEADER,
+            Flush {
+                app_bags: BTreeMap::from([(peer, Arc::new(bag))]),
+                ..Flush::default()
+            },
+        );
+    }
+
     fn flush(&mut self, unit: &str, flush: Flush) {
         let unit = UnitName::parse(unit).expect("a unit name");
         self.world
