@@ -200,6 +200,13 @@ impl Run<'_> {
                 unheard.extend(units.map(|unit| (*id, unit)));
             }
         }
+        // Not always the same ones: some units may never announce a host.
+        if let Some(turn) = usize::try_from(self.now / 300)
+            .ok()
+            .and_then(|turn| turn.checked_rem(unheard.len()))
+        {
+            unheard.rotate_left(turn);
+        }
         unheard.truncate(UNITS);
         if let Some(unit) = look::unexpected(self.tools, before) {
             debug!("{unit} is not expected any more: looking at everything");
