@@ -129,14 +129,25 @@ pub struct Formation {
 pub struct Formed {
     /// Hooks of all units.
     pub hooks: usize,
-    /// The hosts were one cluster before the refresh was due.
-    pub before_refresh: bool,
+    /// Of these, between the relation and the refresh.
+    pub hooks_to_refresh: usize,
     /// The longest hook of a consumer, on the wall's clock.
     pub longest: Duration,
     /// The longest that a hook waited on the clusters' clock.
     pub longest_wait: Duration,
     /// Tokens that were written, and looked for in all other places.
     pub tokens: usize,
+}
+
+impl Formed {
+    /// Adds another formation up.
+    pub fn add(&mut self, other: &Self) {
+        self.hooks += other.hooks;
+        self.hooks_to_refresh += other.hooks_to_refresh;
+        self.longest = self.longest.max(other.longest);
+        self.longest_wait = self.longest_wait.max(other.longest_wait);
+        self.tokens += other.tokens;
+    }
 }
 
 /// A formation that did not go as promised.
@@ -188,7 +199,7 @@ impl Formation {
         }
         deployment.relate_all()?;
         if let Some(hooks) = self.refresh_after {
-            formed.before_refresh = !run(&mut deployment, &mut formed, Some(hooks))?;
+            formed.hooks_to_refresh = run(&mut deployment, &mut formed, Some(hooks))?;
             deployment.refresh_library()?;
         }
         run(&mut deployment, &mut formed, None)?;
@@ -205,25 +216,26 @@ impl Formation {
     }
 }
 
-/// Runs so many hooks, or all that are due. Says whether more may be due.
+/// Runs so many hooks, or all that are due if these are fewer, and counts them.
 fn run(
     deployment: &mut Deployment,
     formed: &mut Formed,
     hooks: Option<usize>,
-) -> Result<bool, FormationError> {
+) -> Result<usize, FormationError> {
     /// More than any orderly history of a few units takes.
     const MOST: usize = 1_000;
 
     let before = deployment.world.runs().len();
     loop {
         let so_far = deployment.world.runs().len();
-        if hooks.is_some_and(|hooks| so_far - before >= hooks) {
-            return Ok(true);
+        let count = so_far - before;
+        if hooks.is_some_and(|hooks| count >= hooks) {
+            return Ok(count);
         }
-        unless(so_far - before < MOST, || "hooks without end".to_owned())?;
+        unless(count < MOST, || "hooks without end".to_owned())?;
         let clock = deployment.cloud_clock()?;
         if !deployment.world.step() {
-            return Ok(false);
+            return Ok(count);
         }
         let waited = Duration::from_secs(deployment.cloud_clock()? - clock);
         formed.longest_wait = formed.longest_wait.max(waited);
@@ -234,7 +246,11 @@ fn run(
             })?;
             let took = run.duration.max(waited);
             unless(took <= LONGEST_HOOK, || format!("{what} took {took:?}"))?;
-            if deployment.apps().iter().any(|app| app == run.unit.application()) {
+            if deployment
+                .apps()
+                .iter()
+                .any(|app| app == run.unit.application())
+            {
                 formed.longest = formed.longest.max(run.duration);
             }
         }
@@ -255,7 +271,9 @@ fn check(deployment: &Deployment) -> Result<(), FormationError> {
         let says = |key: &str| bag.as_ref().and_then(|bag| bag.get(key).cloned());
         let is_said = says("member").is_some_and(|name| name == deployment.hostname(unit.as_str()))
             && says("protocol").is_some_and(|version| version == "2");
-        unless(is_said, || format!("{unit} does not say that it is a member"))?;
+        unless(is_said, || {
+            format!("{unit} does not say that it is a member")
+        })?;
     }
     for unit in deployment.world.status() {
         unless(unit.workload == "active", || {
@@ -276,7 +294,10 @@ fn look_for_tokens(deployment: &Deployment) -> Result<usize, FormationError> {
         .filter(|value| matches!(Value::from(*value), Value::Text(_)))
         .collect();
     let shows = |text: &[u8]| {
-        let found = |token: &&str| text.windows(token.len()).any(|part| part == token.as_bytes());
+        let found = |token: &&str| {
+            text.windows(token.len())
+                .any(|part| part == token.as_bytes())
+        };
         tokens.iter().any(found)
     };
     for run in deployment.world.runs() {

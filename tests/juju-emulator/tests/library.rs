@@ -65,6 +65,13 @@ fn a_refresh_from_major_version_0_goes_on() {
         ..after((6, 500))
     });
     let formed = play(&formations);
-    let at_rest: Vec<_> = formed.iter().map(|formed| formed.before_refresh).collect();
-    assert!(at_rest.is_empty() || at_rest == [false, false, false, false, true]);
+    let hooks: Vec<_> = formed
+        .iter()
+        .map(|formed| formed.hooks_to_refresh)
+        .collect();
+    if let [before @ .., at_rest] = hooks.as_slice() {
+        assert_eq!(before, [0, 4, 8, 12]);
+        // It was refreshed when nothing was left to do.
+        assert!((12..500).contains(at_rest), "{at_rest}");
+    }
 }

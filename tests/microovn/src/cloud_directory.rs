@@ -113,21 +113,27 @@ impl CloudDirectory {
         machine: &str,
         command: &Command,
     ) -> Result<CommandOutput, CloudDirectoryError> {
-        self.update_stored(|Stored { now, cloud, entries }| {
-            let output = command_line::run(cloud, machine, command, *now);
-            let Command::Cluster(command) = command;
-            match command {
-                ClusterCommand::List { .. } => {
-                    let census = cloud.census(machine, *now);
-                    *now += u64::from(census.is_ok_and(|census| census.pending));
+        self.update_stored(
+            |Stored {
+                 now,
+                 cloud,
+                 entries,
+             }| {
+                let output = command_line::run(cloud, machine, command, *now);
+                let Command::Cluster(command) = command;
+                match command {
+                    ClusterCommand::List { .. } => {
+                        let census = cloud.census(machine, *now);
+                        *now += u64::from(census.is_ok_and(|census| census.pending));
+                    }
+                    ClusterCommand::Bootstrap | ClusterCommand::Join { .. } => {
+                        *entries.entry(machine.to_owned()).or_default() += 1;
+                    }
+                    ClusterCommand::Add { .. } | ClusterCommand::Remove { .. } => {}
                 }
-                ClusterCommand::Bootstrap | ClusterCommand::Join { .. } => {
-                    *entries.entry(machine.to_owned()).or_default() += 1;
-                }
-                ClusterCommand::Add { .. } | ClusterCommand::Remove { .. } => {}
-            }
-            output
-        })
+                output
+            },
+        )
     }
 
     fn read(&self) -> Result<Stored, CloudDirectoryError> {
