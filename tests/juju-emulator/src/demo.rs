@@ -47,8 +47,8 @@ pub(crate) struct Args {
     /// Units of the distributor
     #[arg(long, default_value_t = 1, value_parser = value_parser!(u16).range(1..=10))]
     distributor_units: u16,
-    /// Who forms the cluster: stand-ins for MicroOVN with this release of its library, or with
-    /// `library` an example charm in Python, which has the library in `lib`
+    /// Which library the MicroOVN stand-ins have; `library` is the one in `lib`,
+    /// in an example charm in Python
     #[arg(long, default_value = "newest", value_name = "released|newest|library")]
     consumer: Consumer,
     /// Which Juju
@@ -75,7 +75,7 @@ impl FromStr for Consumer {
         match (text, text.parse()) {
             ("library", _) => Ok(Self::Library),
             (_, Ok(release)) => Ok(Self::StandIn(release)),
-            (_, Err(error)) => Err(format!("{error}, or `library`")),
+            _ => Err("neither a release nor `library`".to_owned()),
         }
     }
 }

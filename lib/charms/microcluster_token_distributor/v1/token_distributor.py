@@ -319,6 +319,7 @@ def _announce(facts: Facts) -> list[Step]:
         Set(key, value) for key, value in wanted.items() if facts.own.get(key) != value
     ]
     if facts.in_cluster and "refused" in facts.own:
+        # Of no use any more, and whoever reads the bag could take it for true.
         steps.append(Delete("refused"))
     return steps
 
@@ -514,7 +515,10 @@ def _wants_token(facts: Facts, name: str, values: Sequence[str]) -> bool:
 
 
 def _all_shown(facts: Facts, shown: Mapping[str, Sequence[str]]) -> bool:
-    """Return whether the mirror has a value for each name that this unit has one for (rule 6)."""
+    """Return whether the mirror has a value for each name that this unit has one for (rule 6).
+
+    A spent value is one, too: the communicator that follows replaces it.
+    """
     names = (key[len(PREFIX) :] for key in facts.own if key.startswith(PREFIX))
     return all(any(value != EMPTY for value in shown.get(name, ())) for name in names)
 
