@@ -173,6 +173,22 @@ fn unless(kept: bool, broken: impl FnOnce() -> String) -> Result<(), FormationEr
 }
 
 impl Formation {
+    /// With the library from the beginning, on each Juju in turn.
+    #[must_use]
+    pub fn new(seed: u64, hosts: usize, provider: Provider) -> Self {
+        Self {
+            juju: match seed.is_multiple_of(2) {
+                true => JujuGeneration::Four,
+                false => JujuGeneration::Three,
+            },
+            seed,
+            hosts,
+            later: 0,
+            provider,
+            refresh_after: None,
+        }
+    }
+
     /// Plays it to its end.
     ///
     /// # Errors
@@ -194,7 +210,7 @@ impl Formation {
         .deploy()?;
         let mut formed = Formed::default();
         // Machines of every second seed are not up yet.
-        if self.seed % 2 == 0 || self.refresh_after.is_some() {
+        if self.seed.is_multiple_of(2) || self.refresh_after.is_some() {
             run(&mut deployment, &mut formed, None)?;
         }
         deployment.relate_all()?;
@@ -241,9 +257,10 @@ fn run(
         formed.longest_wait = formed.longest_wait.max(waited);
         for run in &deployment.world.runs()[so_far..] {
             let what = format!("{} {}", run.unit, run.hook);
-            unless(run.failure.is_none(), || {
-                format!("{what} failed: {}", run.stderr_text())
-            })?;
+            if let Some(failure) = &run.failure {
+                let why = run.complaint.as_ref().unwrap_or(failure);
+                return Err(FormationError::Broken(format!("{what} failed: {why}")));
+            }
             let took = run.duration.max(waited);
             unless(took <= LONGEST_HOOK, || format!("{what} took {took:?}"))?;
             if deployment

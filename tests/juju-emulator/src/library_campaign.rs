@@ -8,7 +8,6 @@ use std::time::Duration;
 use clap::ValueEnum;
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
-use juju_emulator::JujuGeneration;
 use juju_emulator::deployment::Provider;
 use juju_emulator::library::{self, Formation, Formed};
 use juju_emulator::parallel;
@@ -96,18 +95,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 
 impl Args {
     fn formation(&self, provider: ProviderName, seed: u64) -> Formation {
-        Formation {
-            juju: if seed.is_multiple_of(2) {
-                JujuGeneration::Four
-            } else {
-                JujuGeneration::Three
-            },
-            seed,
-            hosts: self.hosts,
-            later: 0,
-            provider: provider.provider(),
-            refresh_after: None,
-        }
+        Formation::new(seed, self.hosts, provider.provider())
     }
 
     fn formations(&self, provider: ProviderName) -> Vec<Formation> {

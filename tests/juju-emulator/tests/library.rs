@@ -1,21 +1,15 @@
 //! The consumer library in charms of real processes: a few of the formations that
 //! `juju-emulator library` plays.
 
-use juju_emulator::JujuGeneration::{Four, Three};
+use std::process::Command;
+
 use juju_emulator::deployment::Provider;
 use juju_emulator::library::{self, Formation, Formed};
 use juju_emulator::parallel;
 use juju_emulator::python::Rules;
 
 fn formation(seed: u64) -> Formation {
-    Formation {
-        juju: if seed % 2 == 0 { Four } else { Three },
-        seed,
-        hosts: 2,
-        later: 0,
-        provider: Provider::Executable,
-        refresh_after: None,
-    }
+    Formation::new(seed, 2, Provider::Executable)
 }
 
 /// Nothing where there is no Python for it.
@@ -36,10 +30,7 @@ fn play(formations: &[Formation]) -> Vec<Formed> {
 
 #[test]
 fn clusters_form_and_grow() {
-    let python = Formation {
-        provider: Provider::Python(Rules::E),
-        ..formation(1)
-    };
+    let python = Formation::new(1, 2, Provider::Python(Rules::E));
     let formations = [formation(0), python].map(|formation| Formation {
         later: 1,
         ..formation
@@ -74,4 +65,25 @@ fn a_refresh_from_major_version_0_goes_on() {
         // It was refreshed when nothing was left to do.
         assert!((12..500).contains(at_rest), "{at_rest}");
     }
+}
+
+#[test]
+fn the_command_says_what_it_played() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_juju-emulator"));
+    command.args("library --only formations --provider pe --seeds 1 --hosts 2".split(' '));
+    let output = command.output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    if let Err(reason) = library::python() {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(stderr.trim_end(), format!("error: {reason}"));
+        assert_eq!(output.status.code(), Some(1));
+        return;
+    }
+    assert!(output.status.success(), "{said}");
+    let rows: Vec<Vec<&str>> = said
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert!(rows[0].ends_with(&["Python", "charm", "1"]), "{said}");
+    assert!(rows.contains(&vec!["broken", "promises", "0"]), "{said}");
 }
