@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use microcluster_token_distributor::core::wire::{Value, mirrored};
@@ -96,15 +97,14 @@ pub enum LibraryError {
 /// # Errors
 /// It is not there, or has no ops.
 pub fn python() -> Result<PathBuf, LibraryError> {
-    let environment = workspace().join("target/venv");
-    let mut import = Command::new(environment.join("bin/python"));
-    let output = import.args(["-c", "import ops"]).output();
-    match output {
-        Ok(output) if output.status.success() => {
-            environment.canonicalize().map_err(LibraryError::Files)
-        }
-        _ => Err(LibraryError::NoPython),
-    }
+    // The import takes as long as a hook.
+    static FOUND: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
+        let environment = workspace().join("target/venv").canonicalize().ok()?;
+        let mut import = Command::new(environment.join("bin/python"));
+        let output = import.args(["-c", "import ops"]).output().ok()?;
+        output.status.success().then_some(environment)
+    });
+    FOUND.clone().ok_or(LibraryError::NoPython)
 }
 
 /// Hosts become one cluster. [`Formation::play`] checks what the library promises.
