@@ -30,10 +30,8 @@ def reference() -> str:
     charm = [*CHARM, *events]
     rest = [name for name in nodes if name not in {*charm, *COMMAND}]
     lines = ["# Reference of the consumer library", ""]
-    lines += [
-        f"*Reference.* Written by `tests/library/reference.py` from [the library](../{LIBRARY}).",
-        "",
-    ]
+    source = f"[the library](../{LIBRARY})"
+    lines += [f"*Reference.* Written by `tests/library/reference.py` from {source}.", ""]
     lines += [*_paragraphs(module), ""]
     for title, names in (
         ("For charms", charm),
