@@ -8,6 +8,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use clap::value_parser;
 use comfy_table::{ContentArrangement, Table, presets};
 use juju_emulator::deployment::{DISTRIBUTOR, Deployment, DeploymentError, Form, Provider, Setup};
 use juju_emulator::executables::{self, BuildError};
+use juju_emulator::library::{self, LibraryError};
 use juju_emulator::model::BagOwner;
 use juju_emulator::record::Commit;
 use juju_emulator::{JujuGeneration, UnitName};
@@ -45,9 +47,10 @@ pub(crate) struct Args {
     /// Units of the distributor
     #[arg(long, default_value_t = 1, value_parser = value_parser!(u16).range(1..=10))]
     distributor_units: u16,
-    /// Which consumer library the MicroOVN stand-ins have
-    #[arg(long, default_value = "newest", value_name = "released|newest")]
-    consumer: Release,
+    /// Which library the MicroOVN stand-ins have; `library` is the one in `lib`,
+    /// in an example charm in Python
+    #[arg(long, default_value = "newest", value_name = "released|newest|library")]
+    consumer: Consumer,
     /// Which Juju
     #[arg(long, default_value = "4", value_name = "3|4")]
     juju: JujuGeneration,
@@ -59,8 +62,31 @@ pub(crate) struct Args {
     charm: Option<PathBuf>,
 }
 
+#[derive(Clone, Copy)]
+enum Consumer {
+    StandIn(Release),
+    Library,
+}
+
+impl FromStr for Consumer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.parse()) {
+            ("library", _) => Ok(Self::Library),
+            (_, Ok(release)) => Ok(Self::StandIn(release)),
+            _ => Err("neither a release nor `library`".to_owned()),
+        }
+    }
+}
+
 impl Args {
     fn setup(&self) -> Setup {
+        let (consumer, consumers) = match self.consumer {
+            Consumer::StandIn(release) => (release, Form::Processes),
+            // Which stand-in it is does not matter then.
+            Consumer::Library => (Release::Second, Form::Library(library::Version::V1)),
+        };
         Setup {
             juju: self.juju,
             // Short enough to be typed again.
@@ -69,12 +95,12 @@ impl Args {
             units: self.units.into(),
             distributor_units: self.distributor_units.into(),
             beside: None,
-            consumer: self.consumer,
+            consumer,
             distributor: match &self.charm {
                 Some(path) => Provider::Packed(path.clone()),
                 None => Provider::Executable,
             },
-            consumers: Form::Processes,
+            consumers,
         }
     }
 }
@@ -94,6 +120,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 #[derive(Debug, thiserror::Error)]
 enum DemoError {
     #[error(transparent)]
+    Library(#[from] LibraryError),
+    #[error(transparent)]
     Build(#[from] BuildError),
     #[error(transparent)]
     Deployment(#[from] DeploymentError),
@@ -102,6 +130,10 @@ enum DemoError {
 }
 
 fn show(setup: &Setup, out: &mut impl Write) -> Result<bool, DemoError> {
+    if setup.consumers != Form::Processes {
+        // Whoever has no Python for it need not wait for the build.
+        library::python()?;
+    }
     build(setup)?;
     let mut deployment = setup.deploy()?;
     for line in juju_lines(setup, deployment.apps()) {
@@ -132,10 +164,15 @@ fn show(setup: &Setup, out: &mut impl Write) -> Result<bool, DemoError> {
 
 /// Builds what the model runs, which takes a while the first time.
 fn build(setup: &Setup) -> Result<(), DemoError> {
-    let mut packages = vec![
-        ("juju-emulator", "jujuc", "the hook tools"),
-        ("microovn", "microovn-charm", "the stand-in for MicroOVN"),
-    ];
+    let stand_in = match setup.consumers {
+        Form::Library(_) => (
+            "microovn",
+            "microovn",
+            "the stand-in for the command microovn",
+        ),
+        _ => ("microovn", "microovn-charm", "the stand-in for MicroOVN"),
+    };
+    let mut packages = vec![("juju-emulator", "jujuc", "the hook tools"), stand_in];
     if setup.distributor == Provider::Executable {
         packages.push((DISTRIBUTOR, DISTRIBUTOR, "the token distributor"));
     }
@@ -177,9 +214,13 @@ fn juju_lines(setup: &Setup, apps: &[String]) -> Vec<String> {
         1 => format!("juju deploy {what}"),
         units => format!("juju deploy {what} -n {units}"),
     };
+    let charm = match setup.consumers {
+        Form::Library(_) => "./consumer-charm.charm",
+        _ => "microovn",
+    };
     let consumers = apps.iter().map(|app| match app.as_str() {
-        "microovn" => deploy("microovn".to_owned(), setup.units),
-        alias => deploy(format!("microovn {alias}"), setup.units),
+        app if app == charm => deploy(app.to_owned(), setup.units),
+        alias => deploy(format!("{charm} {alias}"), setup.units),
     });
     let distributor = match &setup.distributor {
         Provider::Packed(path) => path.display().to_string(),

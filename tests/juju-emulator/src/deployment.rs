@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::str::FromStr;
 
@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use crate::charm::{Charm, CharmError, Metadata};
 use crate::executables::{self, BuildError, DistributorError};
+use crate::library::{self, LibraryError};
 use crate::model::{Content, JujuGeneration};
 use crate::names::{RelationId, UnitName};
 use crate::players::{Consumer, Distributor};
@@ -88,6 +89,8 @@ pub enum Form {
     Values,
     /// As processes, on a cloud in a file.
     Processes,
+    /// The example charm with the library in Python, as processes on a cloud in a file.
+    Library(library::Version),
 }
 
 /// A deployment that cannot be made, or did not come to rest.
@@ -105,6 +108,9 @@ pub enum DeploymentError {
     /// A charm cannot be read.
     #[error(transparent)]
     Charm(#[from] CharmError),
+    /// A charm with the library cannot be laid out.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
     /// A file cannot be written.
     #[error("cannot lay out the deployment")]
     Files(#[from] std::io::Error),
@@ -114,11 +120,35 @@ pub enum DeploymentError {
     /// Consumers that are processes cannot do this.
     #[error("consumers have to run in this process for that")]
     Processes,
+    /// Consumers in this process cannot do this.
+    #[error("consumers have to be processes for that")]
+    Values,
 }
 
 enum Hosts {
     Values(Consumers),
     Directory(CloudDirectory),
+}
+
+impl Hosts {
+    /// Machines whose commands are processes, on a cloud in a file.
+    fn of_processes(
+        world: &mut World,
+        names: &Names,
+        cloud: Cloud,
+        folder: &Path,
+    ) -> Result<Self, DeploymentError> {
+        let cloud_path = folder.join("cloud");
+        let directory = CloudDirectory::create(&cloud_path, cloud)?;
+        let command = executables::executable("microovn", "microovn")?;
+        let names = names.clone();
+        world.set_machine_setup(move |unit, bin| {
+            let hostname = names.of(unit.as_str());
+            // A machine without its commands fails its unit's first hook, visibly.
+            let _ = layout::machine_bin(bin, &command, &hostname, &cloud_path);
+        });
+        Ok(Hosts::Directory(directory))
+    }
 }
 
 /// What consumers in this process share.
@@ -176,7 +206,7 @@ pub struct Deployment {
     hosts: Hosts,
     consumer: Charm,
     /// Holds what processes need; goes with the deployment.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// The names of the machines, which are their host names until one is redeployed: in no order that follows from the units' names, so that any
@@ -247,19 +277,16 @@ impl Setup {
                 (Hosts::Values(consumers), consumer)
             }
             Form::Processes => {
-                let cloud_path = folder.path().join("cloud");
-                let directory = CloudDirectory::create(&cloud_path, cloud)?;
-                let command = executables::executable("microovn", "microovn")?;
-                let names = names.clone();
-                world.set_machine_setup(move |unit, bin| {
-                    let hostname = names.of(unit.as_str());
-                    // A machine without its commands fails its unit's first hook, visibly.
-                    let _ = layout::machine_bin(bin, &command, &hostname, &cloud_path);
-                });
                 let charm = folder.path().join("microovn");
                 let executable = executables::executable("microovn", "microovn-charm")?;
                 layout::charm_directory(&charm, &executable, self.consumer)?;
-                (Hosts::Directory(directory), Charm::directory(charm)?)
+                let hosts = Hosts::of_processes(&mut world, &names, cloud, folder.path())?;
+                (hosts, Charm::directory(charm)?)
+            }
+            Form::Library(version) => {
+                let charm = version.charm(folder.path())?;
+                let hosts = Hosts::of_processes(&mut world, &names, cloud, folder.path())?;
+                (hosts, charm)
             }
         };
         let distributor = self
@@ -279,7 +306,7 @@ impl Setup {
             names,
             hosts,
             consumer,
-            _folder: folder,
+            folder,
         })
     }
 }
@@ -289,7 +316,7 @@ impl Provider {
     ///
     /// # Errors
     /// When it cannot be built or unpacked.
-    pub fn charm(&self, folder: &std::path::Path, clock: &Clock) -> Result<Charm, DeploymentError> {
+    pub fn charm(&self, folder: &Path, clock: &Clock) -> Result<Charm, DeploymentError> {
         let metadata = |actions| {
             Metadata::parse(
                 include_str!("../../../metadata.yaml"),
@@ -368,6 +395,19 @@ impl Deployment {
             return Err(DeploymentError::Processes);
         };
         self.consumer = consumers.charm(move |_| release)?;
+        for app in &self.apps {
+            self.world.refresh(app, &self.consumer)?;
+        }
+        Ok(())
+    }
+
+    /// Refreshes all consumers from major version 0 of the library to version 1. Each unit gets
+    /// there when its agent is idle.
+    ///
+    /// # Errors
+    /// There is no Python for it, or they have version 1.
+    pub fn refresh_library(&mut self) -> Result<(), DeploymentError> {
+        self.consumer = library::Version::V1.charm(self.folder.path())?;
         for app in &self.apps {
             self.world.refresh(app, &self.consumer)?;
         }
@@ -534,6 +574,29 @@ impl Deployment {
         match &self.hosts {
             Hosts::Values(consumers) => Ok(act(&mut consumers.cloud.borrow_mut())),
             Hosts::Directory(directory) => Ok(directory.update(|cloud, _| act(cloud))?),
+        }
+    }
+
+    /// How often a unit that is a process ran `cluster bootstrap` or `cluster join`.
+    ///
+    /// # Errors
+    /// The cloud cannot be read, or consumers are in this process.
+    pub fn entries(&self, unit: &UnitName) -> Result<u32, DeploymentError> {
+        Ok(self.directory()?.entries(&self.names.of(unit.as_str()))?)
+    }
+
+    /// The time on the clock of consumers that are processes, in seconds.
+    ///
+    /// # Errors
+    /// The cloud cannot be read, or consumers are in this process.
+    pub fn cloud_clock(&self) -> Result<u64, DeploymentError> {
+        Ok(self.directory()?.update(|_, now| *now)?)
+    }
+
+    fn directory(&self) -> Result<&CloudDirectory, DeploymentError> {
+        match &self.hosts {
+            Hosts::Directory(directory) => Ok(directory),
+            Hosts::Values(_) => Err(DeploymentError::Values),
         }
     }
 

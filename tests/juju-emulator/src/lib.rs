@@ -32,6 +32,7 @@ pub mod process;
 pub mod wire;
 
 pub mod deployment;
+pub mod library;
 mod players;
 pub mod python;
 

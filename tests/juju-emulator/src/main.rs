@@ -2,6 +2,7 @@
 
 mod campaign;
 mod demo;
+mod library_campaign;
 mod simulate;
 
 use std::process::ExitCode;
@@ -21,6 +22,8 @@ enum Command {
     Demo(demo::Args),
     /// Play random histories with faults, and check every commit
     Chaos(campaign::Args),
+    /// Form clusters with the consumer library in Python, refresh to it, and check every hook
+    Library(library_campaign::Args),
     /// Play scenarios on a virtual clock, many times, and count
     Simulate(Box<simulate::Args>),
 }
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
     match CommandLine::parse().command {
         Command::Chaos(args) => campaign::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Library(args) => library_campaign::run(&args),
         Command::Simulate(args) => simulate::run(&args),
     }
 }

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use juju_emulator::library;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
@@ -54,6 +55,31 @@ fn three_hosts_become_one_cluster() {
     assert!(!output.stdout.contains(&0x1b));
     let built = String::from_utf8_lossy(&output.stderr);
     assert!(built.starts_with("Building 3 programs"), "{built}");
+}
+
+#[test]
+fn the_example_charm_with_the_library_forms_a_cluster() {
+    let output = demo(&["--consumer", "library", "--units", "2"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    if library::python().is_err() {
+        assert_eq!(output.status.code(), Some(1));
+        assert!(output.stdout.is_empty());
+        assert!(
+            stderr.starts_with("error: there is no Python with ops"),
+            "{stderr}"
+        );
+        assert!(stderr.contains("`make library` sets it up"), "{stderr}");
+        return;
+    }
+    let lines = shown(&output);
+    assert!(output.status.success(), "{lines:#?} {stderr}");
+    assert_eq!(
+        lines[0],
+        "$ juju deploy ./consumer-charm.charm microovn -n 2"
+    );
+    assert_eq!(lines[lines.len() - 2], "2 of 2 hosts in one cluster");
+    let lines = lines.into_iter().chain(stderr.lines());
+    assert!(lines.clone().all(|line| line.len() <= 80), "{lines:#?}");
 }
 
 #[test]

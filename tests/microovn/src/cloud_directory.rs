@@ -7,6 +7,7 @@
 //! It moves one second whenever `cluster list` shows a `PENDING` member, the second for which a
 //! consumer sleeps before it asks again, and whenever a test says so.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,8 @@ pub struct CloudDirectory {
 struct Stored {
     now: u64,
     cloud: Cloud,
+    /// How often each machine ran `bootstrap` or `join`, whatever came of it.
+    entries: BTreeMap<String, u32>,
 }
 
 /// What went wrong with a cloud's folder.
@@ -57,7 +60,11 @@ impl CloudDirectory {
         fs::create_dir_all(path).map_err(in_file(path))?;
         let directory = CloudDirectory::open(path);
         let _lock = directory.lock()?;
-        directory.write(&Stored { now: 0, cloud })?;
+        directory.write(&Stored {
+            now: 0,
+            cloud,
+            entries: BTreeMap::new(),
+        })?;
         Ok(directory)
     }
 
@@ -73,9 +80,21 @@ impl CloudDirectory {
         &self,
         change: impl FnOnce(&mut Cloud, &mut u64) -> T,
     ) -> Result<T, CloudDirectoryError> {
+        self.update_stored(|stored| change(&mut stored.cloud, &mut stored.now))
+    }
+
+    /// How often a machine ran `bootstrap` or `join`, whatever came of it.
+    pub fn entries(&self, machine: &str) -> Result<u32, CloudDirectoryError> {
+        self.update_stored(|stored| stored.entries.get(machine).copied().unwrap_or_default())
+    }
+
+    fn update_stored<T>(
+        &self,
+        change: impl FnOnce(&mut Stored) -> T,
+    ) -> Result<T, CloudDirectoryError> {
         let _lock = self.lock()?;
         let mut stored = self.read()?;
-        let answer = change(&mut stored.cloud, &mut stored.now);
+        let answer = change(&mut stored);
         self.write(&stored)?;
         Ok(answer)
     }
@@ -94,17 +113,27 @@ impl CloudDirectory {
         machine: &str,
         command: &Command,
     ) -> Result<CommandOutput, CloudDirectoryError> {
-        self.update(|cloud, now| {
-            let output = command_line::run(cloud, machine, command, *now);
-            if let Command::Cluster(ClusterCommand::List { .. }) = command
-                && cloud
-                    .census(machine, *now)
-                    .is_ok_and(|census| census.pending)
-            {
-                *now += 1;
-            }
-            output
-        })
+        self.update_stored(
+            |Stored {
+                 now,
+                 cloud,
+                 entries,
+             }| {
+                let output = command_line::run(cloud, machine, command, *now);
+                let Command::Cluster(command) = command;
+                match command {
+                    ClusterCommand::List { .. } => {
+                        let census = cloud.census(machine, *now);
+                        *now += u64::from(census.is_ok_and(|census| census.pending));
+                    }
+                    ClusterCommand::Bootstrap | ClusterCommand::Join { .. } => {
+                        *entries.entry(machine.to_owned()).or_default() += 1;
+                    }
+                    ClusterCommand::Add { .. } | ClusterCommand::Remove { .. } => {}
+                }
+                output
+            },
+        )
     }
 
     fn read(&self) -> Result<Stored, CloudDirectoryError> {

@@ -23,7 +23,8 @@ event: nothing is deferred.
 The rules, which comments below refer to. An *up unit* is a remote unit that says `mirror=up`.
 
 1. Announce `hostname` and `protocol=2`, and `member` while in the cluster. In the cluster is who
-   noted so, or whose `cluster list` works.
+   noted so, or whose `cluster list` works: asked before a bootstrap or a join, after one that
+   failed, and where the mirror shows `member` for this host.
 2. Bootstrap as leader of the application, if a unit is up, no remote unit shows a value, and the
    remote application bag says `may-bootstrap=true`. If it says neither that nor `false`,
    `bootstrap-app` decides.
@@ -318,6 +319,7 @@ def _announce(facts: Facts) -> list[Step]:
         Set(key, value) for key, value in wanted.items() if facts.own.get(key) != value
     ]
     if facts.in_cluster and "refused" in facts.own:
+        # Of no use any more, and whoever reads the bag could take it for true.
         steps.append(Delete("refused"))
     return steps
 
@@ -339,10 +341,12 @@ def _enter(facts: Facts) -> list[Step]:
         ]
     if facts.failed is not None:
         return [*_refuse(facts), *_say(facts, *_outside(facts))]
+    # The mirror says of who lost its note that it is a member.
+    is_named = "member" in _shown(facts).get(facts.hostname, ())
+    if facts.listing is None and (may_bootstrap or source is not None or is_named):
+        return [AskList()]
     if not may_bootstrap and source is None:
         return _say(facts, *_outside(facts))
-    if facts.listing is None:
-        return [AskList()]
     if source is not None:
         return [
             *_say(facts, "maintenance", "joining the cluster"),
@@ -511,7 +515,10 @@ def _wants_token(facts: Facts, name: str, values: Sequence[str]) -> bool:
 
 
 def _all_shown(facts: Facts, shown: Mapping[str, Sequence[str]]) -> bool:
-    """Return whether the mirror has a value for each name that this unit has one for (rule 6)."""
+    """Return whether the mirror has a value for each name that this unit has one for (rule 6).
+
+    A spent value is one, too: the communicator that follows replaces it.
+    """
     names = (key[len(PREFIX) :] for key in facts.own if key.startswith(PREFIX))
     return all(any(value != EMPTY for value in shown.get(name, ())) for name in names)
 

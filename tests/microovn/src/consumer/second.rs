@@ -87,10 +87,10 @@ impl View {
         self.shown(name).any(|value| CONSTANTS.contains(&value))
     }
 
-    /// A token that serves is shown for the name.
-    fn shows_live_token(&self, name: &str) -> bool {
+    /// A value that serves is shown for the name.
+    fn shows_live_value(&self, name: &str) -> bool {
         self.shown(name)
-            .any(|value| is_token(value) && !self.is_spent(name, value))
+            .any(|value| value != PLACEHOLDER && !self.is_spent(name, value))
     }
 
     /// Some unit, its mirror up or not, shows a real value.
@@ -139,11 +139,11 @@ impl View {
             .map(|(_, name, _)| name)
             .collect();
         let owed = |name: &&str| {
-            let unanswered = |value| value == PLACEHOLDER || self.is_spent(name, value);
+            let unanswered = |value: &str| value == PLACEHOLDER || self.is_spent(name, value);
             let own = self.own.get(&mirror_key(name));
             is_valid_name(name)
                 && self.shown(name).all(unanswered)
-                && own.is_none_or(|value| self.is_spent(name, value))
+                && own.is_none_or(|value| unanswered(value))
         };
         names.into_iter().filter(owed).collect()
     }
@@ -156,7 +156,7 @@ impl View {
             .is_some_and(|version| version == "2");
         let own = mirrored(&self.own);
         own.filter(move |(_, name, value)| {
-            let replaced = self.is_spent(name, value) && self.shows_live_token(name);
+            let replaced = self.is_spent(name, value) && self.shows_live_value(name);
             second && (replaced || self.shows_member(name))
         })
         .map(|(key, _, _)| key)
@@ -199,6 +199,10 @@ impl Charm<'_> {
         }
         if !self.state.in_cluster {
             self.join(&view, &hostname, at_update_status);
+        }
+        // The mirror says of who lost its note that it is a member.
+        if !self.state.in_cluster && view.shown(&hostname).any(|value| value == "member") {
+            self.state.in_cluster = self.cluster_answers();
         }
         if self.state.in_cluster {
             self.state.tried.clear();
