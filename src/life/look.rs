@@ -208,12 +208,17 @@ fn read_siblings(
         .flat_map(|id| siblings.iter().map(|unit| (*id, unit.clone())))
         .collect();
     for ((id, unit), bag) in reads.iter().zip(tools.relation_get_each(&reads)) {
-        let bag = match bag {
-            Err(error) if error.is_relation_unserved() => continue,
-            bag => bag?,
-        };
-        if let (Some(bag), Some(relation)) = (bag, world.relations.get_mut(id)) {
-            relation.siblings.insert(unit.clone(), bag);
+        match bag {
+            Err(error) if error.is_relation_gone() || error.is_denied() => {
+                if world.relations.remove(id).is_some() {
+                    pass_over(world, tools, ledger, *id);
+                }
+            }
+            bag => {
+                if let (Some(bag), Some(relation)) = (bag?, world.relations.get_mut(id)) {
+                    relation.siblings.insert(unit.clone(), bag);
+                }
+            }
         }
     }
     Ok(())

@@ -252,7 +252,10 @@ impl Juju {
     fn all_run(&mut self, event: &Event) {
         let leader = self.leader;
         self.run(leader, event);
-        self.is_as_after_a_look_at_everything(&format!("{event:?}"));
+        // Juju runs relation-changed right after relation-joined, which may leave everything to it.
+        if !matches!(event, Event::Relation("joined", ..)) {
+            self.is_as_after_a_look_at_everything(&format!("{event:?}"));
+        }
         for number in (0..DISTRIBUTORS).filter(|number| *number != leader) {
             self.run(number, event);
         }
@@ -503,7 +506,8 @@ proptest! {
         }
         let Some(id) = juju.relations.keys().next().copied() else { return Ok(()) };
         let member = juju.relations[&id].units.keys().next().map(ToString::to_string);
-        let unit_events = ["joined", "changed", "departed"].into_iter().filter_map(|kind| {
+        // relation-joined of a unit that has said nothing leaves everything to relation-changed.
+        let unit_events = ["changed", "departed"].into_iter().filter_map(|kind| {
             Some(Event::Relation(kind, id.0, Some(member.clone()?)))
         });
         let plain = ["leader-elected", "config-changed", "start", "upgrade-charm", "update-status"];
