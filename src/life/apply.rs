@@ -1,5 +1,6 @@
 //! A plan in, hook tools out. Nothing is decided here.
 
+use super::look;
 use crate::core::ledger::Ledger;
 use crate::core::names::RelationId;
 use crate::core::plan::{Plan, Writes};
@@ -21,7 +22,7 @@ pub(super) fn plan(tools: &HookTools<'_>, peer: RelationId, plan: &Plan) -> Resu
     let mut ledger = plan.ledger_changes();
     for (id, Writes { app, unit }) in &plan.writes {
         // The application bag first: no mirror is up without its choice beside it.
-        let is_served = set_app(tools, *id, app)? && set_unit(tools, *id, unit)?;
+        let is_served = set_app(tools, *id, app, unit)? && set_unit(tools, *id, unit)?;
         if let (false, Some(listed)) = (is_served, plan.ledger.relations.get(id)) {
             let (key, change) = Ledger::mark(*id, &listed.app);
             ledger.insert(key, change);
@@ -59,22 +60,26 @@ fn set_unit(
     }
 }
 
-/// Says whether Juju serves the relation.
+/// Says whether Juju serves the relation. `unit` are the changes of the own unit bag.
 fn set_app(
     tools: &HookTools<'_>,
     relation: RelationId,
     changes: &Changes,
+    unit: &Changes,
 ) -> Result<bool, ToolError> {
     if changes.is_empty() {
         return Ok(true);
     }
     match tools.relation_set(relation, Bag::OwnApp, &document::encode(changes)) {
         Err(error) if error.is_relation_gone() || error.is_unit_absent() => Ok(false),
-        // It may also be leadership that is lost. The own unit bag decides.
-        Err(error) if error.is_denied() => match tools.relation_get(relation, Bag::OwnUnit) {
-            Err(unserved) if unserved.is_relation_unserved() => Ok(false),
-            _ => Err(error),
-        },
+        // It may also be leadership that is lost. The own unit bag decides, read or written. What
+        // is written to it here goes with the hook, which fails.
+        Err(error) if error.is_denied() => {
+            match look::is_served(tools, relation) && set_unit(tools, relation, unit)? {
+                true => Err(error),
+                false => Ok(false),
+            }
+        }
         written => written.map(|()| true),
     }
 }

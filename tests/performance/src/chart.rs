@@ -36,7 +36,7 @@ const OTHER: Ink = ink(0x8a4f9e, "#c994dc");
 const INKS: [&Ink; 7] = [&PAGE, &TEXT, &GRID, &OURS, &PYTHON, &LEAST, &OTHER];
 
 /// What a decision about so many units may take, in milliseconds; less for fewer, in proportion.
-const GOAL: (f64, f64) = (100_000.0, 150.0);
+const GOAL: (f64, f64) = (10_000.0, 60.0);
 
 /// One line of a panel.
 struct Line {
