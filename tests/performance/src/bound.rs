@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use crate::scale::{BETWEEN, Come};
 
 /// Hook tools that a hook with news for everybody cannot do without: is-leader, the unit's bag, the
-/// own application bag, one relation-set for each own bag, juju-log, status-set.
+/// ledger, one relation-set for each of the two bags, juju-log, status-set.
 const WRITING: f64 = 7.0;
 /// Hooks of a consumer before it has anything from the distributor: relation-created,
 /// relation-joined, the relation-changed that follows it.
 const OF_ITS_OWN: f64 = 3.0;
-/// Hooks of a consumer for one write: one for the application bag, one for the unit bag.
-const PER_WRITE: f64 = 2.0;
+/// Hooks of a consumer for one write: the ledger runs none.
+const PER_WRITE: f64 = 1.0;
 /// Placeholders, tokens.
 const WRITES: f64 = 2.0;
 
