@@ -105,6 +105,7 @@ pub fn play(
         promises: Promises::default(),
         history: History::default(),
         operator_spoke: false,
+        leadership_was_lost: false,
         deployment,
         rng,
         listener,
@@ -169,6 +170,8 @@ struct Chaos<'a> {
     history: History,
     /// An operator did what may change the settled `bootstrap-app`.
     operator_spoke: bool,
+    /// Leadership was to be lost in a hook, or between two.
+    leadership_was_lost: bool,
 }
 
 impl Chaos<'_> {
@@ -268,7 +271,10 @@ impl Chaos<'_> {
         match (deed, distributor, consumer) {
             (Relate, ..) if related.is_none() => drop(deployment.relate(&app)),
             (ElectLeader, Some(unit), _) => drop(world.set_leader(&unit)),
-            (LoseLeadership, ..) => drop(world.lose_leadership(DISTRIBUTOR)),
+            (LoseLeadership, ..) => {
+                self.leadership_was_lost = true;
+                drop(world.lose_leadership(DISTRIBUTOR));
+            }
             (AddConsumer, ..) if consumers.len() < 8 => drop(world.add_unit(&app)),
             (RemoveConsumer, _, Some(unit)) if consumers.len() > 1 => {
                 drop(world.remove_unit(&unit));
@@ -373,12 +379,18 @@ impl Chaos<'_> {
             5 => Effect::Print(Vec::new()),
             6 => Effect::Truncate,
             7 => Effect::InvalidUtf8,
-            8 => Effect::LoseLeadership,
+            8 => {
+                self.leadership_was_lost = true;
+                Effect::LoseLeadership
+            }
             9 => return Injection::new(Fault::RefuseCommit),
             _ if rng.bool() || relations.is_empty() => {
                 return Injection::new(Fault::DuplicateChanged);
             }
-            _ => Effect::LoseLeadership,
+            _ => {
+                self.leadership_was_lost = true;
+                Effect::LoseLeadership
+            }
         };
         Injection::at_call(call, effect)
     }
@@ -478,10 +490,13 @@ impl Chaos<'_> {
         world.clear_history();
         let run = world.run_hook(leader.as_str(), config_changed());
         let committed = run.is_ok_and(|run| run.committed);
+        let leadership_was_lost = self.leadership_was_lost;
+        let is_excused =
+            |changes: &[BagChange]| leadership_was_lost && only_notes_who_is_in(changes);
         match world.commits().first() {
             // A hook that lost leadership for a moment drops what it heard, and no later hook says
             // again that a unit is a member or communicator. It shows to nobody but in the ledger.
-            Some(commit) if committed && !only_notes_who_is_in(&commit.changes) => Err(Violation {
+            Some(commit) if committed && !is_excused(&commit.changes) => Err(Violation {
                 promise: format!(
                     "a full reconciliation still writes {:?}",
                     keys(&commit.changes)
