@@ -1003,6 +1003,14 @@ fn second_2_a_refused_token_is_spent_and_shown_until_another_comes() {
             before(&[]),
             "a/1",
             refusal(&u),
+            format!("refused-h=a/1:{u}"),
+            false,
+        ),
+        (
+            "it is no fingerprint",
+            before(&[]),
+            "a/1",
+            refusal("T T"),
             String::new(),
             false,
         ),
@@ -1035,6 +1043,41 @@ fn second_2_a_refused_token_is_spent_and_shown_until_another_comes() {
         assert_eq!(learned(&before, &now), changes, "{case}");
         assert_eq!(now.asks_for_everything, asks, "{case}");
     }
+    // A communicator may offer a used token again once its member is gone. The host that has its name
+    // by now has said already that it does not serve, and does not say so twice.
+    for (held, claims) in [("empty", "a/1"), ("member", "a/0* a/1")] {
+        let before = settled(&[("mirror-h", held), ("host-h", claims)]);
+        let noted = learn::unit(&before, &unit("a/1"), &refusal(&t));
+        assert_eq!(
+            learned(&before, &noted),
+            format!("refused-h=a/1:{t}"),
+            "{held}"
+        );
+        let again = learn::unit(&noted.ledger, &unit("a/1"), &refusal(&t));
+        assert_eq!(learned(&noted.ledger, &again), "", "{held}");
+        let left = learn::departure(&noted.ledger, &unit("a/0"), &bag(&[]));
+        let offered = learn::unit(
+            &left.ledger,
+            &unit("a/2"),
+            &bag(&[("mirror", "up"), ("mirror-h", "T")]),
+        );
+        assert_eq!(
+            learned(&left.ledger, &offered),
+            format!("communicators=a/2 mirror-h=T refused-h- spent-h={t}"),
+            "{held}"
+        );
+        assert!(offered.asks_for_everything, "{held}");
+        let gone = learn::departure(&noted.ledger, &unit("a/1"), &bag(&[]));
+        assert!(
+            !gone.ledger.to_databag().contains_key("refused-h"),
+            "{held}"
+        );
+    }
+    // While a unit that claims the name may still try a token, the spent ones are remembered.
+    let shared = settled(&[("mirror-h", "T"), ("host-h", "a/0* a/1"), ("spent-h", &t)]);
+    let mut cleared = shared.clone();
+    learn::clear_used_tokens(&mut cleared, &mut Vec::new());
+    assert_eq!(shown(&cleared.changes_since(&shared)), "mirror-h=member");
     // A value that is spent is never learned, not even where none is held.
     let spent = settled(&[("mirror-h", "empty"), ("host-h", "a/1"), ("spent-h", &t)]);
     let offer = bag(&[("mirror", "up"), ("mirror-h", "T")]);
@@ -1216,7 +1259,7 @@ fn second_5_an_operator_forgets_a_cluster_unless_a_member_speaks() {
     let lost = world()
         .relation(1, "a")
         .unit("a/1", &[("hostname", "i")])
-        .expects(&[]);
+        .expects(&["a/1"]);
     let forgotten =
         operator::forget(&before, &lost.0, &leader(), Force::No).expect("its member is gone");
     assert_eq!(

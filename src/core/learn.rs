@@ -8,10 +8,12 @@
 use std::collections::HashMap;
 
 use crate::core::bootstrap;
-use crate::core::ledger::{Claim, Leader, Ledger, Listed, Protocol, Size, printed_key};
+use crate::core::ledger::{
+    Claim, Leader, Ledger, Listed, Protocol, REFUSED_PREFIX, Size, printed_key,
+};
 use crate::core::names::UnitName;
 use crate::core::note::Note;
-use crate::core::second_protocol::{member_name, speaks_of_a_refusal};
+use crate::core::second_protocol::{member_name, refused};
 use crate::core::wire::{
     self, Databag, HOSTNAME, MIRROR, SPENT_PREFIX, Value, is_hostname, printable,
 };
@@ -65,8 +67,7 @@ pub fn units<'a>(
 /// read yet.
 pub fn departure(ledger: &Ledger, unit: &UnitName, bag: &Databag) -> Learned {
     let mut learner = Learner::of(ledger);
-    learner.offers(unit, bag);
-    learner.forget(unit);
+    learner.departed(unit, bag);
     learner.learned()
 }
 
@@ -91,11 +92,14 @@ pub fn everything(before: &Ledger, world: &World, own_unit: &UnitName) -> Learne
     learner.publications(&published);
     learner.forget_gone_units(world);
     let mut bags = served().flat_map(|relation| relation.units.values());
-    let hears_refusals = bags.any(speaks_of_a_refusal);
+    let hears_refusals = bags.any(|bag| refused(bag).is_some());
     loop {
         let so_far = learner.ledger.clone();
         for (unit, bag) in served().flat_map(|relation| &relation.units) {
-            learner.unit(unit, bag);
+            match world.is_gone(unit) {
+                true => learner.departed(unit, bag),
+                false => learner.unit(unit, bag),
+            }
         }
         // The token that takes the place of a refused one may be in a bag that was read before the
         // refusal, and may be refused itself.
@@ -199,7 +203,7 @@ pub fn clear_used_tokens(ledger: &mut Ledger, notes: &mut Vec<Note>) {
     let names = ledger.hosts.keys().filter(|name| ledger.has_member(name));
     let names: Vec<String> = names.cloned().collect();
     for name in names {
-        ledger.spent.remove(&name);
+        ledger.end_refusals(&name);
         if let Some(value @ Value::Text(_)) = ledger.mirror.get_mut(&name) {
             *value = Value::Member;
             let key = printed_key(&name);
@@ -271,12 +275,16 @@ impl Learner {
         }
     }
 
+    /// A unit that has departed, or that Juju removed and this unit's agent still shows.
+    fn departed(&mut self, unit: &UnitName, bag: &Databag) {
+        self.offers(unit, bag);
+        self.forget(unit);
+    }
+
     /// Rule 3: the unit's claim is noted, and the name gets a value.
     fn claim(&mut self, name: &String, unit: &UnitName, is_member: bool) {
         let had_member = self.ledger.has_member(name);
-        let held = self.ledger.hosts.get_mut(name);
-        let held = held.and_then(|claims| claims.iter_mut().find(|claim| claim.unit == *unit));
-        match held {
+        match self.claim_mut(name, unit) {
             Some(claim) => {
                 claim.is_member |= is_member;
             }
@@ -291,8 +299,8 @@ impl Learner {
                 }
                 let claims = self.ledger.hosts.entry(name.clone()).or_default();
                 claims.push(Claim {
-                    unit: unit.clone(),
                     is_member,
+                    ..Claim::of(unit.clone())
                 });
                 if let Some(claimed) = &mut self.claimed {
                     claimed.insert(unit.clone(), name.clone());
@@ -310,20 +318,48 @@ impl Learner {
         self.settle(name);
     }
 
-    /// The second protocol: a claimant says that the token of its name does not serve.
+    /// The second protocol: which token a claimant refuses. A member needs none.
     fn refusal(&mut self, name: &str, unit: &UnitName, bag: &Databag) {
+        /// A colon, a fingerprint, and a space.
+        const BYTES: usize = 10;
+
+        let is_news = |print: &&String| !self.ledger.is_spent_print(name, print);
+        let mut refuses = refused(bag).filter(is_news);
+        if refuses.is_some_and(|print| self.ledger.holds(name, print)) {
+            self.spend(name, unit);
+            refuses = None;
+        }
+        let Some(claim) = self.claim_mut(name, unit) else {
+            return;
+        };
+        let refuses = refuses.filter(|_| !claim.is_member);
+        let is_noted = claim.refuses.as_ref() == refuses;
+        let bytes = unit.as_str().len() + BYTES;
+        if !is_noted
+            && (refuses.is_none() || self.make_room(&[REFUSED_PREFIX, name].concat(), bytes, 1))
+            && let Some(claim) = self.claim_mut(name, unit)
+        {
+            claim.refuses = refuses.cloned();
+        }
+    }
+
+    /// The second protocol: a unit that claims a name refuses the token that the mirror holds for it.
+    fn spend(&mut self, name: &str, unit: &UnitName) {
         /// A fingerprint, and a space before it.
         const BYTES: usize = 9;
 
         let is_first = !self.ledger.spent.contains_key(name);
-        if self.ledger.hears_refusal(name, bag)
-            && self.make_room(&[SPENT_PREFIX, name].concat(), BYTES, usize::from(is_first))
-        {
+        if self.make_room(&[SPENT_PREFIX, name].concat(), BYTES, usize::from(is_first)) {
             self.ledger.spend(name);
             let key = printed_key(name);
             self.note(Note::info(format!("{key}: token refused by {unit}")));
             self.asks_for_everything = true;
         }
+    }
+
+    fn claim_mut(&mut self, name: &str, unit: &UnitName) -> Option<&mut Claim> {
+        let mut claims = self.ledger.hosts.get_mut(name)?.iter_mut();
+        claims.find(|claim| claim.unit == *unit)
     }
 
     fn note_claim(&mut self, name: &str) {
@@ -400,6 +436,9 @@ impl Learner {
                 _ => whence.to_owned(),
             };
             self.set(name, value, &whence);
+            if let Some(unit) = self.ledger.refusing(name).cloned() {
+                self.spend(name, &unit);
+            }
             return false;
         }
         let (Some(Value::Text(held)), Value::Text(offered)) = (held, &value) else {
@@ -455,9 +494,11 @@ impl Learner {
         let Some(name) = self.claim_of(unit) else {
             return;
         };
-        // It may have used that token, so a second unit under the same name is to be noticed.
         if !self.ledger.keeps_claim(&name, unit) {
             self.unclaim(&name, unit);
+        } else if let Some(claim) = self.claim_mut(&name, unit) {
+            // It may have used that token, so a second unit under the same name is to be noticed.
+            claim.refuses = None;
         }
     }
 
@@ -507,7 +548,7 @@ impl Learner {
             return;
         }
         self.ledger.hosts.remove(name);
-        self.ledger.spent.remove(name);
+        self.ledger.end_refusals(name);
         if self.ledger.mirror.get(name) == Some(&Value::Placeholder) {
             self.ledger.mirror.remove(name);
             let key = printed_key(name);

@@ -11,6 +11,7 @@
 //! | `option-bootstrap-app`, `option-log-level` | the options when everything was last looked at |
 //! | `communicators` | the units whose mirror is up, separated by a space; `*` after one that speaks the second protocol |
 //! | `spent-<hostname>` | as published (second protocol) |
+//! | `refused-<hostname>` | what living units that claim this name and are no members refuse, separated by a space: the unit, `:` and the fingerprint of a token (second protocol) |
 //! | `nudge` | as published, see [`crate::core::nudge`] |
 //! | `left-out` | the first key that had no room |
 //!
@@ -30,6 +31,9 @@ const OPTION_PREFIX: &str = "option-";
 const LOG_LEVEL: &str = "log-level";
 const COMMUNICATORS: &str = "communicators";
 const LEFT_OUT: &str = "left-out";
+
+/// Before the host name: what its claimants refuse.
+pub const REFUSED_PREFIX: &str = "refused-";
 
 /// Each databag is kept below this many bytes of keys and values. Juju refuses one over 16 MiB, and
 /// only at the end of the hook, where everything that the hook wrote would be lost.
@@ -70,6 +74,19 @@ pub struct Claim {
     pub unit: UnitName,
     /// Whether it is the member of that name. It stays so until it departs.
     pub is_member: bool,
+    /// The fingerprint of the token that it refuses, see [`crate::core::second_protocol`].
+    pub refuses: Option<String>,
+}
+
+impl Claim {
+    /// Of a unit that announces a name and has said nothing else.
+    pub fn of(unit: UnitName) -> Self {
+        Claim {
+            unit,
+            is_member: false,
+            refuses: None,
+        }
+    }
 }
 
 /// Which protocol a unit speaks.
@@ -120,12 +137,15 @@ impl From<Databag> for Ledger {
     fn from(bag: Databag) -> Self {
         let mut ledger = Ledger::default();
         // These stand in order in the bag, and a map of what is in order is built at once.
-        let (mut mirror, mut hosts) = (Vec::new(), Vec::new());
+        let (mut mirror, mut hosts, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
         for (key, value) in bag {
             if let Some(name) = wire::mirrored(&key) {
                 mirror.push((name.to_owned(), value.into()));
             } else if let Some(name) = key.strip_prefix(HOST_PREFIX) {
-                let claims = units(&value).map(|(unit, is_member)| Claim { unit, is_member });
+                let claims = units(&value).map(|(unit, is_member)| Claim {
+                    is_member,
+                    ..Claim::of(unit)
+                });
                 let claims: Vec<Claim> = claims.collect();
                 if !claims.is_empty() {
                     hosts.push((name.to_owned(), claims));
@@ -133,6 +153,8 @@ impl From<Databag> for Ledger {
             } else if let Some(name) = key.strip_prefix(SPENT_PREFIX) {
                 let fingerprints = value.split(' ').map(str::to_owned).collect();
                 ledger.spent.insert(name.to_owned(), fingerprints);
+            } else if let Some(name) = key.strip_prefix(REFUSED_PREFIX) {
+                refusals.push((name.to_owned(), value));
             } else if let Some(number) = key.strip_prefix(RELATION_PREFIX) {
                 if let Ok(number) = number.parse() {
                     let (app, is_current) = match value.strip_suffix(" -") {
@@ -165,6 +187,15 @@ impl From<Databag> for Ledger {
         }
         ledger.mirror = mirror.into_iter().collect();
         ledger.hosts = hosts.into_iter().collect();
+        for (name, refusals) in refusals {
+            let refusals = refusals.split(' ').filter_map(|word| word.split_once(':'));
+            let claims = ledger.hosts.get_mut(&name).into_iter().flatten();
+            let refusals: BTreeMap<&str, &str> = refusals.collect();
+            for claim in claims.filter(|claim| !claim.is_member) {
+                let refused = refusals.get(claim.unit.as_str());
+                claim.refuses = refused.map(|&print| print.to_owned());
+            }
+        }
         ledger
     }
 }
@@ -213,6 +244,16 @@ impl Ledger {
         for (name, claims) in &self.hosts {
             let claims = claims.iter().map(|claim| (&claim.unit, claim.is_member));
             bag.insert([HOST_PREFIX, name].concat(), starred(claims));
+        }
+        for (name, claims) in &self.hosts {
+            let refusals = claims.iter().filter_map(|claim| {
+                let refused = claim.refuses.as_ref()?;
+                Some(format!("{}:{refused}", claim.unit))
+            });
+            let refusals: Vec<String> = refusals.collect();
+            if !refusals.is_empty() {
+                bag.insert([REFUSED_PREFIX, name].concat(), refusals.join(" "));
+            }
         }
         for (name, fingerprints) in &self.spent {
             bag.insert([SPENT_PREFIX, name].concat(), fingerprints.join(" "));
@@ -381,6 +422,7 @@ mod tests {
             ("mirror-", "bare"),
             ("host-h0", "m/0*"),
             ("host-h1", "m/1 n/1"),
+            ("refused-h1", "n/1:89ab0123"),
             ("spent-h1", "0123abcd 4567cdef"),
             ("bootstrap-app", "m"),
             ("leader", "d/1 7"),

@@ -83,9 +83,7 @@ pub fn retire(
     if !is_announced {
         after.hosts.remove(host);
     }
-    if !is_announced || has_member {
-        after.spent.remove(host);
-    }
+    after.end_refusals(host);
     let outcome = match held {
         Value::Placeholder if !is_announced => Outcome::Removed,
         Value::Placeholder if !has_member => Outcome::Unchanged,

@@ -8,9 +8,9 @@
 use std::collections::BTreeSet;
 
 use crate::core::bootstrap::must_not_bootstrap;
-use crate::core::fingerprint::fingerprint;
+use crate::core::fingerprint::{fingerprint, is_fingerprint};
 use crate::core::ledger::{Ledger, Protocol};
-use crate::core::names::is_cross_model;
+use crate::core::names::{UnitName, is_cross_model};
 use crate::core::wire::{
     Databag, MAY_BOOTSTRAP, MEMBER, PROTOCOL, REFUSED, SECOND, SPENT_PREFIX, Value,
 };
@@ -20,16 +20,25 @@ pub fn member_name(bag: &Databag) -> Option<&str> {
     bag.get(MEMBER).map(String::as_str)
 }
 
-/// Whether the unit that wrote `bag` says that a token did not serve.
-pub fn speaks_of_a_refusal(bag: &Databag) -> bool {
-    bag.contains_key(REFUSED)
+/// The fingerprint of the token that did not serve the unit that wrote `bag`.
+///
+/// A unit says it once and leaves it there, so it is noted whatever the mirror holds: a communicator
+/// that has not heard of it may offer that token again. It counts only while the mirror holds that
+/// token.
+pub fn refused(bag: &Databag) -> Option<&String> {
+    bag.get(REFUSED).filter(|refused| is_fingerprint(refused))
 }
 
 impl Ledger {
     /// Whether this value of `name` is known not to serve.
     pub fn is_spent(&self, name: &str, value: &str) -> bool {
+        self.is_spent_print(name, &fingerprint(value))
+    }
+
+    /// The same of a fingerprint.
+    pub fn is_spent_print(&self, name: &str, print: &String) -> bool {
         let spent = self.spent.get(name);
-        spent.is_some_and(|spent| spent.contains(&fingerprint(value)))
+        spent.is_some_and(|spent| spent.contains(print))
     }
 
     /// Whether `offered` takes the place of the spent value that is held under `name`.
@@ -42,15 +51,17 @@ impl Ledger {
         }
     }
 
-    /// Whether `bag` of a claimant of `name` says that the token that the mirror holds does not
-    /// serve, and that is news. Any other fingerprint is of an earlier token, and ignored.
-    pub fn hears_refusal(&self, name: &str, bag: &Databag) -> bool {
-        match (bag.get(REFUSED), self.mirror.get(name)) {
-            (Some(refused), Some(Value::Text(token))) => {
-                fingerprint(token) == *refused && !self.is_spent(name, token)
-            }
-            _ => false,
-        }
+    /// Whether the mirror holds the token with this fingerprint for `name`.
+    pub fn holds(&self, name: &str, print: &String) -> bool {
+        matches!(self.mirror.get(name), Some(Value::Text(token)) if fingerprint(token) == *print)
+    }
+
+    /// The unit that claims `name` and refuses the token that the mirror holds.
+    pub fn refusing(&self, name: &str) -> Option<&UnitName> {
+        let mut claims = self.hosts.get(name).into_iter().flatten();
+        let refuses_it = |print: &String| self.holds(name, print);
+        let claim = claims.find(|claim| claim.refuses.as_ref().is_some_and(refuses_it));
+        claim.map(|claim| &claim.unit)
     }
 
     /// Notes that the token of `name` no longer serves.
@@ -58,8 +69,20 @@ impl Ledger {
         if let Some(Value::Text(token)) = self.mirror.get(name)
             && !self.is_spent(name, token)
         {
-            let spent = self.spent.entry(name.to_owned()).or_default();
-            spent.push(fingerprint(token));
+            let print = fingerprint(token);
+            for claim in self.hosts.get_mut(name).into_iter().flatten() {
+                claim.refuses.take_if(|refused| *refused == print);
+            }
+            self.spent.entry(name.to_owned()).or_default().push(print);
+        }
+    }
+
+    /// Forgets the spent tokens of `name` once each unit that claims it is its member: nobody tries a
+    /// token any more.
+    pub fn end_refusals(&mut self, name: &str) {
+        let mut claims = self.hosts.get(name).into_iter().flatten();
+        if claims.all(|claim| claim.is_member) {
+            self.spent.remove(name);
         }
     }
 

@@ -61,7 +61,8 @@ impl World {
     }
 
     /// Whether a unit that was heard of is certainly not there any more: its application is related
-    /// no longer, or Juju neither shows the unit nor expects it.
+    /// no longer, or Juju does not expect it. An agent shows a unit until it ran relation-departed
+    /// for it, and meanwhile another may have its host name.
     pub fn is_gone(&self, unit: &UnitName) -> bool {
         let may_be_passed_over =
             |app: &Option<String>| app.as_deref().is_none_or(|app| app == unit.app());
@@ -74,8 +75,7 @@ impl World {
             .filter(|relation| relation.app == unit.app());
         relations.all(|relation| {
             let expected = relation.expected.as_ref();
-            !relation.units.contains_key(unit)
-                && expected.is_some_and(|units| !units.contains(unit))
+            expected.is_some_and(|units| !units.contains(unit))
         })
     }
 }
