@@ -28,9 +28,9 @@ pub struct Learned {
     pub notes: Vec<Note>,
     /// A unit claims a name that it did not claim before.
     pub has_new_claim: bool,
-    /// Everything is to be looked at. A token that the mirror holds was refused, and another may be
-    /// in a bag that will not change again. Or one of several claimants is the member now, and of
-    /// the others some may be gone.
+    /// Everything is to be looked at. A token that the mirror holds was refused, or the member of a
+    /// name that another unit claims is gone: a bag that will not change again may hold the next
+    /// token. Or one of several claimants is the member now, and of the others some may be gone.
     pub asks_for_everything: bool,
 }
 
@@ -83,30 +83,27 @@ pub fn everything(before: &Ledger, world: &World, own_unit: &UnitName) -> Learne
     learner.index_claims();
     // A new look finds out anew what has no room.
     learner.ledger.left_out = None;
+    learner.forget_gone_units(world);
 
     let served = || world.relations.values();
     let own_bags = served().flat_map(|relation| &relation.own_unit);
     let siblings = served().flat_map(|relation| relation.siblings.values());
     let siblings = siblings.filter(|_| world.siblings_are_news);
     let published: Vec<&Databag> = own_bags.chain(siblings).collect();
-    learner.publications(&published);
-    learner.forget_gone_units(world);
-    let mut bags = served().flat_map(|relation| relation.units.values());
-    let hears_refusals = bags.any(|bag| refused(bag).is_some());
-    loop {
-        let so_far = learner.ledger.clone();
+    // A name that takes a token only now may have it in a bag that was read before, and that token may
+    // be refused, too. Each refusal spends one token at most.
+    for _ in 0..2 + refusals(&learner.ledger, world) {
+        learner.takes_a_token = false;
+        learner.publications(&published);
         for (unit, bag) in served().flat_map(|relation| &relation.units) {
             match world.is_gone(unit) {
                 true => learner.departed(unit, bag),
                 false => learner.unit(unit, bag),
             }
         }
-        // The token that takes the place of a refused one may be in a bag that was read before the
-        // refusal, and may be refused itself.
-        if !hears_refusals || learner.ledger == so_far {
+        if !learner.takes_a_token {
             break;
         }
-        learner.publications(&published);
     }
     // A name whose member is known now needs no first claimant that is gone.
     learner.forget_gone_units(world);
@@ -140,6 +137,17 @@ pub fn everything(before: &Ledger, world: &World, own_unit: &UnitName) -> Learne
     list_relations(ledger, world);
     name_leader(ledger, own_unit);
     learner.learned()
+}
+
+/// How many tokens are refused, as noted and as said now.
+fn refusals(ledger: &Ledger, world: &World) -> usize {
+    let claims = ledger.hosts.values().flatten();
+    let units = world
+        .relations
+        .values()
+        .flat_map(|relation| relation.units.values());
+    claims.filter(|claim| claim.refuses.is_some()).count()
+        + units.filter(|bag| refused(bag).is_some()).count()
 }
 
 /// Whether the ledger is of a cluster that is gone (spec 2): something is to be published to a
@@ -221,7 +229,10 @@ struct Learner {
     /// Who claims which name, where many claims are looked for.
     claimed: Option<HashMap<UnitName, String>>,
     has_new_claim: bool,
-    asks_for_everything: bool,
+    /// One of several units that claim a name is the member now.
+    has_new_member: bool,
+    /// A name takes a token that took none before: its token was refused, or its member is gone.
+    takes_a_token: bool,
 }
 
 impl Learner {
@@ -232,7 +243,8 @@ impl Learner {
             size: None,
             claimed: None,
             has_new_claim: false,
-            asks_for_everything: false,
+            has_new_member: false,
+            takes_a_token: false,
         }
     }
 
@@ -241,7 +253,7 @@ impl Learner {
             ledger: self.ledger,
             notes: self.notes,
             has_new_claim: self.has_new_claim,
-            asks_for_everything: self.asks_for_everything,
+            asks_for_everything: self.takes_a_token || self.has_new_member,
         }
     }
 
@@ -314,7 +326,7 @@ impl Learner {
             .hosts
             .get(name)
             .is_some_and(|claims| claims.len() > 1);
-        self.asks_for_everything |= has_others && is_member && !had_member;
+        self.has_new_member |= has_others && is_member && !had_member;
         self.settle(name);
     }
 
@@ -353,7 +365,7 @@ impl Learner {
             self.ledger.spend(name);
             let key = printed_key(name);
             self.note(Note::info(format!("{key}: token refused by {unit}")));
-            self.asks_for_everything = true;
+            self.takes_a_token = true;
         }
     }
 
@@ -381,13 +393,15 @@ impl Learner {
             return;
         };
         let member = claims.iter().find(|claim| claim.is_member);
-        let (value, what, claim) = match (self.ledger.mirror.get(name), member) {
+        let held = self.ledger.mirror.get(name);
+        let (value, what, claim) = match (held, member) {
             (None | Some(Value::Placeholder), Some(_)) => (Value::Member, "member", member),
             (None | Some(Value::Member | Value::Retired), None) => {
                 (Value::Placeholder, "placeholder for", claims.first())
             }
             _ => return,
         };
+        self.takes_a_token |= held.is_some() && value == Value::Placeholder;
         if let (true, Some(Claim { unit, .. })) = (is_hostname(name), claim) {
             let whence = format!("{what} {unit}");
             self.set(name, value, &whence);
@@ -399,7 +413,7 @@ impl Learner {
         if !wire::is_up(bag) {
             return;
         }
-        let own_name = self.claim_of(unit);
+        let own_name = announced(bag);
         let mut differing = 0;
         for (name, value) in wire::mirror_values(bag) {
             // A member needs no token for its own name.
@@ -421,10 +435,9 @@ impl Learner {
     fn offer(&mut self, name: &str, value: &str, whence: &str) -> bool {
         let value = Value::from(value);
         let held = self.ledger.mirror.get(name);
-        let is_claimed = self.ledger.hosts.contains_key(name);
         let takes = match (&value, held) {
-            // The word for a claimed name is this charm's to say.
-            (Value::Member | Value::Retired, _) if is_claimed => return false,
+            // These words are this charm's to say.
+            (Value::Member | Value::Retired, _) => return false,
             (Value::Text(token), _) if self.ledger.is_spent(name, token) => return false,
             (_, None) => true,
             (value, Some(Value::Placeholder)) => value.is_real(),

@@ -130,7 +130,7 @@ impl Run<'_> {
         if learned.ledger == *before && !unsettles || !self.tools.is_leader()? {
             return Ok(());
         }
-        if unsettles || before.left_out.is_some() {
+        if unsettles || learned.asks_for_everything || before.left_out.is_some() {
             return self.everything_beside(&memory, learned, leaving);
         }
         self.carry_out(&memory, plan::of_event(before, learned))

@@ -100,6 +100,8 @@ struct Juju {
     leader: usize,
     /// Who has yet to hear of the ledger.
     unheard: BTreeSet<usize>,
+    /// A former leader's mirror went down.
+    went_down: bool,
     configured: Option<&'static str>,
     statuses: [(String, String); DISTRIBUTORS],
 }
@@ -116,6 +118,7 @@ impl Juju {
             next_id: 8,
             leader: 0,
             unheard: BTreeSet::new(),
+            went_down: false,
             configured: None,
             statuses: Default::default(),
         }
@@ -270,6 +273,7 @@ impl Juju {
         for (id, Writes { app, unit }) in &ran.writes {
             let related = self.relations.get_mut(id).expect("it exists");
             assert!(app.is_empty() || number == self.leader);
+            self.went_down |= number != self.leader && unit.contains_key(wire::MIRROR);
             wire::apply(&mut related.own_app, app);
             wire::apply(&mut related.own_units[number], unit);
         }
@@ -416,8 +420,15 @@ impl Juju {
         let world = self.world();
         let learned = learn::everything(&ledger, &world, &own);
         let plan = plan::of_everything(&ledger, learned, &world);
+        // A choice that rests on no unit stays while a former leader's mirror is up. Juju announces to
+        // the leader nothing of when that goes down, so the next look withdraws it.
+        let chooses_nobody = Ledger {
+            bootstrap_app: None,
+            ..ledger.clone()
+        };
+        let withdraws = self.went_down && plan.ledger == chooses_nobody;
         assert!(
-            plan.is_idle(),
+            plan.is_idle() || withdraws,
             "after {event}, a look at everything writes {:?} {:?}",
             plan.ledger_changes(),
             plan.writes

@@ -142,14 +142,12 @@ impl Look<'_> {
             .collect()
     }
 
-    /// Neither shown nor expected, and its application's relation, if any, is served.
+    /// Not expected, and its application's relation, if any, is served.
     fn is_gone(&self, unit: &UnitName) -> bool {
         let app = |app: &str| unit.as_str().rsplit_once('/').map(|(of, _)| of) == Some(app);
-        let is_shown = self.units().any(|(shown, _)| shown == unit);
         let mut of_app = self.relations().filter(|relation| app(&relation.app));
         let mut unserved = self.world.passed_over.values().flatten();
-        !is_shown
-            && !unserved.any(|unserved| app(unserved))
+        !unserved.any(|unserved| app(unserved))
             && !of_app.any(|relation| {
                 let expected = relation.expected.as_ref();
                 expected.is_none_or(|expected| expected.contains(unit))
@@ -162,19 +160,21 @@ impl Look<'_> {
             .map(|(_, bag)| bag)
     }
 
-    /// Whose claim stands: a unit that is shown claims what it says, one that is not shown and not
-    /// gone what it said.
+    /// Whose claim stands: of the units that are not gone, one that is shown claims what it says, and
+    /// another what it said.
     fn claimed(&self, name: &str) -> Claimed {
         let says = |bag: &Databag| announced(bag).as_deref() == Some(name);
         let mut claims = Vec::new();
         for (unit, was_member) in self.former(name) {
             match self.bag(&unit) {
+                _ if self.is_gone(&unit) => {}
                 Some(bag) if says(bag) => claims.push(was_member || is_member(bag)),
-                None if !self.is_gone(&unit) => claims.push(was_member),
-                _ => {}
+                None => claims.push(was_member),
+                Some(_) => {}
             }
         }
-        let living = self.units().filter(|(_, bag)| says(bag));
+        let stays = |unit: &UnitName| !self.is_gone(unit);
+        let living = self.units().filter(|(unit, bag)| says(bag) && stays(unit));
         claims.extend(living.map(|(_, bag)| is_member(bag)));
         match claims.as_slice() {
             [] => Claimed::Nobody,
@@ -198,7 +198,8 @@ impl Look<'_> {
         let published = published.filter(|value| !["member", "retired"].contains(&value.as_str()));
         let of_units = self.units().filter_map(|(_, bag)| {
             let own = announced(bag).as_deref() == Some(name);
-            bag.get(&key).filter(|_| is_up(bag) && !own)
+            let value = bag.get(&key).filter(|_| is_up(bag) && !own);
+            value.filter(|value| !["member", "retired"].contains(&value.as_str()))
         });
         let text = String::as_str;
         (published.map(text).collect(), of_units.map(text).collect())
@@ -212,13 +213,22 @@ impl Look<'_> {
         self.former(name).iter().any(|(_, is_member)| *is_member)
     }
 
+    /// Whether a unit that claims the name refuses the token now, or did when it was last seen.
     fn is_refused(&self, name: &str, token: &str) -> bool {
-        self.units().any(|(_, bag)| {
+        let print = fingerprint(token);
+        let text = self.ledger.get(&format!("refused-{name}"));
+        let mut words = text.into_iter().flat_map(|text| text.split(' '));
+        let was_said = words.any(|word| {
+            let (unit, refused) = word.split_once(':').expect("a unit and a fingerprint");
+            let unit = unit.parse().expect("a unit");
+            refused == print && self.bag(&unit).is_none() && !self.is_gone(&unit)
+        });
+        let is_said = self.units().any(|(unit, bag)| {
             announced(bag).as_deref() == Some(name)
-                && bag
-                    .get("refused")
-                    .is_some_and(|refused| *refused == fingerprint(token))
-        })
+                && !self.is_gone(unit)
+                && bag.get("refused") == Some(&print)
+        });
+        was_said || is_said
     }
 
     /// The value of a name; `Err` where the order in which two units are read decides.
@@ -239,23 +249,27 @@ impl Look<'_> {
             .filter(is_real);
         let first = firsts.next();
         let word = |value: &&str| matches!(*value, "member" | "retired");
-        let mut constant = first.filter(word);
-        if first.is_none() {
-            constant = of_units.iter().copied().find(is_real).filter(word);
-            if constant.is_some() && (claimed != Claimed::Nobody || was_claimed) {
-                return Err(());
-            }
-        }
+        let constant = first.filter(word);
 
         // The first token that serves, and of those that do not the one that is held.
         let mut spent = self.spent(name);
         let all = published.iter().chain(&of_units).copied();
         let tokens: Vec<&str> = all.filter(|value| is_real(value) && !word(value)).collect();
         let mut token = held.filter(|value| is_real(value) && !word(value));
+        // What was said of its tokens goes with the last that claims it, before or after another offer.
+        if claimed == Claimed::Nobody && !spent.is_empty() && !tokens.is_empty() {
+            return Err(());
+        }
         loop {
             let serves = |token: &&str| !spent.contains(&fingerprint(token));
             if token.is_none_or(|held| !serves(&held)) {
-                token = tokens.iter().copied().find(serves).or(token);
+                let mut serving = tokens.iter().copied().filter(serves);
+                let next = serving.next();
+                // One that is read after the refusal comes before one that was read earlier.
+                if token.is_some() && serving.any(|other| Some(other) != next) {
+                    return Err(());
+                }
+                token = next.or(token);
             }
             match token {
                 Some(token) if self.is_refused(name, token) && spent.insert(fingerprint(token)) => {
@@ -264,7 +278,11 @@ impl Look<'_> {
             }
         }
         let is_host = can_be_minted_for(name);
+        let claims = self
+            .units()
+            .filter(|(_, bag)| announced(bag).as_deref() == Some(name));
         let value = match claimed {
+            Claimed::AMember if constant.is_some() && claims.count() > 1 => return Err(()),
             Claimed::AMember if is_host => constant.or(Some("member")),
             Claimed::Somebody if is_host && constant.is_some() && !tokens.is_empty() => {
                 return Err(());
