@@ -90,17 +90,11 @@ impl Value {
 
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
-        Value::from(text.to_owned())
-    }
-}
-
-impl From<String> for Value {
-    fn from(text: String) -> Self {
-        match text.as_str() {
+        match text {
             PLACEHOLDER => Value::Placeholder,
             MEMBER_VALUE => Value::Member,
             RETIRED => Value::Retired,
-            _ => Value::Text(text),
+            _ => Value::Text(text.to_owned()),
         }
     }
 }

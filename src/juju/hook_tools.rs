@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tracing::warn;
 
+use crate::core::ledger::Ledger;
 use crate::core::names::{RelationId, UnitName, is_application};
 use crate::core::status::Status;
 use crate::core::wire::{Databag, printable};
@@ -338,8 +339,8 @@ impl<'a> HookTools<'a> {
             .ok_or_else(|| unreadable("relation-ids", &arguments, "list of relation ids"))
     }
 
-    /// The databag of the ledger. Any unit of this application may read it.
-    pub fn ledger_get(&self, peer: RelationId) -> Result<Databag, ToolError> {
+    /// The ledger. Any unit of this application may read it.
+    pub fn ledger_get(&self, peer: RelationId) -> Result<Ledger, ToolError> {
         let relation = peer_id(peer);
         let app = self.own_unit.app();
         let arguments = ["--format=json", "-r", &relation, "--app", "-", app];
