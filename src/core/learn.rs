@@ -274,12 +274,14 @@ impl Learner {
     /// Rule 3: the unit's claim is noted, and the name gets a value.
     fn claim(&mut self, name: &String, unit: &UnitName, is_member: bool) {
         let had_member = self.ledger.has_member(name);
-        let held = self.ledger.hosts.get_mut(name);
-        let held = held.and_then(|claims| claims.iter_mut().find(|claim| claim.unit == *unit));
-        match held {
-            Some(claim) => {
-                claim.is_member |= is_member;
+        let claims = self.ledger.hosts.get(name).map_or(&[][..], Vec::as_slice);
+        match claims.iter().position(|claim| claim.unit == *unit) {
+            Some(at) if is_member && !claims[at].is_member => {
+                let claims = self.ledger.hosts.entry(name.clone()).or_default();
+                claims[at].is_member = true;
             }
+            // Nothing is changed that stays the same: that would copy all hosts.
+            Some(_) => {}
             None => {
                 // One name for each unit.
                 if let Some(former) = self.claim_of(unit) {

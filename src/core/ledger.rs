@@ -19,6 +19,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::names::{RelationId, UnitName};
+use crate::core::shared::Shared;
 use crate::core::wire::{
     self, BOOTSTRAP_APP, Change, Changes, Databag, MIRROR_PREFIX, NUDGE, SPENT_PREFIX, Value,
 };
@@ -42,9 +43,9 @@ pub const MOST_KEYS: usize = 10_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     /// The mirror, by the name after the prefix.
-    pub mirror: BTreeMap<String, Value>,
+    pub mirror: Shared<BTreeMap<String, Value>>,
     /// Who announced which host name.
-    pub hosts: BTreeMap<String, Vec<Claim>>,
+    pub hosts: Shared<BTreeMap<String, Vec<Claim>>>,
     /// Fingerprints of tokens that no longer serve, by host name, oldest first.
     pub spent: BTreeMap<String, Vec<String>>,
     /// The units whose mirror is up.
@@ -213,10 +214,10 @@ impl Ledger {
     /// The databag that holds this ledger.
     pub fn to_databag(&self) -> Databag {
         let mut bag = Databag::new();
-        for (name, value) in &self.mirror {
+        for (name, value) in self.mirror.iter() {
             bag.insert(wire::mirror_key(name), value.as_str().to_owned());
         }
-        for (name, claims) in &self.hosts {
+        for (name, claims) in self.hosts.iter() {
             let claims = claims.iter().map(|claim| (&claim.unit, claim.is_member));
             bag.insert([HOST_PREFIX, name].concat(), starred(claims));
         }

@@ -48,7 +48,8 @@ mod tests {
 
     #[test]
     fn a_ledger_is_read_as_its_databag_is() {
-        let printed = r#"{"host-h0":"m/0*","leader":"d/1 7","mirror-h0":"member","mirror-\u00e9\"":"a\\b"}"#;
+        let printed =
+            r#"{"host-h0":"m/0*","leader":"d/1 7","mirror-h0":"member","mirror-\u00e9\"":"a\\b"}"#;
         let ledger: Ledger = serde_json::from_str(printed).expect("a databag");
         let bag: Databag = serde_json::from_str(printed).expect("a databag");
         assert_eq!(ledger, Ledger::from(bag));
@@ -57,7 +58,14 @@ mod tests {
 
     #[test]
     fn what_is_no_databag_is_refused_where_it_is_none() {
-        for printed in ["null", "[]", "{\"a\":1}", "{\"a\":\"b\"", "{\"a\":\"b\"}x", "{1:\"b\"}"] {
+        for printed in [
+            "null",
+            "[]",
+            "{\"a\":1}",
+            "{\"a\":\"b\"",
+            "{\"a\":\"b\"}x",
+            "{1:\"b\"}",
+        ] {
             let place = |error: serde_json::Error| (error.line(), error.column());
             let ledger = serde_json::from_str::<Ledger>(printed).map_err(place);
             let bag = serde_json::from_str::<Databag>(printed).map_err(place);
