@@ -140,40 +140,15 @@ pub fn is_up(bag: &Databag) -> bool {
 /// dot-separated labels of 1 to 63 characters `[-a-zA-Z0-9]`, none with `-` at an end, none of
 /// digits only.
 pub fn is_hostname(name: &str) -> bool {
-    if name.len() > 255 {
-        return false;
-    }
-    // In one pass: every hook asks this of every host.
-    let mut label = Label::default();
-    for byte in name.bytes() {
-        match byte {
-            b'.' if label.can_end() => {
-                label = Label::default();
-                continue;
-            }
-            b'-' if label.length == 0 => return false,
-            b'-' | b'a'..=b'z' | b'A'..=b'Z' => label.has_other_than_digits = true,
-            b'0'..=b'9' => {}
-            _ => return false,
-        }
-        label.length += 1;
-        label.ends_with_dash = byte == b'-';
-    }
-    label.can_end()
-}
-
-/// A part of a host name between dots, as far as it was read.
-#[derive(Default)]
-struct Label {
-    length: usize,
-    has_other_than_digits: bool,
-    ends_with_dash: bool,
-}
-
-impl Label {
-    fn can_end(&self) -> bool {
-        (1..=63).contains(&self.length) && self.has_other_than_digits && !self.ends_with_dash
-    }
+    let is_label = |label: &str| {
+        let mut bytes = label.bytes();
+        (1..=63).contains(&label.len())
+            && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && !label.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    name.len() <= 255 && name.split('.').all(is_label)
 }
 
 /// One difference between a databag and what it should hold.
