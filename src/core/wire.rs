@@ -141,12 +141,14 @@ pub fn is_up(bag: &Databag) -> bool {
 /// digits only.
 pub fn is_hostname(name: &str) -> bool {
     let is_label = |label: &str| {
-        let mut bytes = label.bytes();
-        (1..=63).contains(&label.len())
-            && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        let bytes = label.as_bytes();
+        (1..=63).contains(&bytes.len())
+            && bytes
+                .iter()
+                .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+            && !bytes.iter().all(u8::is_ascii_digit)
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && !label.bytes().all(|byte| byte.is_ascii_digit())
     };
     name.len() <= 255 && name.split('.').all(is_label)
 }
