@@ -365,8 +365,9 @@ impl Distributor {
     /// The units that announced a name, by the ledger. One that is gone stays there until its
     /// departure is seen, so it does not tell whether a unit that the input lacks is gone.
     fn claims(&self) -> BTreeSet<UnitName> {
-        let claims = self.remembered().hosts.into_values().flatten();
-        claims.map(|claim| claim.unit).collect()
+        let ledger = self.remembered();
+        let claims = ledger.hosts.values().flatten();
+        claims.map(|claim| claim.unit.clone()).collect()
     }
 
     /// The ledger, empty where it was not seen.

@@ -296,9 +296,12 @@ impl Learner {
     /// Rule 3: the unit's claim is noted, and the name gets a value.
     fn claim(&mut self, name: &String, unit: &UnitName, is_member: bool) {
         let had_member = self.ledger.has_member(name);
-        match self.claim_mut(name, unit) {
-            Some(claim) => {
-                claim.is_member |= is_member;
+        match self.claim_under(name, unit) {
+            Some(claim) if claim.is_member || !is_member => {}
+            Some(_) => {
+                if let Some(claim) = self.claim_to_change(name, unit) {
+                    claim.is_member = true;
+                }
             }
             None => {
                 // One name for each unit.
@@ -341,7 +344,7 @@ impl Learner {
             self.spend(name, unit);
             refuses = None;
         }
-        let Some(claim) = self.claim_mut(name, unit) else {
+        let Some(claim) = self.claim_under(name, unit) else {
             return;
         };
         let refuses = refuses.filter(|_| !claim.is_member);
@@ -349,7 +352,7 @@ impl Learner {
         let bytes = unit.as_str().len() + BYTES;
         if !is_noted
             && (refuses.is_none() || self.make_room(&[REFUSED_PREFIX, name].concat(), bytes, 1))
-            && let Some(claim) = self.claim_mut(name, unit)
+            && let Some(claim) = self.claim_to_change(name, unit)
         {
             claim.refuses = refuses.cloned();
         }
@@ -369,7 +372,13 @@ impl Learner {
         }
     }
 
-    fn claim_mut(&mut self, name: &str, unit: &UnitName) -> Option<&mut Claim> {
+    fn claim_under(&self, name: &str, unit: &UnitName) -> Option<&Claim> {
+        let mut claims = self.ledger.hosts.get(name)?.iter();
+        claims.find(|claim| claim.unit == *unit)
+    }
+
+    /// Only to change it: that copies all hosts.
+    fn claim_to_change(&mut self, name: &str, unit: &UnitName) -> Option<&mut Claim> {
         let mut claims = self.ledger.hosts.get_mut(name)?.iter_mut();
         claims.find(|claim| claim.unit == *unit)
     }
@@ -509,7 +518,7 @@ impl Learner {
         };
         if !self.ledger.keeps_claim(&name, unit) {
             self.unclaim(&name, unit);
-        } else if let Some(claim) = self.claim_mut(&name, unit) {
+        } else if let Some(claim) = self.claim_to_change(&name, unit) {
             // It may have used that token, so a second unit under the same name is to be noticed.
             claim.refuses = None;
         }

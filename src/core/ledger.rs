@@ -20,6 +20,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::names::{RelationId, UnitName};
+use crate::core::shared::Shared;
 use crate::core::wire::{
     self, BOOTSTRAP_APP, Change, Changes, Databag, MIRROR_PREFIX, NUDGE, SPENT_PREFIX, Value,
 };
@@ -27,8 +28,8 @@ use crate::core::wire::{
 const HOST_PREFIX: &str = "host-";
 const LEADER: &str = "leader";
 const RELATION_PREFIX: &str = "relation-";
-const OPTION_PREFIX: &str = "option-";
-const LOG_LEVEL: &str = "log-level";
+const OPTION_BOOTSTRAP_APP: &str = "option-bootstrap-app";
+const OPTION_LOG_LEVEL: &str = "option-log-level";
 const COMMUNICATORS: &str = "communicators";
 const LEFT_OUT: &str = "left-out";
 
@@ -46,9 +47,9 @@ pub const MOST_KEYS: usize = 10_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     /// The mirror, by the name after the prefix.
-    pub mirror: BTreeMap<String, Value>,
+    pub mirror: Shared<BTreeMap<String, Value>>,
     /// Who announced which host name.
-    pub hosts: BTreeMap<String, Vec<Claim>>,
+    pub hosts: Shared<BTreeMap<String, Vec<Claim>>>,
     /// Fingerprints of tokens that no longer serve, by host name, oldest first.
     pub spent: BTreeMap<String, Vec<String>>,
     /// The units whose mirror is up.
@@ -135,18 +136,27 @@ impl Options {
 
 impl From<Databag> for Ledger {
     fn from(bag: Databag) -> Self {
+        bag.iter().collect()
+    }
+}
+
+impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Ledger {
+    /// Reads the entries of a databag.
+    fn from_iter<T: IntoIterator<Item = (K, V)>>(bag: T) -> Self {
         let mut ledger = Ledger::default();
         // These stand in order in the bag, and a map of what is in order is built at once.
         let (mut mirror, mut hosts, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
         for (key, value) in bag {
-            if let Some(name) = wire::mirrored(&key) {
+            let (key, value) = (key.as_ref(), value.as_ref());
+            if let Some(name) = wire::mirrored(key) {
                 mirror.push((name.to_owned(), value.into()));
             } else if let Some(name) = key.strip_prefix(HOST_PREFIX) {
-                let claims = units(&value).map(|(unit, is_member)| Claim {
+                // Most names have one claim.
+                let mut claims = Vec::with_capacity(1);
+                claims.extend(units(value).map(|(unit, is_member)| Claim {
                     is_member,
                     ..Claim::of(unit)
-                });
-                let claims: Vec<Claim> = claims.collect();
+                }));
                 if !claims.is_empty() {
                     hosts.push((name.to_owned(), claims));
                 }
@@ -154,33 +164,30 @@ impl From<Databag> for Ledger {
                 let fingerprints = value.split(' ').map(str::to_owned).collect();
                 ledger.spent.insert(name.to_owned(), fingerprints);
             } else if let Some(name) = key.strip_prefix(REFUSED_PREFIX) {
-                refusals.push((name.to_owned(), value));
+                refusals.push((name.to_owned(), value.to_owned()));
             } else if let Some(number) = key.strip_prefix(RELATION_PREFIX) {
                 if let Ok(number) = number.parse() {
                     let (app, is_current) = match value.strip_suffix(" -") {
                         Some(app) => (app, false),
-                        None => (value.as_str(), true),
+                        None => (value, true),
                     };
                     let app = app.to_owned();
                     let listed = Listed { app, is_current };
                     ledger.relations.insert(RelationId(number), listed);
                 }
-            } else if let Some(option) = key.strip_prefix(OPTION_PREFIX) {
-                match option {
-                    BOOTSTRAP_APP => ledger.options.bootstrap_app = Some(value),
-                    LOG_LEVEL => ledger.options.log_level = Some(value),
-                    _ => {}
-                }
             } else {
-                match key.as_str() {
-                    BOOTSTRAP_APP => ledger.bootstrap_app = Some(value),
-                    LEADER => ledger.leader = leader(&value),
+                let text = || Some(value.to_owned());
+                match key {
+                    BOOTSTRAP_APP => ledger.bootstrap_app = text(),
+                    LEADER => ledger.leader = leader(value),
+                    OPTION_BOOTSTRAP_APP => ledger.options.bootstrap_app = text(),
+                    OPTION_LOG_LEVEL => ledger.options.log_level = text(),
                     COMMUNICATORS => {
                         let speaks = |(unit, is_second)| (unit, Protocol::of(is_second));
-                        ledger.communicators = units(&value).map(speaks).collect();
+                        ledger.communicators = units(value).map(speaks).collect();
                     }
-                    NUDGE => ledger.nudge = Some(value),
-                    LEFT_OUT => ledger.left_out = Some(value),
+                    NUDGE => ledger.nudge = text(),
+                    LEFT_OUT => ledger.left_out = text(),
                     _ => {}
                 }
             }
@@ -238,14 +245,14 @@ impl Ledger {
     /// The databag that holds this ledger.
     pub fn to_databag(&self) -> Databag {
         let mut bag = Databag::new();
-        for (name, value) in &self.mirror {
+        for (name, value) in self.mirror.iter() {
             bag.insert(wire::mirror_key(name), value.as_str().to_owned());
         }
-        for (name, claims) in &self.hosts {
+        for (name, claims) in self.hosts.iter() {
             let claims = claims.iter().map(|claim| (&claim.unit, claim.is_member));
             bag.insert([HOST_PREFIX, name].concat(), starred(claims));
         }
-        for (name, claims) in &self.hosts {
+        for (name, claims) in self.hosts.iter() {
             let refusals = claims.iter().filter_map(|claim| {
                 let refused = claim.refuses.as_ref()?;
                 Some(format!("{}:{refused}", claim.unit))
@@ -269,21 +276,17 @@ impl Ledger {
         }
         let leader = self.leader.as_ref();
         let leader = leader.map(|Leader { unit, changes }| format!("{unit} {changes}"));
-        let Options {
-            bootstrap_app,
-            log_level,
-        } = &self.options;
         let single = [
-            (BOOTSTRAP_APP.to_owned(), &self.bootstrap_app),
-            (LEADER.to_owned(), &leader),
-            ([OPTION_PREFIX, BOOTSTRAP_APP].concat(), bootstrap_app),
-            ([OPTION_PREFIX, LOG_LEVEL].concat(), log_level),
-            (NUDGE.to_owned(), &self.nudge),
-            (LEFT_OUT.to_owned(), &self.left_out),
+            (BOOTSTRAP_APP, &self.bootstrap_app),
+            (LEADER, &leader),
+            (OPTION_BOOTSTRAP_APP, &self.options.bootstrap_app),
+            (OPTION_LOG_LEVEL, &self.options.log_level),
+            (NUDGE, &self.nudge),
+            (LEFT_OUT, &self.left_out),
         ];
         for (key, value) in single {
             if let Some(value) = value {
-                bag.insert(key, value.clone());
+                bag.insert(key.to_owned(), value.clone());
             }
         }
         bag

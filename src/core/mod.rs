@@ -20,6 +20,7 @@
 //! | what an operator asks for | [`operator`] |
 
 pub mod names;
+pub mod shared;
 pub mod wire;
 
 pub mod ledger;

@@ -90,17 +90,11 @@ impl Value {
 
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
-        Value::from(text.to_owned())
-    }
-}
-
-impl From<String> for Value {
-    fn from(text: String) -> Self {
-        match text.as_str() {
+        match text {
             PLACEHOLDER => Value::Placeholder,
             MEMBER_VALUE => Value::Member,
             RETIRED => Value::Retired,
-            _ => Value::Text(text),
+            _ => Value::Text(text.to_owned()),
         }
     }
 }
@@ -146,40 +140,17 @@ pub fn is_up(bag: &Databag) -> bool {
 /// dot-separated labels of 1 to 63 characters `[-a-zA-Z0-9]`, none with `-` at an end, none of
 /// digits only.
 pub fn is_hostname(name: &str) -> bool {
-    if name.len() > 255 {
-        return false;
-    }
-    // In one pass: every hook asks this of every host.
-    let mut label = Label::default();
-    for byte in name.bytes() {
-        match byte {
-            b'.' if label.can_end() => {
-                label = Label::default();
-                continue;
-            }
-            b'-' if label.length == 0 => return false,
-            b'-' | b'a'..=b'z' | b'A'..=b'Z' => label.has_other_than_digits = true,
-            b'0'..=b'9' => {}
-            _ => return false,
-        }
-        label.length += 1;
-        label.ends_with_dash = byte == b'-';
-    }
-    label.can_end()
-}
-
-/// A part of a host name between dots, as far as it was read.
-#[derive(Default)]
-struct Label {
-    length: usize,
-    has_other_than_digits: bool,
-    ends_with_dash: bool,
-}
-
-impl Label {
-    fn can_end(&self) -> bool {
-        (1..=63).contains(&self.length) && self.has_other_than_digits && !self.ends_with_dash
-    }
+    let is_label = |label: &str| {
+        let bytes = label.as_bytes();
+        (1..=63).contains(&bytes.len())
+            && bytes
+                .iter()
+                .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+            && !bytes.iter().all(u8::is_ascii_digit)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= 255 && name.split('.').all(is_label)
 }
 
 /// One difference between a databag and what it should hold.

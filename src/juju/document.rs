@@ -14,9 +14,11 @@ const LONGEST_PLAIN_KEY: usize = 1021;
 /// Writes the document. A removed key has the empty value: `relation-set` merges, so a key that is
 /// not mentioned stays, and only an empty value takes it away.
 pub fn encode(changes: &Changes) -> String {
-    let mut document = String::with_capacity(estimate(changes));
+    let entries = || changes.iter().map(|(key, change)| (key, text(change)));
+    let sizes = entries().map(|(key, value)| key.len() + value.len() + 8);
+    let mut document = String::with_capacity(sizes.sum());
     document.push('{');
-    for (key, change) in changes {
+    for (key, value) in entries() {
         if document.len() > 1 {
             document.push(',');
         }
@@ -28,30 +30,17 @@ pub fn encode(changes: &Changes) -> String {
             document.insert_str(start, "? ");
         }
         document.push_str(" : ");
-        push_quoted(
-            &mut document,
-            match change {
-                Change::Set(value) => value,
-                Change::Remove => "",
-            },
-        );
+        push_quoted(&mut document, value);
     }
     document.push('}');
     document
 }
 
-fn estimate(changes: &Changes) -> usize {
-    changes
-        .iter()
-        .map(|(key, change)| {
-            key.len()
-                + 8
-                + match change {
-                    Change::Set(value) => value.len(),
-                    Change::Remove => 0,
-                }
-        })
-        .sum()
+fn text(change: &Change) -> &str {
+    match change {
+        Change::Set(value) => value,
+        Change::Remove => "",
+    }
 }
 
 fn push_quoted(document: &mut String, text: &str) {

@@ -5,12 +5,11 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, Write};
+use std::iter;
 use std::panic::resume_unwind;
 use std::process::{Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use serde::Deserialize;
@@ -18,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tracing::warn;
 
+use crate::core::ledger::Ledger;
 use crate::core::names::{RelationId, UnitName, is_application};
 use crate::core::status::Status;
 use crate::core::wire::{Databag, printable};
@@ -52,7 +52,7 @@ pub struct Processes;
 impl Agent for Processes {
     fn call(&self, tool: &str, arguments: &[String], stdin: Option<&[u8]>) -> io::Result<Output> {
         #[expect(clippy::disallowed_methods, reason = "this is the one door")]
-        let mut command = Command::new(OsStr::new(tool));
+        let mut command = Command::new(tool);
         command
             .args(arguments)
             .stdin(if stdin.is_some() {
@@ -80,29 +80,18 @@ impl Agent for Processes {
         /// Enough to keep the agent busy; more would only wait in its queue.
         const AT_ONCE: usize = 4;
 
-        let next = AtomicUsize::new(0);
-        let call_some = || {
-            let mut answers = Vec::new();
-            loop {
-                let at = next.fetch_add(1, Ordering::Relaxed);
-                let Some(arguments) = calls.get(at) else {
-                    return answers;
-                };
-                answers.push((at, self.call(tool, arguments, None)));
-            }
-        };
-        let mut answers = thread::scope(|scope| {
-            let others: Vec<_> = (1..AT_ONCE.min(calls.len()))
-                .map(|_| scope.spawn(call_some))
+        let call = |arguments: &Vec<String>| self.call(tool, arguments, None);
+        let share = calls.len().div_ceil(AT_ONCE).max(1);
+        thread::scope(|scope| {
+            let shares = calls.chunks(share);
+            let threads: Vec<_> = shares
+                .map(|share| scope.spawn(move || share.iter().map(call).collect::<Vec<_>>()))
                 .collect();
-            let mut answers = call_some();
-            for other in others {
-                answers.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
-            }
+            let answers = threads.into_iter().map(|thread| thread.join());
             answers
-        });
-        answers.sort_unstable_by_key(|(at, _)| *at);
-        answers.into_iter().map(|(_, answer)| answer).collect()
+                .flat_map(|answers| answers.unwrap_or_else(|panic| resume_unwind(panic)))
+                .collect()
+        })
     }
 }
 
@@ -188,19 +177,10 @@ impl ToolError {
 pub struct CommandLine(Vec<String>);
 
 impl CommandLine {
-    fn new(tool: &str, mut arguments: Vec<String>) -> Self {
-        arguments.insert(0, tool.to_owned());
-        CommandLine(arguments)
-    }
-
-    fn borrowed(tool: &str, arguments: &[&str]) -> Self {
-        CommandLine::new(
-            tool,
-            arguments
-                .iter()
-                .map(|argument| (*argument).to_owned())
-                .collect(),
-        )
+    fn new(tool: &str, arguments: &[impl AsRef<str>]) -> Self {
+        let arguments = arguments.iter().map(AsRef::as_ref);
+        let words = iter::once(tool).chain(arguments);
+        CommandLine(words.map(str::to_owned).collect())
     }
 }
 
@@ -338,8 +318,8 @@ impl<'a> HookTools<'a> {
             .ok_or_else(|| unreadable("relation-ids", &arguments, "list of relation ids"))
     }
 
-    /// The databag of the ledger. Any unit of this application may read it.
-    pub fn ledger_get(&self, peer: RelationId) -> Result<Databag, ToolError> {
+    /// The ledger. Any unit of this application may read it.
+    pub fn ledger_get(&self, peer: RelationId) -> Result<Ledger, ToolError> {
         let relation = peer_id(peer);
         let app = self.own_unit.app();
         let arguments = ["--format=json", "-r", &relation, "--app", "-", app];
@@ -406,11 +386,9 @@ impl<'a> HookTools<'a> {
             })
             .collect();
         let outputs = self.agent.call_each("relation-get", &calls);
-        let answers = calls.into_iter().zip(outputs).map(|(arguments, output)| {
+        let answers = calls.iter().zip(outputs).map(|(arguments, output)| {
             let command = CommandLine::new("relation-get", arguments);
-            match checked(command.clone(), output)
-                .and_then(|printed| parse(command, "databag", &printed))
-            {
+            match checked(command, output).and_then(|printed| parse("databag", printed)) {
                 Err(error) if error.is_unit_absent() => Ok(None),
                 bag => bag.map(Some),
             }
@@ -491,8 +469,8 @@ impl<'a> HookTools<'a> {
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
         let output = self.agent.call("action-set", &arguments, None);
-        let keys = results.iter().map(|(key, _)| format!("{key}=..")).collect();
-        checked(CommandLine::new("action-set", keys), output).map(drop)
+        let keys: Vec<String> = results.iter().map(|(key, _)| format!("{key}=..")).collect();
+        checked(CommandLine::new("action-set", &keys), output).map(drop)
     }
 
     /// Marks the running action as failed. The process must end well all the same, or Juju shows
@@ -519,8 +497,7 @@ impl<'a> HookTools<'a> {
         tool: &str,
         arguments: &[&str],
     ) -> Result<T, ToolError> {
-        let printed = self.run(tool, arguments, None)?;
-        parse(CommandLine::borrowed(tool, arguments), expected, &printed)
+        parse(expected, self.run(tool, arguments, None)?)
     }
 
     fn run(
@@ -528,21 +505,26 @@ impl<'a> HookTools<'a> {
         tool: &str,
         arguments: &[&str],
         stdin: Option<&[u8]>,
-    ) -> Result<Vec<u8>, ToolError> {
-        let owned: Vec<String> = arguments
-            .iter()
-            .map(|argument| (*argument).to_owned())
-            .collect();
+    ) -> Result<Printed, ToolError> {
+        let owned: Vec<String> = arguments.iter().copied().map(str::to_owned).collect();
         let output = self.agent.call(tool, &owned, stdin);
-        checked(CommandLine::new(tool, owned), output)
+        checked(CommandLine::new(tool, arguments), output)
     }
 }
 
-/// What the tool printed, if it did its work.
-fn checked(command: CommandLine, output: io::Result<Output>) -> Result<Vec<u8>, ToolError> {
+/// What a tool that did its work printed.
+struct Printed {
+    command: CommandLine,
+    text: Vec<u8>,
+}
+
+fn checked(command: CommandLine, output: io::Result<Output>) -> Result<Printed, ToolError> {
     match output {
         Err(source) => Err(ToolError::Start { command, source }),
-        Ok(output) if output.status.success() => Ok(output.stdout),
+        Ok(Output { status, stdout, .. }) if status.success() => Ok(Printed {
+            command,
+            text: stdout,
+        }),
         Ok(Output { status, stderr, .. }) => Err(ToolError::Failed {
             command,
             status,
@@ -551,19 +533,16 @@ fn checked(command: CommandLine, output: io::Result<Output>) -> Result<Vec<u8>, 
     }
 }
 
-fn parse<T: DeserializeOwned>(
-    command: CommandLine,
-    expected: &'static str,
-    printed: &[u8],
-) -> Result<T, ToolError> {
+fn parse<T: DeserializeOwned>(expected: &'static str, printed: Printed) -> Result<T, ToolError> {
+    let Printed { command, text } = printed;
     // Once for the whole text, or the parser would check every string by itself.
-    let (line, column) = match std::str::from_utf8(printed) {
+    let (line, column) = match std::str::from_utf8(&text) {
         Ok(text) => match serde_json::from_str(text) {
             Ok(value) => return Ok(value),
             Err(error) => (error.line(), error.column()),
         },
         Err(error) => {
-            let (read, _) = printed.split_at(error.valid_up_to());
+            let (read, _) = text.split_at(error.valid_up_to());
             let mut lines = read.split(|byte| *byte == b'\n');
             let last = lines.next_back().map_or(0, <[u8]>::len);
             (lines.count() + 1, last + 1)
@@ -588,7 +567,7 @@ fn peer_id(peer: RelationId) -> String {
 
 fn unreadable(tool: &str, arguments: &[&str], expected: &'static str) -> ToolError {
     ToolError::Unreadable {
-        command: CommandLine::borrowed(tool, arguments),
+        command: CommandLine::new(tool, arguments),
         expected,
         line: 0,
         column: 0,

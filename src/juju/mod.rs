@@ -4,4 +4,5 @@
 pub mod document;
 pub mod environment;
 pub mod hook_tools;
+mod ledger;
 pub mod log;

@@ -178,7 +178,7 @@ impl Run<'_> {
     }
 
     fn memory_in(&mut self, peer: RelationId) -> Result<Memory, RunError> {
-        let ledger = Ledger::from(self.tools.ledger_get(peer)?);
+        let ledger = self.tools.ledger_get(peer)?;
         self.log_level.clone_from(&ledger.options.log_level);
         Ok(Memory { peer, ledger })
     }

@@ -292,7 +292,7 @@ impl Juju {
             Ledger::from(before.ledger.clone()),
             Ledger::from(self.ledger.clone()),
         );
-        for (name, value) in &old.mirror {
+        for (name, value) in old.mirror.iter() {
             // A member has used its token.
             let lost = matches!(value, Value::Text(_))
                 && !old.has_member(name)

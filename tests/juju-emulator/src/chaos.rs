@@ -554,7 +554,7 @@ impl Promises {
         let mut listed = before.relations.keys();
         let is_emptied =
             !before.relations.is_empty() && !listed.any(|id| ledger.relations.contains_key(id));
-        for (name, value) in &before.mirror {
+        for (name, value) in before.mirror.iter() {
             let Value::Text(token) = value else {
                 continue;
             };

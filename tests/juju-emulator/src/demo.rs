@@ -448,14 +448,14 @@ fn status_rows(deployment: &Deployment) -> Vec<[String; 5]> {
 
 /// The mirror in the distributor's ledger, a token only by its fingerprint.
 fn mirror_rows(deployment: &Deployment) -> Vec<[String; 2]> {
-    let mirror = deployment.ledger().mirror.into_iter();
-    let rows = mirror.map(|(host, value)| {
+    let ledger = deployment.ledger();
+    let rows = ledger.mirror.iter().map(|(host, value)| {
         let shown = match value {
-            Value::Text(token) => format!("{} ({} bytes)", fingerprint(&token), token.len()),
+            Value::Text(token) => format!("{} ({} bytes)", fingerprint(token), token.len()),
             Value::Placeholder => "none yet".to_owned(),
             value => value.as_str().to_owned(),
         };
-        [host, shown]
+        [host.clone(), shown]
     });
     rows.collect()
 }

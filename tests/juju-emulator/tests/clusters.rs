@@ -52,7 +52,7 @@ fn joined(setup: &Setup, timeline: &mut Timeline) {
 
 /// What the ledger has for each host: a token, or that it is a member and needs none.
 fn values(deployment: &Deployment) -> BTreeMap<String, Value> {
-    let mut mirror = deployment.ledger().mirror;
+    let mut mirror = BTreeMap::clone(&deployment.ledger().mirror);
     mirror.retain(|_, value| value.is_real());
     assert!(!mirror.is_empty());
     mirror
