@@ -1,4 +1,4 @@
-//! The documents against what they speak of: commands, links, options, actions, statuses, tests.
+//! The documents against what they describe: commands, links, options, actions, statuses, tests.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -35,7 +35,8 @@ const RUN_HERE: [(&str, &str, &str); 8] = [
     ("make unit", ".ci/run", "step make unit"),
 ];
 
-/// Measurements, too long for every change. That there is such a command is checked, not its answer.
+/// Measurements, too long for every change. That there is such a command is checked, not its
+/// answer.
 const MEASUREMENTS: [&str; 5] = [
     "cargo bench ",
     "cargo fuzz ",
@@ -338,7 +339,7 @@ fn a_figure_is_the_same_in_every_document() {
         let is_drawn = name.starts_with("burst-")
             && name.ends_with("-seconds")
             && chart.contains(&format!(">{value}<"));
-        assert!(used.contains(name) || is_drawn, "nobody uses {name}");
+        assert!(used.contains(name) || is_drawn, "no document uses {name}");
 
         let command = figure["command"].as_str().expect("a command");
         let by_hand = figure["take"] == "by-hand";
@@ -773,7 +774,7 @@ struct Document {
 struct Block {
     document: PathBuf,
     line: usize,
-    /// What stands behind the fence.
+    /// What follows the fence.
     info: String,
     lines: Vec<String>,
 }

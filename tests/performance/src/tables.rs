@@ -514,7 +514,7 @@ mod tests {
     }
 
     #[test]
-    fn digits_stand_in_groups_of_three() {
+    fn digits_are_in_groups_of_three() {
         for (number, text) in [
             (0, "0"),
             (999, "999"),
