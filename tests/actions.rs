@@ -298,7 +298,7 @@ fn who_can_help_a_host_that_waits_depends_on_what_there_is() {
         (
             "a communicator",
             four_hosts(),
-            "a/0 mints a token; if it does not, see in its log why `cluster add h1` failed",
+            "a/0 makes a token; if it does not, its log says why `cluster add h1` failed",
         ),
     ] {
         let report = Report::of(&view);

@@ -102,7 +102,7 @@ fn reason(key: &str, value: Option<&str>, view: &View, plan: &Plan) -> String {
         _ if key.starts_with("host-") => "who announced this host name",
         _ if key.starts_with("relation-") => "this relation shows the ledger",
         _ if key.starts_with("option-") => "the option as the charm last read it",
-        _ if key.starts_with(SPENT_PREFIX) => "tokens that cannot be used any more",
+        _ if key.starts_with(SPENT_PREFIX) => "refused or retired tokens",
         _ => return of_mirror(key, value, view, plan),
     };
     fixed.to_owned()

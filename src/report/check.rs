@@ -35,7 +35,7 @@ pub fn findings(view: &View, plan: &Plan, report: &Report) -> Vec<Finding> {
         findings.add(
             "relation-passed-over",
             format!(
-                "relation {id}{app}: Juju lists it and refuses its data; other relations work; if it \
+                "relation {id}{app}: Juju lists it and does not serve it; other relations work; if it \
                  stays so, remove it with juju remove-relation --force"
             ),
         );
