@@ -121,7 +121,9 @@ fn machine(machine: &Machine) -> Table {
         name: "machine",
         text: format!(
             "{}, {cores}; {}. The load average was {} at the start.\n",
-            machine.processor, machine.rust, machine.load
+            machine.processor.replace("(R)", ""),
+            machine.rust,
+            machine.load
         ),
     }
 }
