@@ -15,7 +15,7 @@
 //! | folder | what may happen in it |
 //! | --- | --- |
 //! | [`core`] | decisions, on plain values: no process, environment, clock or log |
-//! | [`report`] | what people and scripts are told, from plain values |
+//! | [`report`] | what people and scripts see, from plain values |
 //! | [`juju`] | the only door to the outside: hook tools, environment, documents, log |
 //! | [`life`] | one hook or action from beginning to end |
 //! | [`cli`] | the command line, which shows what the charm would do |

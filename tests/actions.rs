@@ -22,7 +22,7 @@ use microcluster_token_distributor::report::check::findings;
 use microcluster_token_distributor::report::hosts::{Report, State};
 use serde_json::{Map, Value, json};
 
-/// Stands in every token of these tests.
+/// Is in every token of these tests.
 const SECRET: &str = "eyJzZWNyZXQi";
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
@@ -40,7 +40,8 @@ fn unit(name: &str) -> names::UnitName {
     name.parse().expect("a unit name")
 }
 
-/// What the leader sees of one relation with `a`: this ledger, which its bags show, and these units.
+/// What the leader sees of one relation with `a`: this ledger, which its bags show, and these
+/// units.
 fn leader(ledger: Pairs<'_>, units: &[(&str, Pairs<'_>)]) -> View {
     let mut ledger = bag(ledger);
     for (key, value) in [
@@ -297,7 +298,7 @@ fn who_can_help_a_host_that_waits_depends_on_what_there_is() {
         (
             "a communicator",
             four_hosts(),
-            "a/0 mints a token; if it does not, see in its log why `cluster add h1` failed",
+            "a/0 makes a token; if it does not, its log says why `cluster add h1` failed",
         ),
     ] {
         let report = Report::of(&view);
@@ -312,7 +313,7 @@ fn who_can_help_a_host_that_waits_depends_on_what_there_is() {
 }
 
 #[test]
-fn a_relation_that_keeps_another_token_is_told_apart_by_fingerprint() {
+fn a_relation_that_keeps_another_token_is_shown_with_its_fingerprint() {
     let mut view = four_hosts();
     let relation = view.world.relations.get_mut(&RelationId(1));
     let bag = relation.expect("there").own_unit.as_mut().expect("read");
@@ -976,7 +977,10 @@ fn a_lost_cluster_is_forgotten_and_the_next_one_forms() {
             deployment.lose(unit.as_str()).expect("lost");
         }
         deployment.settle().expect("settled");
-        assert!(deployment.ledger().has_real_value(), "nobody forgets alone");
+        assert!(
+            deployment.ledger().has_real_value(),
+            "nothing is forgotten without the action"
+        );
         let forgotten = run(&mut deployment, &leader, "forget", json!({}));
         assert_eq!(forgotten.failure, None);
         assert_ne!(forgotten.results["changed"], "0");
@@ -993,7 +997,7 @@ fn a_lost_cluster_is_forgotten_and_the_next_one_forms() {
 /// Hazard 5 of docs/hazards.md: a consumer asks for permission to bootstrap only while it leads and
 /// a distributor unit joins.
 #[test]
-fn an_application_whose_leader_was_lost_before_it_bootstrapped_is_told_the_way() {
+fn the_remedy_is_named_when_a_leader_was_lost_before_it_bootstrapped() {
     let mut deployment = (0..100)
         .find_map(|seed| {
             let setup = Setup {
@@ -1003,7 +1007,7 @@ fn an_application_whose_leader_was_lost_before_it_bootstrapped_is_told_the_way()
             let mut deployment = setup.deploy().expect("deployed");
             deployment.relate_all().expect("related");
             let units = deployment.consumer_units();
-            // The others have had their turn while somebody else led.
+            // The others have run their hooks while another unit led.
             loop {
                 let world = &deployment.world;
                 let (leaders, others): (Vec<_>, Vec<_>) =

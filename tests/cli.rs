@@ -170,7 +170,7 @@ fn help_is_help() {
 #[test]
 fn each_case_from_the_field_has_its_right_answer() {
     for file in [
-        // The consumer's bag stands under its own local-unit.
+        // The consumer's bag is under its own local-unit.
         "juju-4.0.5.yaml",
         // The consumer's endpoint is called as the distributor's, and is not.
         "same-endpoint-name.yaml",
@@ -303,7 +303,7 @@ fn the_option_is_read_as_the_charm_reads_it() {
 
 /// A plan rests on the ledger, or, before the first publication, on everything.
 #[test]
-fn nothing_is_foretold_from_what_the_input_lacks() {
+fn nothing_is_predicted_from_what_the_input_lacks() {
     let waiting = situation("waiting.yaml");
     let python = situation("python-charm.yaml");
     let consumer = python.find("\nmicroovn/0:").expect("the consumer's dump") + 1;
@@ -379,7 +379,7 @@ fn no_removal_rests_on_absence() {
         assert_ne!(plan["incomplete"], serde_json::json!([]), "{case}");
         plan
     };
-    // A key that nobody announces, as far as the input shows: m/1, whom it leaves out, may have.
+    // A key that no unit announces, as far as the input shows: m/1, which it lacks, may have.
     let whole = case("same-endpoint-name.yaml");
     let stale = whole.replace("mirror-h: empty}}}", "mirror-h: empty, mirror-i: empty}}}");
     let plan = planned(&[], &stale);
@@ -407,7 +407,7 @@ fn no_removal_rests_on_absence() {
     assert_eq!(plan["hosts"].as_array().map(Vec::len), Some(3));
 }
 
-/// What the ledger was published to shows the ledger, also where nobody sees it.
+/// What the ledger was published to shows the ledger, also where the input lacks it.
 #[test]
 fn news_goes_to_bags_that_the_input_lacks() {
     let plan = planned(&["standby.yaml"], "");

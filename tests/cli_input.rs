@@ -85,7 +85,7 @@ fn a_bag_belongs_to_the_unit_it_is_named_after() {
         Seen::Shown("m".to_owned())
     );
     assert_eq!(relation(&distributor, 2).own_application, application);
-    // Whether m has more units, nothing tells.
+    // The input does not show whether m has more units.
     assert_eq!(
         relation(&distributor, 2).are_all,
         Seen::Unseen(Unseen::NotInInput)
@@ -229,13 +229,13 @@ fn a_consumer_of_two_distributors_goes_to_each_by_its_relation() {
         relation(e, 9).own_units[&name("e/0")],
         Seen::Shown(bag(&[("k", "v"), ("mirror", "up")]))
     );
-    // Of the third, nothing tells whose it is.
+    // The input does not show whose the third is.
     assert_eq!(model.notes.len(), 1, "{:?}", model.notes);
     assert!(model.notes[0].starts_with("relation 8 of a/0 is with none of"));
 }
 
 #[test]
-fn sides_are_told_apart_by_charm_and_unit_and_not_by_endpoint() {
+fn sides_are_distinguished_by_charm_and_unit_and_not_by_endpoint() {
     let (same, other) = (
         only(&text("same-endpoint-name.yaml")),
         only(&text("other-endpoint-name.yaml")),

@@ -1,4 +1,4 @@
-//! The documents against what they speak of: commands, links, options, actions, statuses, tests.
+//! The documents against what they describe: commands, links, options, actions, statuses, tests.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -35,7 +35,8 @@ const RUN_HERE: [(&str, &str, &str); 8] = [
     ("make unit", ".ci/run", "step make unit"),
 ];
 
-/// Measurements, too long for every change. That there is such a command is checked, not its answer.
+/// Measurements, too long for every change. That there is such a command is checked, not its
+/// answer.
 const MEASUREMENTS: [&str; 5] = [
     "cargo bench ",
     "cargo fuzz ",
@@ -287,7 +288,7 @@ fn the_readme_leads_to_every_document() {
     for document in documents() {
         let path = document.path.to_string_lossy().into_owned();
         assert!(
-            path == "README.md" || links.contains(&path) || is_of_another_folder(&document.path),
+            path == "README.md" || links.contains(&path),
             "README.md does not link {path}"
         );
     }
@@ -300,7 +301,7 @@ const KINDS: [&str; 4] = ["*Tutorial", "*How-to guide", "*Reference", "*Explanat
 fn every_page_says_which_kind_it_is() {
     for document in documents() {
         // The first page is none of them: it leads to all.
-        if document.path == Path::new("README.md") || is_of_another_folder(&document.path) {
+        if document.path == Path::new("README.md") {
             continue;
         }
         let kind = document.text.lines().take(5).find(|line| {
@@ -309,11 +310,6 @@ fn every_page_says_which_kind_it_is() {
         });
         assert!(kind.is_some(), "{}", document.path.display());
     }
-}
-
-/// Whether the page belongs to data beside it.
-fn is_of_another_folder(path: &Path) -> bool {
-    path.starts_with("docs/vectors")
 }
 
 #[test]
@@ -343,7 +339,7 @@ fn a_figure_is_the_same_in_every_document() {
         let is_drawn = name.starts_with("burst-")
             && name.ends_with("-seconds")
             && chart.contains(&format!(">{value}<"));
-        assert!(used.contains(name) || is_drawn, "nobody uses {name}");
+        assert!(used.contains(name) || is_drawn, "no document uses {name}");
 
         let command = figure["command"].as_str().expect("a command");
         let by_hand = figure["take"] == "by-hand";
@@ -778,7 +774,7 @@ struct Document {
 struct Block {
     document: PathBuf,
     line: usize,
-    /// What stands behind the fence.
+    /// What follows the fence.
     info: String,
     lines: Vec<String>,
 }

@@ -307,7 +307,7 @@ impl PackedCharm {
 fn charm_path() -> Option<PathBuf> {
     let path = std::env::var_os("CHARM_PATH");
     if path.is_none() {
-        // Once, and past the output that tests hold back, or nobody would see it.
+        // Once, and past the output that tests hold back, or it would not be seen.
         static NOTICE: Once = Once::new();
         NOTICE.call_once(|| {
             let notice = b"CHARM_PATH is not set, so no packed charm is looked at\n";

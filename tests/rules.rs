@@ -527,7 +527,7 @@ fn spec_3_6_a_departed_unit_takes_its_claim_and_the_last_its_placeholder() {
 }
 
 #[test]
-fn spec_3_6_tokens_of_a_departed_communicator_that_nobody_has_read_are_learned() {
+fn spec_3_6_tokens_of_a_departed_communicator_that_no_unit_has_read_are_learned() {
     let before = settled(&[("mirror-h", "empty"), ("host-h", "a/1")]);
     let left = learn::departure(
         &before,
@@ -600,7 +600,7 @@ fn spec_3_7_a_bag_has_at_most_ten_thousand_keys() {
     let mut offer = bag(&[("mirror", "up")]);
     offer.extend((0..MOST_KEYS).map(|number| (format!("mirror-{number:05}"), "T".to_owned())));
     let learned = learn::unit(&settled(&[]), &unit("a/0"), &offer).ledger;
-    // Those that tell of the bag itself have room beyond: who is up, and what was left out.
+    // Those about the bag itself have room beyond: who is up, and what was left out.
     assert_eq!(learned.size().keys, MOST_KEYS + 1);
     assert_eq!(learned.left_out.as_deref(), Some("mirror-09996"));
     assert!(learned.mirror.contains_key("09995"));
@@ -765,7 +765,7 @@ fn spec_4_a_choice_stays_while_a_former_leaders_mirror_is_up() {
 }
 
 #[test]
-fn spec_4_the_guard_stands_where_nobody_may_bootstrap_until_a_value_tells_it() {
+fn spec_4_the_guard_is_shown_where_no_application_may_bootstrap_until_a_value_shows_it() {
     let two = |value: Option<&str>| {
         let pairs = value.map(|value| ("mirror-h", value));
         let up = [("mirror", "up")].into_iter().chain(pairs);
@@ -1086,7 +1086,7 @@ fn second_2_a_refused_token_is_spent_and_shown_until_another_comes() {
 }
 
 #[test]
-fn second_2_the_next_token_is_found_wherever_it_stands() {
+fn second_2_the_next_token_is_found_wherever_it_is() {
     let t = fingerprint("T");
     let next: Pairs<'_> = &[("mirror", "up"), ("mirror-h", "U"), ("protocol", "2")];
     let refuses: Pairs<'_> = &[("hostname", "h"), ("refused", &t)];
@@ -1130,7 +1130,7 @@ fn second_2_the_next_token_is_found_wherever_it_stands() {
 }
 
 #[test]
-fn second_3_a_host_whose_token_is_spent_waits_and_a_person_hears_when_no_other_comes() {
+fn second_3_a_host_whose_token_is_spent_waits_and_the_status_says_when_no_other_comes() {
     let (t, u) = (fingerprint("T"), fingerprint("U"));
     let both = format!("{u} {t}");
     let second = ("communicators", "a/0*");
@@ -1249,7 +1249,7 @@ fn an_operator_retires_a_host() {
 }
 
 #[test]
-fn second_5_an_operator_forgets_a_cluster_unless_a_member_speaks() {
+fn second_5_an_operator_forgets_a_cluster_unless_a_unit_is_a_member() {
     let before = settled(&[
         ("mirror-h", "T"),
         ("host-h", "a/0*"),

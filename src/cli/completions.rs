@@ -24,7 +24,7 @@ struct Subcommand {
     name: String,
     about: String,
     options: Vec<Flag>,
-    /// What can stand there as an argument by its position.
+    /// What can be an argument by its position.
     words: Vec<String>,
     takes_files: bool,
 }

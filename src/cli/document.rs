@@ -18,8 +18,8 @@ use crate::core::wire::Databag;
 /// application is named. Dumps of all units of such a model are larger, and say nothing more.
 const LARGEST: usize = 64 << 20;
 
-/// Why the input cannot be used. It names files, lines and units, never what stands there: that may
-/// be a token.
+/// Why the input cannot be used. It names files, lines and units, never their content, which may be
+/// a token.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
     /// It cannot be read.
@@ -75,7 +75,7 @@ pub enum InputError {
         /// Counted from 1.
         line: usize,
     },
-    /// Something stands where `juju show-unit` never prints it.
+    /// Something is where `juju show-unit` never prints it.
     #[error("{file}: line {line}, column {column} is not what `juju show-unit` prints there")]
     Shape {
         /// Which file.
@@ -90,7 +90,7 @@ pub enum InputError {
     Unit {
         /// Which file.
         file: String,
-        /// Where the unit begins, or the JSON that it stands in; counted from 1.
+        /// Where the unit begins, or the JSON around it; counted from 1.
         line: usize,
         /// Which unit.
         unit: UnitName,
@@ -117,10 +117,10 @@ pub enum InputError {
         file: String,
         /// Counted from 1.
         line: usize,
-        /// What speaks against reading on.
+        /// Why reading stops.
         why: &'static str,
     },
-    /// Two dumps of one unit disagree, and nothing tells which one is the later.
+    /// Two dumps of one unit disagree, and the input does not show which one is later.
     #[error(
         "unit {unit} is in the input twice and differs ({first}, and {second}): keep the later one; \
          units of two models go into two runs"
@@ -128,15 +128,15 @@ pub enum InputError {
     UnitTwice {
         /// Which unit.
         unit: UnitName,
-        /// Where it stands first.
+        /// Where it is first.
         first: String,
-        /// Where it stands again.
+        /// Where it is again.
         second: String,
     },
     /// No unit of the distributor is in it.
     #[error("the input shows no unit of the token distributor: add `juju show-unit {unit}`")]
     NoDistributor {
-        /// The unit to add, as far as the input tells.
+        /// The unit to add, as far as the input shows.
         unit: String,
     },
     /// Several distributors are in it, and this is none of them.
@@ -152,7 +152,7 @@ pub enum InputError {
 /// What one file shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
-    /// Its units, as they stand there.
+    /// Its units, as they are written.
     pub units: Vec<ShownUnit>,
     /// What was skipped.
     pub notes: Vec<String>,
@@ -169,12 +169,12 @@ pub struct ShownUnit {
     pub charm: String,
     /// Whether it leads its application.
     pub is_leader: bool,
-    /// Its relations. Juju leaves out those in which nobody has said anything.
+    /// Its relations. Juju leaves out those in which no unit has written anything.
     pub relations: Vec<ShownRelation>,
 }
 
 impl ShownUnit {
-    /// Whether both are the same unit in the same state, wherever they stand.
+    /// Whether both are the same unit in the same state, at any place in the input.
     pub fn agrees_with(&self, other: &ShownUnit) -> bool {
         let ShownUnit {
             name,

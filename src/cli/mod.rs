@@ -34,8 +34,8 @@ use model::{Distributor, ShownModel};
 ///   juju show-unit microcluster-token-distributor/0 microovn/0 > units.yaml
 ///   microcluster-token-distributor plan units.yaml
 ///
-/// You see no tokens, only fingerprints that tell them apart. The output has no
-/// colours. Juju itself starts this program without arguments.
+/// The output has no colours. It shows fingerprints in place of tokens. Juju itself
+/// starts this program without arguments.
 #[derive(Debug, Parser)]
 #[command(
     name = "microcluster-token-distributor",
@@ -245,8 +245,9 @@ impl Situation {
         if !distributor.shows_all_units() {
             keep_what_an_unseen_unit_may_have_announced(&mut plan);
         }
-        // A plan is the difference from what the ledger says. Before it says anything, and where the
-        // input does not show it, the plan rests on all the rest, and so on all that is lacking.
+        // A plan is the difference from what the ledger says. Before it says anything, and where
+        // the input does not show it, the plan rests on all the rest, and so on all that is
+        // lacking.
         let is_known = view.ledger.leader.is_some() || lacks.is_empty();
         let then = after(&view, &plan);
         let mut report = Report::of(&then);
@@ -294,15 +295,15 @@ impl Situation {
     }
 }
 
-/// What is wrong once the plan is carried out. What it mends itself is no finding, and that a relation
-/// is passed over is something that only Juju tells.
+/// What is wrong once the plan is carried out. What it mends itself is no finding, and that a
+/// relation is passed over is something that only Juju shows.
 fn findings_after(then: &View, report: &Report) -> Vec<Finding> {
     let mut findings = findings(then, &then.plan(), report);
     findings.retain(|finding| !["out-of-date", "relation-passed-over"].contains(&finding.kind));
     findings
 }
 
-/// A mirror key that nobody announces goes, and somebody may whom the input does not show.
+/// A mirror key that no unit announces is removed. A unit that the input lacks may announce it.
 fn keep_what_an_unseen_unit_may_have_announced(plan: &mut Plan) {
     for writes in plan.writes.values_mut() {
         writes

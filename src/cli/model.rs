@@ -1,12 +1,12 @@
 //! What all units of all files show together, seen from each distributor in them.
 //!
-//! Nobody dumps a whole model. So everything here says whether it was seen, and if not, why: what
-//! the input does not show may exist all the same, and a plan must not rest on its absence.
+//! People do not dump a whole model. So everything here says whether it was seen, and if not, why:
+//! what the input does not show may exist all the same, and a plan must not rest on its absence.
 //!
 //! What Juju shows to a unit depends on its release. Up to Juju 3: the unit bags and the
 //! application bag of the other side. From Juju 4: the own application bag; and Juju 4.0.5 shows
 //! the own side's unit bags in place of the other's. So a bag belongs to the unit that it is named
-//! after, wherever it stands, and an application bag with anything in it is the distributor's,
+//! after, wherever it is, and an application bag with anything in it is the distributor's,
 //! because consumers write none.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -83,8 +83,8 @@ pub struct Distributor {
     pub relations: BTreeMap<RelationId, Relation>,
     /// What is odd about the input.
     pub notes: Vec<String>,
-    /// Whether a unit of it was dumped with all its relations, and not through an option that leaves
-    /// some out.
+    /// Whether a unit of it was dumped with all its relations, and not through an option that
+    /// leaves some out.
     is_whole: bool,
 }
 
@@ -156,7 +156,7 @@ impl ShownModel {
                 unit: likely_distributor(units.values()),
             });
         }
-        // Relations are known by their numbers once all distributors have told theirs.
+        // Relations are known by their numbers once those of all distributors were read.
         let (own, others): (Vec<&ShownUnit>, Vec<_>) = units
             .values()
             .partition(|unit| distributors.contains_key(unit.name.app()));
@@ -229,7 +229,7 @@ fn add_consumer(
     let known = match (numbered, named.first()) {
         (Some(distributor), _) => Some(distributor.app.clone()),
         (None, Some(named)) => distributors.get(*named).map(|found| found.app.clone()),
-        // With one there is no other choice; with several, nothing tells which.
+        // With one there is no other choice; with several, the input does not show which.
         (None, None) if distributors.len() == 1 => distributors.keys().next().cloned(),
         (None, None) => None,
     };
@@ -363,7 +363,7 @@ impl Distributor {
     }
 
     /// The units that announced a name, by the ledger. One that is gone stays there until its
-    /// departure is seen, so it does not tell whether a unit that the input lacks is gone.
+    /// departure is seen, so it does not show whether a unit that the input lacks is gone.
     fn claims(&self) -> BTreeSet<UnitName> {
         let ledger = self.remembered();
         let claims = ledger.hosts.values().flatten();
@@ -382,8 +382,8 @@ impl Distributor {
         current.map(|(id, listed)| (id, listed.app)).collect()
     }
 
-    /// The unit that a plan is made for: the leader. Where no unit in the input leads, the unit that
-    /// published last, one that shows its mirror up, or the first.
+    /// The unit that a plan is made for: the leader. Where no unit in the input leads, the unit
+    /// that published last, one that shows its mirror up, or the first.
     pub fn stand_in(&self) -> Option<UnitName> {
         let relations = self.relations.values();
         let mut bags = relations.flat_map(|relation| &relation.own_units);
@@ -503,7 +503,7 @@ impl Distributor {
 }
 
 impl Relation {
-    /// Adds what stands in one unit's dump, on whichever side it was made.
+    /// Adds what is in one unit's dump, on whichever side it was made.
     fn add_bags(&mut self, own_app: &str, unit: &ShownUnit, shown: &ShownRelation) {
         let local = shown.local_unit.iter().map(|member| (&unit.name, member));
         let related = shown
@@ -564,8 +564,9 @@ impl Relation {
         }
     }
 
-    /// The relation as `own` sees it. `None` where nobody knows whose it is. What the ledger was
-    /// published to shows the ledger, so that stands for own bags that were not seen.
+    /// The relation as `own` sees it. `None` where the input does not show whose it is. What the
+    /// ledger was published to shows the ledger, so the ledger replaces own bags that were not
+    /// seen.
     fn seen_by(&self, own: &UnitName, id: RelationId, ledger: &Ledger) -> Option<world::Relation> {
         let shown = |bags: &BTreeMap<UnitName, Seen<Databag>>| -> BTreeMap<UnitName, Databag> {
             let bags = bags.iter();

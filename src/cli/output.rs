@@ -45,7 +45,11 @@ impl Planned<'_> {
         }
         changes(&mut text, self.changes, self.incomplete);
         if let Some(findings) = self.findings.filter(|found| !found.is_empty()) {
-            section(&mut text, "Still open", &folded(&check::lines(findings)));
+            section(
+                &mut text,
+                "Findings that remain",
+                &folded(&check::lines(findings)),
+            );
         }
         lacks(&mut text, self.incomplete);
         text
@@ -65,7 +69,7 @@ impl Explained<'_> {
 fn changes(text: &mut String, changes: Option<&[PlannedChange]>, incomplete: &[String]) {
     let by_what = match incomplete {
         [] => "",
-        _ => ", as far as the input tells",
+        _ => ", as far as the input shows",
     };
     match changes {
         None => {}
@@ -111,7 +115,7 @@ fn push_yaml(text: &mut String, value: &Value, indent: usize) {
     match value {
         Value::Object(map) if !map.is_empty() => {
             for (at, (key, value)) in map.iter().enumerate() {
-                // The first key of an item stands beside its dash.
+                // The first key of an item is on the line of its dash.
                 if at > 0 || !text.ends_with("- ") {
                     text.push_str(&" ".repeat(indent));
                 }

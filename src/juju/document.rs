@@ -3,7 +3,7 @@
 //! Juju reads the document with a YAML parser of 2018 that refuses, or silently changes, much of
 //! what a JSON library writes. Safe is a JSON object with quoted keys and values in which
 //! everything outside printable ASCII is escaped as `\u` and four digits, but characters above
-//! U+FFFF stand raw, because a pair of surrogate escapes is refused.
+//! U+FFFF are written raw, because a pair of surrogate escapes is refused.
 
 use crate::core::wire::{Change, Changes};
 

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hook_is_told_by_dispatch_path() {
+    fn dispatch_path_names_the_hook() {
         for (path, hook) in [
             ("hooks/install", Hook::Install),
             ("hooks/upgrade-charm", Hook::Upgrade),

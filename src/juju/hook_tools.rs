@@ -1,6 +1,6 @@
 //! The door to Juju: the only module that starts a process. One function per hook tool.
 //!
-//! Databags travel over standard input and output. Nothing secret stands in an argument, so an
+//! Databags travel over standard input and output. Nothing secret is in an argument, so an
 //! error can show the whole command; and no error ever shows what a tool printed as data.
 
 use std::cell::OnceCell;
@@ -51,7 +51,10 @@ pub struct Processes;
 
 impl Agent for Processes {
     fn call(&self, tool: &str, arguments: &[String], stdin: Option<&[u8]>) -> io::Result<Output> {
-        #[expect(clippy::disallowed_methods, reason = "this is the one door")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the only place that starts processes"
+        )]
         let mut command = Command::new(tool);
         command
             .args(arguments)
@@ -160,8 +163,8 @@ impl ToolError {
         complaint.contains("settings not found") || complaint.contains("relation unit not found")
     }
 
-    /// Juju refuses. Of an own unit bag that means that the relation is going. Of an own application
-    /// bag it may also mean that leadership is lost.
+    /// Juju refuses. Of an own unit bag that means that the relation is going. Of an own
+    /// application bag it may also mean that leadership is lost.
     pub fn is_denied(&self) -> bool {
         self.complaint().contains("permission denied")
     }
@@ -230,8 +233,8 @@ impl GoalState {
         Some(units.filter(move |unit: &UnitName| unit.app() == app))
     }
 
-    /// The units, ours and those on our endpoint, of which a hook fails. Juju 3 tells; Juju 4 goes
-    /// on showing what the charm said of its workload.
+    /// The units, ours and those on our endpoint, of which a hook fails. Juju 3 shows it; Juju 4
+    /// goes on showing what the charm said of its workload.
     pub fn failing(&self) -> impl Iterator<Item = UnitName> {
         let remote = self.relations.get(ENDPOINT).into_iter().flatten();
         let failing = self.units.iter().chain(remote);
@@ -303,8 +306,8 @@ impl<'a> HookTools<'a> {
     }
 
     /// The peer relation, whose application bag is the ledger. `None` where Juju does not show it:
-    /// before the first relation-created, and at the very end of a unit. Juju 3.6.5 can show several
-    /// ids for it; they name one bag, and the highest stays.
+    /// before the first relation-created, and at the very end of a unit. Juju 3.6.5 can show
+    /// several ids for it; they name one bag, and the highest stays.
     pub fn peer_relation(&self) -> Result<Option<RelationId>, ToolError> {
         Ok(self.ids_on(PEER_ENDPOINT)?.into_iter().max())
     }
@@ -396,8 +399,8 @@ impl<'a> HookTools<'a> {
         answers.collect()
     }
 
-    /// Merges `document` (see [`crate::juju::document`]) into one of our own bags. Juju keeps it back
-    /// until this hook ends well.
+    /// Merges `document` (see [`crate::juju::document`]) into one of our own bags. Juju keeps it
+    /// back until this hook ends well.
     pub fn relation_set(
         &self,
         relation: RelationId,
@@ -416,7 +419,7 @@ impl<'a> HookTools<'a> {
     /// What Juju expects to be there. The controller is asked once in a hook.
     ///
     /// It is advice: certain cross-model relations make it fail on every call. `None` where it
-    /// fails, and the hook goes on without what it would tell.
+    /// fails, and the hook goes on without what it would show.
     pub fn goal_state(&self) -> Option<&GoalState> {
         let ask = || match self.json("goal state", "goal-state", &["--format=json"]) {
             Ok(goal) => Some(goal),

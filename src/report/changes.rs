@@ -89,7 +89,7 @@ fn outcome(key: &str, value: Option<&str>) -> String {
 fn reason(key: &str, value: Option<&str>, view: &View, plan: &Plan) -> String {
     let fixed = match (key, value) {
         (BOOTSTRAP_APP, _) => "the application that may bootstrap the cluster",
-        (PROTOCOL, _) => "this charm speaks the second protocol",
+        (PROTOCOL, _) => "this charm uses the second protocol",
         (MAY_BOOTSTRAP, _) => "whether this application may bootstrap",
         (MIRROR, Some(wire::UP)) => "consumers read only a mirror that is up",
         (MIRROR, _) => "no application may bootstrap yet",
@@ -97,12 +97,12 @@ fn reason(key: &str, value: Option<&str>, view: &View, plan: &Plan) -> String {
         (GUARD, Some(_)) => "keeps this application from bootstrapping a second cluster",
         (GUARD, None) => "it may bootstrap, or there is a cluster to join",
         ("leader", _) => "the unit that published last",
-        ("communicators", _) => "the units that mint tokens",
-        ("left-out", _) => "the first key that has no room",
+        ("communicators", _) => "the units that make tokens",
+        ("left-out", _) => "the first key that did not fit",
         _ if key.starts_with("host-") => "who announced this host name",
         _ if key.starts_with("relation-") => "this relation shows the ledger",
         _ if key.starts_with("option-") => "the option as the charm last read it",
-        _ if key.starts_with(SPENT_PREFIX) => "tokens that no longer serve",
+        _ if key.starts_with(SPENT_PREFIX) => "refused or retired tokens",
         _ => return of_mirror(key, value, view, plan),
     };
     fixed.to_owned()
@@ -127,7 +127,7 @@ fn of_mirror(key: &str, value: Option<&str>, view: &View, plan: &Plan) -> String
         (Value::Placeholder, Some(unit)) => format!("announced by {unit}"),
         (Value::Placeholder, None) => "named without a value".to_owned(),
         (Value::Member, _) => "the host is in the cluster".to_owned(),
-        (Value::Retired, _) => "an operator took its token away".to_owned(),
+        (Value::Retired, _) => "an operator removed its token".to_owned(),
         (Value::Text(token), _) => {
             let relations = view.world.relations.values();
             let mut units = relations.flat_map(|relation| &relation.units);

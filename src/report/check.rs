@@ -35,14 +35,14 @@ pub fn findings(view: &View, plan: &Plan, report: &Report) -> Vec<Finding> {
         findings.add(
             "relation-passed-over",
             format!(
-                "relation {id}{app}: Juju lists it and does not serve it; the others are served; if \
-                 it stays so, remove it with juju remove-relation --force"
+                "relation {id}{app}: Juju lists it and does not serve it; other relations work; if it \
+                 stays so, remove it with juju remove-relation --force"
             ),
         );
     }
     for unit in &view.failing {
         let remedy = match unit.app() == view.unit.app() {
-            true => "the last line at ERROR of its log tells why".to_owned(),
+            true => "read the last line at ERROR in its log".to_owned(),
             false => format!(
                 "if it is relation-changed of its relation with this charm, and five minutes later \
                  the unit is still in error: juju resolved --no-retry {unit}"
@@ -66,8 +66,8 @@ pub fn findings(view: &View, plan: &Plan, report: &Report) -> Vec<Finding> {
         findings.add(
             "values-disagree",
             format!(
-                "{}: relation {} keeps another token than the ledger, left by the Python charm; if \
-                 the host has joined, all is well; if it could not, run retire-host",
+                "{}: relation {} shows a token of the Python charm, and the ledger has another; \
+                 if the host has joined, do nothing; otherwise run retire-host",
                 host.host,
                 numbers.join(", ")
             ),
@@ -82,7 +82,7 @@ pub fn findings(view: &View, plan: &Plan, report: &Report) -> Vec<Finding> {
         findings.add(
             "out-of-date",
             format!(
-                "the bags are not as they should be ({ledger} keys of the ledger, {keys} of \
+                "relation data is out of date ({ledger} keys of the ledger, {keys} of \
                  relations); run resync on {leader}"
             ),
         );
@@ -151,7 +151,8 @@ impl Findings {
                 self.add(
                     "mirror-not-up",
                     format!(
-                        "relation {id}: no consumer reads the leader's mirror; run resync on {leader}"
+                        "relation {id}: the leader does not say mirror=up, so consumers ignore its \
+                         data; run resync on {leader}"
                     ),
                 );
             }
@@ -161,8 +162,8 @@ impl Findings {
                 self.add(
                     "two-mirrors-up",
                     format!(
-                        "relation {id}: {} shows its mirror up beside the leader; it goes down at its \
-                         next hook; if its machine is lost, remove the unit",
+                        "relation {id}: {} says mirror=up, and so does the leader; the next hook of \
+                         the former leader ends that; if its machine is lost, remove the unit",
                         up.join(" and ")
                     ),
                 );

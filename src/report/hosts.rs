@@ -1,4 +1,4 @@
-//! The story of each host: what the ledger says of it, and what happens next.
+//! Each host: what the ledger says of it, and what happens next.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ use crate::report::table::columns;
 pub enum State {
     /// It waits for a token: it has none, or one that was refused.
     Waiting,
-    /// Its token is there. A consumer of the first protocol does not tell whether it was used.
+    /// It has a token. A consumer of the first protocol does not say whether it used it.
     Token,
     /// It is in the cluster.
     Member,
@@ -92,7 +92,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Tells the story of every host in `view`.
+    /// Everything about every host in `view`.
     pub fn of(view: &View) -> Self {
         let View { ledger, world, .. } = view;
         let communicators = ledger.communicators.keys();
@@ -167,7 +167,7 @@ impl Report {
         }
     }
 
-    /// The story of one host, by its name or as it is shown.
+    /// One host, by its name or as it is shown.
     pub fn host(&self, name: &str) -> Option<&Host> {
         let shown = printable(name);
         let mut hosts = self.hosts.iter();
@@ -186,22 +186,24 @@ impl Report {
         match host.state {
             State::Waiting => self.next_of_waiting(host),
             State::Token if host.announced_by.is_empty() => {
-                format!("no unit announces {name} any more; run retire-host to take its token away")
+                format!("no unit announces {name} any more; run retire-host to remove its token")
             }
             State::Token if !host.other_values.is_empty() => format!(
-                "relations show different tokens: {name} takes that of its own relation, and joins \
-                 only if its cluster minted it"
+                "relations show different tokens: {name} uses that of its own relation, and joins \
+                 only if its cluster made that token"
             ),
             State::Token => {
-                format!("{name} joins with this token, once, and within three hours of its minting")
+                format!(
+                    "{name} can join with this token once, within three hours after it was made"
+                )
             }
             State::Member => "nothing: it is in the cluster".to_owned(),
             State::Retired => {
                 format!("nothing, until another unit announces the name {name}")
             }
             State::Invalid => format!(
-                "microcluster refuses this name, so nobody mints: remove {}, give the machine a name \
-                 of letters, digits and hyphens, not of digits only, and add a unit there",
+                "microcluster refuses this name, so it gets no token: remove {}, give the machine a \
+                 name of letters, digits and hyphens, not of digits only, and add a unit there",
                 host.announced_by.join(" and ")
             ),
             State::Unknown => format!("the input does not show whether {name} has a token"),
@@ -219,19 +221,20 @@ impl Report {
                 "two of its tokens were refused: remove the old member {name} from the cluster"
             ),
             (Some(Help::NobodyMintsAgain), ..) => {
-                "its token was refused, and the communicator's library mints no name twice: \
-                 redeploy the host under another name"
+                "its token was refused, and the communicator's library makes only one token for a \
+                 name: redeploy the host under another name"
                     .to_owned()
             }
             (None, Some(unit), _) if host.spent > 0 => format!(
-                "its token was refused, and {unit} mints another; if it does not, see in its log why \
+                "its token was refused, and {unit} makes another; if it does not, its log says why \
                  `cluster add {name}` failed"
             ),
             (None, Some(unit), _) => format!(
-                "{unit} mints a token; if it does not, see in its log why `cluster add {name}` failed"
+                "{unit} makes a token; if it does not, its log says why `cluster add {name}` failed"
             ),
-            (None, None, _) if self.knows_a_cluster => "no unit is communicator, so nobody mints: \
-                 repair the first voter of the cluster, and members that are PENDING or unreachable"
+            (None, None, _) if self.knows_a_cluster => "no unit is communicator, so no \
+                 token is made: repair the first voter of the cluster, and members that are PENDING or \
+                 unreachable"
                 .to_owned(),
             (None, None, Some(app)) => format!(
                 "there is no cluster yet: the leader of {app} bootstraps it; if it is up and does \

@@ -1,4 +1,4 @@
-//! What people and scripts are told: facts in, plain values and text out. Nothing is decided here,
+//! What people and scripts see: facts in, plain values and text out. Nothing is decided here,
 //! and no value of the mirror is shown, only fingerprints.
 
 pub mod changes;

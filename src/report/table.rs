@@ -1,7 +1,7 @@
 //! Columns for people, on a terminal of 80 columns. No library: what one costs in size is better
 //! spent elsewhere.
 
-/// A terminal that nobody has widened, but for the indent that texts have below a title.
+/// The usual width of a terminal, but for the indent that texts have below a title.
 const WIDTH: usize = 78;
 
 /// Lines of a row: higher ones are hard to read.
@@ -11,7 +11,7 @@ const TALLEST: usize = 2;
 const GAP: usize = 2;
 
 /// Lays out `rows`, the first of which is the head, as columns two spaces apart. Cells wrap between
-/// words. The last columns, where there is no room for that, stand below their row.
+/// words. The last columns, where there is no room for that, are below their row.
 pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     within(rows, WIDTH)
 }
@@ -147,7 +147,7 @@ i     -              -
     }
 
     #[test]
-    fn what_is_too_wide_for_a_column_stands_below_its_row() {
+    fn what_is_too_wide_for_a_column_is_below_its_row() {
         let rows = [
             ["NR", "KEY", "WHY"],
             ["1", "a-word-of-some-length", "announced by m/0"],

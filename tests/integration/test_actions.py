@@ -33,7 +33,7 @@ def test_a_cluster_forms(juju: jubilant.Juju, charm_path: Path) -> None:
     wait_for_hosts(juju, 3)
 
 
-def test_show_mirror_tells_of_every_host_and_hides_values(juju: jubilant.Juju) -> None:
+def test_show_mirror_shows_every_host_and_hides_values(juju: jubilant.Juju) -> None:
     shown = action(juju, "show-mirror")
     assert {host["host"] for host in shown["hosts"]} == one_cluster(juju, MICROOVN)
     assert not any(value in str(shown) for value in mirror(juju).values())
@@ -67,7 +67,7 @@ def test_a_living_host_is_not_retired(juju: jubilant.Juju) -> None:
         juju.run(f"{DISTRIBUTOR}/leader", "retire-host", {"host": host})
 
 
-def test_a_standby_retires_nobody(juju: jubilant.Juju, standby: str) -> None:
+def test_a_standby_retires_no_host(juju: jubilant.Juju, standby: str) -> None:
     with pytest.raises(jubilant.TaskError):
         juju.run(standby, "retire-host", {"host": "anybody"})
 

@@ -31,7 +31,7 @@ def test_mirroring_goes_on_all_the_same(juju: jubilant.Juju) -> None:
     deploy_microovn(juju, units=1)
     relate(juju)
     juju.wait(lambda status: jubilant.all_active(status, MICROOVN))
-    assert not shows(juju.status(), "active", "1 host"), "blocked still stands"
+    assert not shows(juju.status(), "active", "1 host"), "it is still blocked"
 
 
 def test_a_good_level_unblocks(juju: jubilant.Juju) -> None:

@@ -1,4 +1,4 @@
-"""A charm with the library, and a cluster command that does as told."""
+"""A charm with the library, and a cluster command that a test controls."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class StandIn:
 
 
 class Charm(ops.CharmBase):
-    """Notes what the library tells it."""
+    """Notes the events that the library emits."""
 
     heard: ClassVar[list[str]] = []
     trouble: ClassVar[str | None] = None

@@ -354,7 +354,7 @@ def test_a_pending_member_waits_for_its_role(ctx: Context, command: StandIn) -> 
     assert bag(out, related) == {**INSIDE, "mirror": "up"}
 
 
-def test_a_pending_member_does_not_wait_for_ever(
+def test_a_pending_member_does_not_wait_without_end(
     ctx: Context, command: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command.lists(member("h1", "PENDING"))
@@ -370,7 +370,7 @@ def test_a_pending_member_does_not_wait_for_ever(
     monkeypatch.setattr(library.ClusterCommand, "_run", run)
     related = relation(units=UP)
     out = ctx.run(ctx.on.config_changed(), state(related, stored=noted(in_cluster=True)))
-    # At 10, 20 and 30 seconds; nobody asks after that.
+    # At 10, 20 and 30 seconds, and not after that.
     assert command.calls == ["list -f json"] * 4
     assert bag(out, related) == INSIDE
 
@@ -562,7 +562,7 @@ class Deferring(ops.CharmBase):
 
 
 @pytest.mark.parametrize("deed", ["bootstrap", "join", "refuse"])
-def test_events_that_a_charm_defers_keep_what_they_tell(
+def test_events_that_a_charm_defers_keep_their_facts(
     command: StandIn, deed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[object] = []

@@ -113,7 +113,7 @@ def test_a_list_that_cannot_be_read(command: StandIn, printed: str) -> None:
     assert caught.value.__context__ is None
 
 
-def test_a_list_is_read_whatever_else_it_tells(command: StandIn) -> None:
+def test_a_list_is_read_whatever_else_it_has(command: StandIn) -> None:
     command.lists(member("h1"), member("höst", "", "NOT FOUND") | {"extensions": None})
     assert CLUSTER.list() == (
         Member("h1", "voter", "ONLINE"),
@@ -134,7 +134,7 @@ def test_a_failure_gives_its_status_and_what_was_said(command: StandIn, status: 
         CLUSTER.list()
 
 
-def test_a_failure_may_speak_any_language(command: StandIn) -> None:
+def test_a_failure_may_be_in_any_language(command: StandIn) -> None:
     command.on("list", r"printf '\377\376 erreur \303\251' >&2; exit 1")
     with pytest.raises(CommandFailed, match="erreur é"):
         CLUSTER.list()

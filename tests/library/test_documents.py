@@ -18,7 +18,7 @@ def test_the_reference_is_of_this_library() -> None:
 
 
 def test_the_charm_of_the_tutorial_passes_its_test(tmp_path: Path) -> None:
-    """It is taken from the text as it stands there, and nothing else."""
+    """It is taken from the text as it is written there, and nothing else."""
     text = (DOCS / "tutorial-consumer.md").read_text()
     blocks = re.findall(r"This is\s(?:all of )?`([^`]+)`[:.]\n\n```\w+\n(.*?)```", text, re.DOTALL)
     files = dict(blocks)

@@ -1,4 +1,4 @@
-"""Laws of a pass, whatever stands in foreign databags."""
+"""Laws of a pass, whatever is in foreign databags."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ FACTS = {name.name for name in dataclasses.fields(library.Facts)} - {
 
 
 def cases() -> list[tuple[str, dict[str, Any]]]:
-    """Return all cases of consumers, with names that tell them apart."""
+    """Return all cases of consumers, each with a name of its own."""
     files = sorted(FOLDER.glob("consumer/*.json"))
     return [
         (f"{path.stem}: {case['case']}", case)
@@ -47,7 +47,7 @@ def in_words(step: library.Step) -> dict[str, Any]:
 
 
 def answer(written: dict[str, Any]) -> Any:
-    """Read the answer that stands with a step."""
+    """Read the answer that a step has."""
     if written["step"] in ("ask-list", "wait"):
         return tuple(library.Member(**member) for member in written["answer"])
     return written.get("answer")

@@ -23,7 +23,7 @@ const NEEDED: [&str; 6] = [
     "relation-set",
 ];
 
-/// The tools that advise, or only speak to people.
+/// The tools that advise, or whose output only people read.
 const ADVICE: [&str; 5] = [
     "application-version-set",
     "goal-state",
@@ -48,7 +48,7 @@ pub(crate) fn news(juju: JujuGeneration, provider: &Provider) -> Stage {
     stage
 }
 
-/// The hook that brings all of it.
+/// The hook that needs all of it.
 fn look_at_everything(stage: &mut Stage) -> Played {
     stage.hook(LEADER, "upgrade-charm")
 }
@@ -154,7 +154,7 @@ fn advice_that_fails_is_a_warning() {
 
 /// As while certain cross-model relations exist.
 #[test]
-fn goal_state_may_fail_for_ever() {
+fn goal_state_may_fail_at_every_try() {
     for (juju, words) in BOTH
         .into_iter()
         .flat_map(|juju| [(juju, "unit not found"), (juju, "permission denied")])
@@ -442,7 +442,7 @@ fn leadership_lost_in_the_middle_fails_the_hook_and_the_retry_is_a_standbys() {
 }
 
 #[test]
-fn leadership_lost_before_the_commit_is_told_apart_from_a_crash() {
+fn leadership_lost_before_the_commit_is_not_taken_for_a_crash() {
     let mut stage = news(JujuGeneration::Four, &Provider::Executable);
     let lose = Injection::at_tool("relation-set", 1, Effect::LoseLeadership);
     stage.world.inject(lose);
@@ -603,7 +603,7 @@ fn a_leader_that_is_removed_does_not_take_its_broken_relations_for_gone() {
 }
 
 #[test]
-fn a_broken_relation_stays_where_goal_state_does_not_tell_whether_this_unit_leaves() {
+fn a_broken_relation_stays_where_goal_state_does_not_show_whether_this_unit_leaves() {
     let mut stage = Stage::new(JujuGeneration::Four, 1)
         .related("microovn", 1)
         .played_by(&Provider::Library);

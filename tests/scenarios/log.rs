@@ -115,7 +115,7 @@ fn decisions_are_logged_for_who_asks_for_them() {
 }
 
 #[test]
-fn a_status_tells_whether_to_wait_or_to_act() {
+fn a_status_says_whether_to_wait_or_to_act() {
     for juju in BOTH {
         let stage = Stage::new(juju, 1).played_by(&Provider::Executable);
         assert_eq!(stage.status(LEADER), "active no microcluster related");
@@ -239,7 +239,7 @@ fn a_former_leader_is_standby_as_soon_as_it_steps_back() {
 }
 
 #[test]
-fn each_change_that_no_key_of_the_mirror_tells_has_its_line() {
+fn each_change_outside_the_mirror_has_its_line() {
     let mut stage = stage(JujuGeneration::Four);
     stage
         .world

@@ -32,7 +32,7 @@ fn stage() -> Stage {
 }
 
 #[test]
-fn a_standby_tells_what_the_leader_tells() {
+fn a_standby_shows_what_the_leader_shows() {
     let mut stage = stage();
     for (action, given) in [
         ("show-mirror", &[][..]),
@@ -93,7 +93,7 @@ fn a_host_is_retired_renewed_removed_or_left_as_it_is() {
     stage.settle();
     stage.world.lose_unit("microovn/2").expect("it was there");
     stage.settle();
-    assert_eq!(stage.ledger()["mirror-h2"], SECRET, "nobody knows better");
+    assert_eq!(stage.ledger()["mirror-h2"], SECRET, "the token stays");
     assert_eq!(retire(&mut stage, "h2", true), "renewed");
     assert_eq!(stage.shown(LEADER, "microovn")["mirror-h2"], "empty");
     // The old token does not come back from the communicator; another does.

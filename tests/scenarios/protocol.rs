@@ -1,4 +1,4 @@
-//! The second protocol as it stands in databags, beside consumers of the first.
+//! The second protocol as it is in databags, beside consumers of the first.
 
 use juju_emulator::deployment::Provider;
 use microcluster_token_distributor::core::fingerprint::fingerprint;
@@ -34,7 +34,7 @@ fn refuses(stage: &mut Stage, number: u8) {
 }
 
 #[test]
-fn each_application_is_told_whether_it_may_bootstrap() {
+fn each_application_sees_whether_it_may_bootstrap() {
     for juju in BOTH {
         let stage = Stage::new(juju, 2)
             .related("microovn", 1)

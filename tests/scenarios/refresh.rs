@@ -11,7 +11,7 @@ fn token(text: &str) -> String {
     format!("{SECRET}{text}")
 }
 
-/// Two relations as the Python charm left them: all it ever wrote stands in unit bags, but for
+/// Two relations as the Python charm left them: all it ever wrote is in unit bags, but for
 /// `bootstrap-app`, which its later releases wrote into the application bag.
 fn left_by_python(bootstrap_app: bool, mut stage: Stage) -> Stage {
     for app in ["microovn", "microcloud"] {

@@ -1,4 +1,4 @@
-//! Every kind of hook and action, with every fault, at log level trace: a token stands in databags
+//! Every kind of hook and action, with every fault, at log level trace: a token is in databags
 //! and nowhere else, and nothing is written to any file. [`Stage`] looks for tokens after each of
 //! them, in all that it left.
 
@@ -246,7 +246,7 @@ fn a_read_only_file_system_changes_nothing() {
                 'mount -o remount,bind,ro / && cd \"$PWD\" && exec \"$@\"' sh";
     let said = written_behind(cage);
     if !said.contains("Read-only file system") {
-        eprintln!("not tried: nobody may make a file system read-only here: {said}");
+        eprintln!("not tried: a file system cannot be made read-only here: {said}");
         return;
     }
     ends_well_behind(cage);

@@ -1,8 +1,8 @@
 //! A model in which the test says what consumers write and which hook of the distributor runs.
 //!
-//! Databags are named `unit to application`, `mtd to application` and `the ledger`. The distributor's units are `mtd/0`, the leader, and its standbys; before
-//! [`Stage::played_by`] they do nothing at all. Consumers never do: their bags hold what the test
-//! puts there.
+//! Databags are named `unit to application`, `mtd to application` and `the ledger`. The
+//! distributor's units are `mtd/0`, the leader, and its standbys; before [`Stage::played_by`] they
+//! do nothing at all. Consumers never do: their bags hold what the test puts there.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -22,7 +22,7 @@ pub(crate) const BOTH: [JujuGeneration; 2] = [JujuGeneration::Three, JujuGenerat
 pub(crate) const APP: &str = "mtd";
 pub(crate) const LEADER: &str = "mtd/0";
 pub(crate) const STANDBY: &str = "mtd/1";
-/// Stands in every token, and must never stand anywhere but in a databag.
+/// Is in every token, and must never be anywhere but in a databag.
 pub(crate) const SECRET: &str = "eyJzZWNyZXQi";
 
 pub(crate) type Bag = BTreeMap<String, String>;
@@ -54,7 +54,7 @@ impl Stage {
             .deploy(APP, &distributor, distributor_units, &[])
             .expect("deployed");
         world.set_leader(LEADER).expect("it is there");
-        // A hook that never ends well must not be tried for ever.
+        // A hook that never ends well must not be tried without end.
         world.set_automatic_retry(false);
         Stage {
             world,
@@ -81,7 +81,8 @@ impl Stage {
         self
     }
 
-    /// A consumer application gets one more unit: of the model alone, no agent runs anything for it.
+    /// A consumer application gets one more unit: of the model alone, no agent runs anything for
+    /// it.
     pub(crate) fn enter(&mut self, app: &str) {
         let id = self.relation(app);
         let model = self.world.model_mut();
@@ -352,7 +353,7 @@ impl Stage {
             .collect()
     }
 
-    /// A token stands in databags and nowhere else.
+    /// A token is in databags and nowhere else.
     fn keeps_its_secrets(&self) {
         let nowhere = |place: &dyn Debug, text: &str| {
             assert!(!text.contains(SECRET), "a token in {place:?}: {text}");

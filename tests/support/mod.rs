@@ -71,7 +71,7 @@ pub(crate) fn world() -> Builder {
 pub(crate) struct Builder(pub(crate) World);
 
 impl Builder {
-    /// Adds a relation whose own bags are empty and whose units goal-state does not tell.
+    /// Adds a relation whose own bags are empty and whose units goal-state does not list.
     pub(crate) fn relation(mut self, id: u64, app: &str) -> Self {
         let relation = Relation {
             app: app.to_owned(),

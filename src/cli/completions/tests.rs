@@ -47,7 +47,7 @@ fn offered(words: &[&str]) -> Option<Vec<String>> {
 }
 
 #[test]
-fn bash_offers_what_can_stand_there() {
+fn bash_offers_what_can_follow() {
     let file = "units 1.yaml";
     for (words, expected) in [
         (

@@ -39,7 +39,7 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String, usize> {
 }
 
 fn plain(mut text: String) -> String {
-    // Byte order marks stand within a file where files with one were appended.
+    // Byte order marks are within a file where files with one were appended.
     if text.contains('\u{feff}') {
         text = text.replace('\u{feff}', "");
     }

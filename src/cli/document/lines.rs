@@ -39,7 +39,7 @@ struct Reader<'a> {
     block: Option<Block>,
     /// A line and its indent that begins a map, as only other commands' output has it.
     section: Option<(usize, usize)>,
-    /// A line of a table of `juju status`, which may stand beside what is looked for.
+    /// A line of a table of `juju status`, which may be on the line of what is looked for.
     table: Option<usize>,
     /// Lines that are no part of any unit.
     stray: Vec<RangeInclusive<usize>>,
@@ -105,7 +105,7 @@ impl Reader<'_> {
                 self.close()?;
                 let from = text.len() - rest.len() - body.len();
                 let read = self.json(text, from, number)?;
-                // What follows on the last line is looked at as if it stood on its own.
+                // What follows on the last line is looked at as if it were alone.
                 rest = &text[from + read..];
                 number = number + newlines(&text[from..from + read]) - 1;
             } else {

@@ -202,7 +202,7 @@ where
                 let mut read = BTreeMap::new();
                 while let Some((key, value)) = map.next_entry()? {
                     if read.insert(key, value).is_some() {
-                        return Err(A::Error::custom("a key stands here twice"));
+                        return Err(A::Error::custom("a key is here twice"));
                     }
                 }
                 Ok(Unique(read))

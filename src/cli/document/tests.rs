@@ -362,7 +362,7 @@ fn the_output_of_another_command_is_named() {
 }
 
 #[test]
-fn a_value_is_what_stands_there_whatever_else_it_could_be() {
+fn a_value_is_the_text_as_written_whatever_else_it_could_be() {
     let values = [
         "1e3",
         "0o14",

@@ -66,7 +66,7 @@ const RELATION: &str = "  - relation-id: 1
 ";
 
 #[test]
-fn the_unit_that_stands_in_is_most_like_a_leader() {
+fn the_unit_that_replaces_the_leader_is_most_like_one() {
     let up = "    related-units: {d/1: {in-scope: true, data: {mirror: up}}}\n";
     let consumer = format!(
         "m/0:\n  charm: m\n  relation-info:\n  - relation-id: 1\n    endpoint: cluster\n    \
@@ -84,7 +84,7 @@ fn the_unit_that_stands_in_is_most_like_a_leader() {
             "d/7",
         ),
         (
-            // Who leads after it, nothing tells.
+            // The input does not show who leads after it.
             "a unit that left",
             own("d/0", false, "leader: d/8 1", RELATION),
             "d/8",

@@ -148,7 +148,7 @@ pub fn environment(data: &[u8]) {
     }
 }
 
-/// The ledger's databag, one `key=value` a line: whatever stands there, what is understood of it is
+/// The ledger's databag, one `key=value` a line: whatever is there, what is understood of it is
 /// written so that it is understood again, and a status can be made of it.
 pub fn ledger(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
@@ -166,7 +166,7 @@ pub fn ledger(data: &[u8]) {
     assert!(plan.status().message.chars().count() <= 160);
 }
 
-/// The nudge that our unit bag holds: whatever stands there, the next one differs.
+/// The nudge that our unit bag holds: whatever it is, the next one differs.
 pub fn nudges(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let waiting = BTreeSet::from(["h0"]);

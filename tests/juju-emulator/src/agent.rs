@@ -147,7 +147,7 @@ pub struct ActionRequest {
 /// What an agent can do next.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operation {
-    /// Take a lease that nobody holds. No hook.
+    /// Take a lease that no unit holds. No hook.
     ClaimLeadership,
     /// Notice that the lease is gone. No hook.
     Resign,
@@ -198,13 +198,14 @@ pub struct RelationState {
     pub changed_pending: Option<UnitName>,
     /// Bags of joined units, kept across hooks.
     pub cache: BTreeMap<UnitName, Content>,
-    /// A restarted agent does not tell relation-broken the remote application.
+    /// A restarted agent does not give relation-broken the remote application.
     pub remote_app_known: bool,
     /// A restarted agent no longer knows that a relation is a peer relation.
     pub peer_known: bool,
     /// The relation was dying when the agent started. Of one that dies later it does not notice.
     pub started_dying: bool,
-    /// Peers that had gone when the agent started. Of those that go later Juju 4 does not tell it.
+    /// Peers that had gone when the agent started. Juju 4 does not inform it of those that go
+    /// later.
     pub gone: BTreeSet<UnitName>,
 }
 

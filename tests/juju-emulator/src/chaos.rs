@@ -433,8 +433,8 @@ impl Chaos<'_> {
         Ok(())
     }
 
-    /// Lets one distributor unit do all it has to do. A consumer that crashes for ever, as some do,
-    /// would keep a model of random steps from coming to rest.
+    /// Lets one distributor unit do all it has to do. A consumer that crashes at every try, as some
+    /// do, would keep a model of random steps from coming to rest.
     fn drain(&mut self, unit: &UnitName) -> Result<(), Violation> {
         /// Far more than any unit has to do.
         const ENOUGH: usize = 500;
@@ -495,7 +495,7 @@ impl Chaos<'_> {
             |changes: &[BagChange]| leadership_was_lost && only_notes_who_is_in(changes);
         match world.commits().first() {
             // A hook that lost leadership for a moment drops what it heard, and no later hook says
-            // again that a unit is a member or communicator. It shows to nobody but in the ledger.
+            // again that a unit is a member or communicator. It shows only in the ledger.
             Some(commit) if committed && !is_excused(&commit.changes) => Err(Violation {
                 promise: format!(
                     "a full reconciliation still writes {:?}",
@@ -569,7 +569,7 @@ impl Promises {
                 return Err(format!("the value of {name:?} was changed or removed"));
             }
         }
-        // The last host that told of the cluster is gone, and another has its name.
+        // The last host that was a sign of the cluster is gone, and another has its name.
         if !the_ledger_tells_of_a_cluster(ledger) {
             self.permitted = None;
         }
@@ -722,7 +722,7 @@ fn serving(deployment: &Deployment) -> impl Iterator<Item = &Relation> {
     })
 }
 
-/// Whether anything that this charm can read tells of a cluster.
+/// Whether anything that this charm can read is a sign of a cluster.
 fn a_cluster_is_known(deployment: &Deployment) -> bool {
     the_ledger_tells_of_a_cluster(&deployment.ledger())
 }
@@ -760,7 +760,7 @@ fn every_host_is_named(deployment: &Deployment, leader: &UnitName) -> Result<(),
     Ok(())
 }
 
-/// No mirror value stands in a log line or a status of the distributor.
+/// No mirror value is in a log line or a status of the distributor.
 fn nothing_secret_was_said(deployment: &Deployment, promises: &Promises) -> Result<(), String> {
     let model = deployment.world.model();
     let secrets = &promises.secrets;

@@ -331,7 +331,8 @@ impl Timeline {
         if let Some(&until) = self.off.get(unit)
             && until > self.now
         {
-            // Whatever is due waits for the machine, and a unit that was told is not told again.
+            // Whatever is due waits for the machine, and a unit that was informed is not informed
+            // again.
             if self.told.insert(unit.clone()) && until < Duration::MAX {
                 self.due(until, Event::Notice(unit.clone()));
             }

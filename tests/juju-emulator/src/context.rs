@@ -1,4 +1,4 @@
-//! What one hook, action or command sees of the model and has not told it yet.
+//! What one hook, action or command sees of the model and has not committed yet.
 //!
 //! A context is opened when its operation begins and read and written through the hook tools. What
 //! it buffers becomes a [`Flush`] at the end, which the driver commits or drops. Several contexts,

@@ -1,6 +1,6 @@
 //! The demonstration: hosts become one cluster while a person watches.
 //!
-//! Every charm runs as processes, as on a real machine. What is told of it comes from what hooks
+//! Every charm runs as processes, as on a real machine. What is shown of it comes from what hooks
 //! committed and from who is in a cluster, not from what any charm says about itself.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +27,7 @@ use microcluster_token_distributor::core::fingerprint::fingerprint;
 use microcluster_token_distributor::core::wire::{BOOTSTRAP_APP, HOSTNAME, Value, mirrored};
 use microovn::consumer::Release;
 
-/// A terminal that nobody has widened.
+/// The usual width of a terminal.
 const WIDTH: u16 = 80;
 
 const FAINT: Style = Style::new().dimmed();
@@ -236,7 +236,7 @@ fn juju_lines(setup: &Setup, apps: &[String]) -> Vec<String> {
         .collect()
 }
 
-/// Lets everything happen and tells what did.
+/// Lets everything happen and prints what did.
 fn show_timeline(deployment: &mut Deployment, out: &mut impl Write) -> Result<(), DemoError> {
     /// Far more than a hundred units need; a model that never rests is shown as it is.
     const MOST_STEPS: usize = 100_000;
@@ -290,7 +290,7 @@ struct Event {
     what: String,
 }
 
-/// What was told so far.
+/// What was printed so far.
 struct Story {
     commits: usize,
     members: BTreeSet<String>,
@@ -349,7 +349,7 @@ impl Story {
     }
 }
 
-/// What brings the hosts together, in the order in which one commit tells it.
+/// What makes the hosts join, in the order in which one commit shows it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Deed {
     Announces,
@@ -386,7 +386,7 @@ impl Deed {
         match self {
             Deed::Announces => format!("announces {names}"),
             Deed::Chooses => format!("lets {names} bootstrap the cluster"),
-            Deed::Mints => format!("mints {tokens} for {names}"),
+            Deed::Mints => format!("makes {tokens} for {names}"),
             Deed::Mirrors => format!("mirrors {tokens} for {names}"),
             Deed::KnowsMember => format!("notes {names} as {members}"),
             Deed::Asks => format!("asks for {tokens} for {names}"),

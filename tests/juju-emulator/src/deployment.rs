@@ -209,8 +209,8 @@ pub struct Deployment {
     folder: TempDir,
 }
 
-/// The names of the machines, which are their host names until one is redeployed: in no order that follows from the units' names, so that any
-/// host may have to become communicator.
+/// The names of the machines, which are their host names until one is redeployed: in no order that
+/// follows from the units' names, so that any host may have to become communicator.
 #[derive(Clone)]
 struct Names(u64);
 
@@ -460,7 +460,7 @@ impl Deployment {
     /// Lets everything run until nothing is due.
     ///
     /// # Errors
-    /// Something fails for ever.
+    /// Something fails at every try.
     pub fn settle(&mut self) -> Result<(), DeploymentError> {
         let units: usize = self.world.status().len();
         self.world.settle(2_000 + 400 * units * units)?;

@@ -27,14 +27,14 @@ pub enum Effect {
     Truncate,
     /// The tool works but prints invalid UTF-8 inside its output.
     InvalidUtf8,
-    /// The lease goes to nobody right before the call.
+    /// The lease is lost, and no unit takes it, right before the call.
     LoseLeadership,
-    /// The lease goes to nobody right before the call, and the agent has not heard of it before the
-    /// hook ends: `is-leader` still says yes, the controller no.
+    /// The same, and the agent does not know it before the hook ends: `is-leader` still says yes,
+    /// the controller no.
     LoseLease,
-    /// Somebody starts to remove a relation right before the call.
+    /// An operator starts to remove a relation right before the call.
     RemoveRelation(RelationId),
-    /// Somebody removes a relation with force right before the call.
+    /// An operator removes a relation with force right before the call.
     ForceRemoveRelation(RelationId),
 }
 

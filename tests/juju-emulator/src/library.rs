@@ -81,7 +81,7 @@ impl Version {
 /// Why there is no charm with the library.
 #[derive(Debug, thiserror::Error)]
 pub enum LibraryError {
-    /// Nobody has set it up.
+    /// It was not set up.
     #[error("there is no Python with ops in target/venv; `make library` sets it up")]
     NoPython,
     /// A file is missing or cannot be written.

@@ -27,7 +27,7 @@ const LONGEST_SOCKET: usize = 108;
 pub(crate) struct Machines {
     root: TempDir,
     jujuc: PathBuf,
-    /// What the charm of each unit brought along, relative to its folder.
+    /// The files of the charm of each unit, relative to its folder.
     brought: BTreeMap<UnitName, Vec<PathBuf>>,
 }
 
@@ -47,7 +47,7 @@ impl Machines {
     }
 
     /// Puts the charm in `directory` in place for `unit`, instead of one that is there already. As
-    /// Juju does, it takes away what that one brought along, and nothing that was written since.
+    /// Juju does, it removes the files of that one, and nothing that was written since.
     pub(crate) fn install(
         &mut self,
         unit: &UnitName,

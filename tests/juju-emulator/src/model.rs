@@ -1,7 +1,7 @@
 //! The controller's truth: applications, units, relations, databags, leases. Plain data without
 //! any I/O, cheap to clone (databags are shared), so that a test can look at it after every commit.
 //!
-//! Whatever changes here notes the units whose agents would be told, in [`Model::take_woken`].
+//! Whatever changes here notes the units whose agents Juju would inform, in [`Model::take_woken`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hasher};
@@ -88,7 +88,7 @@ pub struct Application {
     pub config_version: u64,
     /// Who holds the lease.
     pub leader: Option<UnitName>,
-    /// Who held it last, and may not simply take it back while there is somebody else.
+    /// Who held it last, and may not take it back while there is another unit.
     pub deposed: Option<UnitName>,
     /// Alive or dying.
     pub life: Life,
@@ -318,7 +318,7 @@ pub struct Flush {
 /// Why a flush was refused; everything in it is lost.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// The lease is somebody else's.
+    /// Another unit has the lease.
     #[error("cannot apply changes: checking leadership continuity: {unit:?} is not leader of {app:?}", unit = unit.as_str(), app = unit.application())]
     NotLeader {
         /// Who thought it was leader.
@@ -437,7 +437,7 @@ impl Model {
         }
     }
 
-    /// Units whose agents have been told something since the last call.
+    /// Units whose agents have been informed of something since the last call.
     pub fn take_woken(&mut self) -> BTreeSet<UnitName> {
         std::mem::take(&mut self.woken)
     }
@@ -501,7 +501,7 @@ impl Model {
         self.unserved.remove(&id);
     }
 
-    /// What `unit` is told of a relation that is not served to it.
+    /// What `unit` sees of a relation that is not served to it.
     #[must_use]
     pub fn complaint(&self, id: RelationId, unit: &UnitName) -> Option<Complaint> {
         let unserved = self.unserved.get(&id)?;
@@ -712,7 +712,7 @@ impl Model {
             roles,
             (Role::Provider, Role::Requirer) | (Role::Requirer, Role::Provider)
         );
-        // Juju lets an application relate to itself; the emulator tells the sides apart by name.
+        // Juju lets an application relate to itself; the emulator distinguishes the sides by name.
         if !fit || first.interface != second.interface || first_app == second_app {
             return Err(ModelError::NotRelatable(one.to_owned(), other.to_owned()));
         }
@@ -954,7 +954,7 @@ impl Model {
         Ok(())
     }
 
-    /// Whether `unit` may take a lease that nobody holds.
+    /// Whether `unit` may take a lease that no unit holds.
     #[must_use]
     pub fn may_claim_leadership(&self, unit: &UnitName) -> bool {
         let Some(application) = self.applications.get(unit.application()) else {
@@ -992,7 +992,7 @@ impl Model {
         if let Some(side) = side {
             let mut member = Member::default();
             if let Some(former) = side.departed.remove(unit) {
-                // The counter goes on where it stood, so that the others see a change.
+                // The counter goes on where it was, so that the others see a change.
                 member.bag.version = former.version;
             }
             member.bag.write(Arc::new(content), generation);
@@ -1040,7 +1040,7 @@ impl Model {
                 .get_mut(&id)
                 .and_then(|r| r.own_side_mut(app));
             let Some(side) = side else { continue };
-            // Even a unit that left may be told to write: it changes the bag that stays readable.
+            // Even a unit that left may be made to write: it changes the bag that stays readable.
             let bag = match side.members.get_mut(unit) {
                 Some(member) => &mut member.bag,
                 None => side.departed.entry(unit.clone()).or_default(),
@@ -1123,7 +1123,7 @@ impl Model {
         }
     }
 
-    /// Juju 4 does not wait for ever for the last unit of a dying relation to run its hooks.
+    /// Juju 4 does not wait without end for the last unit of a dying relation to run its hooks.
     pub(crate) fn cut_off_if_blocked(&mut self, unit: &UnitName) {
         let blocked = self.units.get(unit).is_some_and(|entry| {
             let status = entry.workload.status.as_str();

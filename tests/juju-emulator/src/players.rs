@@ -57,7 +57,7 @@ impl InProcess for Distributor {
         environment: &BTreeMap<String, String>,
         tools: &mut CallTool<'_>,
     ) -> i32 {
-        /// Some time in 2026: the charm is told seconds since 1970.
+        /// Some time in 2026: the charm is given seconds since 1970.
         const EPOCH: u64 = 1_780_000_000;
 
         let agent = InHook(RefCell::new(tools));
@@ -81,7 +81,7 @@ impl distributor::juju::hook_tools::Agent for InHook<'_, '_> {
         })
     }
 
-    /// Nobody reads what a charm in this process prints.
+    /// What a charm in this process prints is not read.
     fn complain(&self, _: &str) {}
 }
 

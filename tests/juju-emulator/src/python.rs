@@ -34,7 +34,7 @@ impl Rules {
 /// A unit with the Python charm.
 pub(crate) struct Python {
     pub(crate) rules: Rules,
-    /// Stands for the order in which Python walks its sets of units.
+    /// Replaces the order in which Python iterates over its sets of units.
     pub(crate) rng: Rng,
 }
 
@@ -163,7 +163,7 @@ impl Hook<'_, '_> {
         Ok(())
     }
 
-    /// The application that may bootstrap: what stands in any relation, else the first relation's.
+    /// The application that may bootstrap: what is in any relation, else the first relation's.
     fn permit(&mut self, relations: &[String]) -> Result<(), Crash> {
         let mut permitted = None;
         for relation in relations {

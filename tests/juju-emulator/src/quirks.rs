@@ -12,7 +12,7 @@ pub struct Quirks {
     /// An agent looks at peer relations after all others, as since 3.6.0. Without, at any time, as
     /// in 2.9. Not for relation-created, which has no order.
     pub peers_come_last: bool,
-    /// Juju 4 tells the agents of a removed peer unit. It does not: juju/juju#23326.
+    /// Juju 4 informs the agents of a removed peer unit. It does not: juju/juju#23326.
     pub peers_depart: bool,
     /// Juju 4 deletes a dying relation under the last unit in its scope, if that unit is dying and
     /// its workload is blocked or in error. It does so within a minute, which is often too late.
@@ -60,7 +60,7 @@ pub struct Unserved {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Complaint {
     /// What this Juju says by itself of a relation that its database does not have. What the agent
-    /// remembers, it still tells: members, the remote application, bags of joined units.
+    /// remembers, it still answers: members, the remote application, bags of joined units.
     Usual,
     /// `permission denied`.
     PermissionDenied,

@@ -34,7 +34,7 @@ pub(crate) struct Args {
     /// Units of the distributor
     #[arg(long, default_value = "1", value_delimiter = ',', value_name = "N,...")]
     distributor_units: Vec<usize>,
-    /// Which consumer library: `released` is what MicroOVN has today, `second` speaks the second
+    /// Which consumer library: `released` is what MicroOVN has today, `second` has the second
     /// protocol; of two with a plus between, every second application has the other, or every
     /// second unit of a single one
     #[arg(
@@ -93,7 +93,7 @@ pub(crate) struct Args {
     #[arg(long)]
     redeploy: bool,
     /// Then a machine dies, a unit comes on another of the same host name, and half an hour later
-    /// somebody removes the dead member
+    /// a person removes the dead member
     #[arg(long)]
     redeploy_lost: bool,
     /// Then a host comes, and is off until its token has expired
@@ -216,7 +216,7 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
     seeds.map_err(|_| "neither a number nor two with a dash between".to_owned())
 }
 
-/// What tells one line of the table from another.
+/// What distinguishes one line of the table from another.
 #[derive(Clone, Serialize)]
 struct Line {
     provider: ProviderName,

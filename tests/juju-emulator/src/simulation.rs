@@ -29,7 +29,7 @@ pub struct Scenario {
     pub refresh: Option<(Duration, Release)>,
     /// What happens once everybody has joined, one after the other.
     pub acts: Vec<Act>,
-    /// How long after the last host has come somebody may be without a cluster.
+    /// How long after the last host has come a host may be without a cluster.
     pub patience: Duration,
 }
 
@@ -59,14 +59,15 @@ pub enum Arrival {
 pub enum Act {
     /// Two hosts come, and the communicator dies before it has answered them.
     KillCommunicator,
-    /// The machine that minds the distributor dies, and nobody tells Juju: its mirror stays up.
+    /// The machine of the distributor's leader is lost, and Juju does not learn it: its mirror
+    /// stays up.
     KillDistributor,
     /// All relations are removed, and made anew.
     RemakeRelations,
     /// A unit leaves, and another comes on a machine of the same host name.
     Redeploy,
     /// A machine dies, and a unit comes on another machine of the same host name. Half an hour
-    /// later somebody removes the dead member.
+    /// later a person removes the dead member.
     RedeployLost,
     /// A host announces itself and is off until its token has expired.
     ExpireToken,
@@ -113,7 +114,7 @@ pub struct Report {
     /// Tokens that their host could have joined with when the distributor stopped showing them.
     pub live_tokens_replaced: usize,
     /// Tokens in the distributor's databags ten minutes after the last host joined, or at the end.
-    /// Among them are those of a unit whose machine is dead, which nobody can take away.
+    /// Among them are those of a unit whose machine is lost, which cannot be removed.
     pub tokens_left: usize,
     /// The same in the databags of consumers that know the second protocol.
     pub consumer_tokens_left: usize,
@@ -122,9 +123,9 @@ pub struct Report {
 /// Consumer hooks that failed, by what was known of the token that they missed when they began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Crashes {
-    /// Nobody had minted it: only who shows no placeholder at all prevents these.
+    /// No unit had minted it: only a provider that shows no placeholder prevents these.
     pub unanswered: usize,
-    /// It stood in the communicator's bag, and the distributor's next hook had not ended.
+    /// It was in the communicator's bag, and the distributor's next hook had not ended.
     pub under_way: usize,
     /// The distributor showed it, and Juju gave the consumer an older view.
     pub old_view: usize,
@@ -370,7 +371,7 @@ impl Play<'_, '_> {
         at
     }
 
-    /// The youngest unit that is no communicator: what becomes of it needs nobody else.
+    /// The youngest unit that is no communicator: what becomes of it needs no other unit.
     fn somebody(&self, app: &str) -> Result<Option<UnitName>, DeploymentError> {
         let deployment = &self.timeline.deployment;
         let communicator = deployment.communicator()?;

@@ -398,7 +398,7 @@ impl Part {
         Ok(())
     }
 
-    /// A unit that cannot be told whether it is leaving changes nothing in relation-broken; the next
+    /// A unit that cannot learn whether it is leaving changes nothing in relation-broken; the next
     /// look at everything does.
     fn waits_for_advice(&self, trouble: &Trouble) -> bool {
         self.deed == Deed::Relation("broken", AILING)

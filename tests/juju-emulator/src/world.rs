@@ -1,9 +1,9 @@
 //! The driver: a model, its agents and their machines, moved one operation at a time.
 //!
-//! [`World::begin`] starts an operation of one unit and runs the charm's code, which reads the model
-//! as it is; [`World::finish`] applies what the operation left. Whoever keeps time may do other
-//! things in between. [`World::step`] does both for a unit chosen at random, and everything random
-//! comes from one seed.
+//! [`World::begin`] starts an operation of one unit and runs the charm's code, which reads the
+//! model as it is; [`World::finish`] applies what the operation left. Whoever keeps time may do
+//! other things in between. [`World::step`] does both for a unit chosen at random, and everything
+//! random comes from one seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ use crate::record::{ActionResult, Commit, Detail, HookRun, ToolCall, UnitStatus}
 use crate::tools::{self, ToolAnswer, ToolOutput, ToolRequest};
 use crate::wire;
 
-/// Why the driver cannot do what it was told.
+/// Why the driver cannot do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum WorldError {
     /// The model refuses.
@@ -194,8 +194,8 @@ impl World {
         self.tool_cost = cost;
     }
 
-    /// What is done to each new machine of a charm that runs as processes: `setup` is given the unit
-    /// and a folder that is on the charm's `PATH`.
+    /// What is done to each new machine of a charm that runs as processes: `setup` is given the
+    /// unit and a folder that is on the charm's `PATH`.
     pub fn set_machine_setup(&mut self, setup: impl Fn(&UnitName, &Path) + 'static) {
         self.machine_setup = Some(Box::new(setup));
     }
@@ -1157,7 +1157,7 @@ impl Session<'_> {
             };
             match self.answer(request) {
                 Reply::Output(output) => output,
-                // Standard input was given, so nobody asks for it.
+                // Standard input was given, so it is not asked for.
                 Reply::WantsStdin => ToolOutput::default(),
                 // The caller is dead by now; whatever it gets must not look like an answer.
                 Reply::Kill(_) => ToolOutput::error(1, "connection is shut down"),

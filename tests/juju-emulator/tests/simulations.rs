@@ -92,7 +92,7 @@ fn beside_others_it_forms_one_cluster_and_its_hooks_do_not_fail() {
     for (consumer, beside) in [(Newest, Second), (Second, Newest), (Released, Second)] {
         for setup in setups(consumer, Some(beside)) {
             if setup.distributor != Provider::Library && consumer == Released && setup.apps > 1 {
-                continue; // An application that asks nobody founds its own cluster there.
+                continue; // An application that asks no other founds its own cluster there.
             }
             for report in play(&scenario(setup.clone())) {
                 assert!(is_calm(&report), "{setup:?}: {report:?}");
@@ -188,7 +188,7 @@ fn with_both_sides_of_the_second_protocol_every_host_joins_and_no_token_is_left(
 }
 
 #[test]
-fn a_token_that_expired_helps_nobody_while_the_provider_cannot_replace_it() {
+fn a_token_that_expired_lets_no_host_join_while_the_provider_cannot_replace_it() {
     for consumer in Release::ALL {
         let setup = Setup {
             consumer,
@@ -208,7 +208,7 @@ fn a_token_that_expired_helps_nobody_while_the_provider_cannot_replace_it() {
 
 #[test]
 fn a_member_that_is_removed_leaves_its_name_to_another_host() {
-    // The token of the first host of that name stands in the mirror, and is used.
+    // The token of the first host of that name is in the mirror, and is used.
     let setup = Setup {
         consumer: Second,
         units: 4,

@@ -1,8 +1,8 @@
-//! A unit in error for ever, counted: a consumer of the first protocol whose hook fails while its
+//! A unit that stays in error, counted: a consumer of the first protocol whose hook fails while its
 //! view of our unit bag is out of date, and is tried again with the same view.
 //!
-//! With the ledger in the peer relation no consumer is woken before its view is renewed, so none is
-//! stuck.
+//! With the ledger in the peer relation no hook runs on a consumer before its view is renewed, so
+//! none is stuck.
 
 use std::time::Duration;
 

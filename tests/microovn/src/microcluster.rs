@@ -83,8 +83,8 @@ impl Role {
     }
 }
 
-/// Whether a member answers. Microcluster knows more states; the library tells only `ONLINE`
-/// from the rest.
+/// Whether a member answers. Microcluster knows more states; the library distinguishes only
+/// `ONLINE` from the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Status {
@@ -149,7 +149,7 @@ pub enum Refusal {
         /// The joiner.
         hostname: String,
     },
-    /// Nobody the token names accepts the joiner.
+    /// No member that the token names accepts the joiner.
     #[error("failed to join cluster: no join address answers")]
     NobodyAnswers,
     /// `list` took longer than it may.
@@ -235,7 +235,7 @@ impl Token {
 }
 
 impl Cloud {
-    /// A cloud without machines; they appear when they are first spoken of.
+    /// A cloud without machines; they appear when they are first named.
     pub fn new(settings: Settings, seed: u64) -> Self {
         Cloud {
             settings,
@@ -268,7 +268,7 @@ impl Cloud {
         machine.is_some_and(|&machine| self.machines[machine].cluster.is_some())
     }
 
-    /// The machine's power fails: it answers nobody and sees no heartbeat.
+    /// The machine's power fails: it answers no request and sees no heartbeat.
     pub fn kill(&mut self, machine: &str) {
         let machine = self.machine(machine);
         self.machines[machine].alive = false;
@@ -379,7 +379,7 @@ impl Cloud {
         })))
     }
 
-    /// `cluster list` reduced to where this machine stands in its cluster.
+    /// `cluster list` reduced to what this machine is in its cluster.
     pub fn standing(&mut self, machine: &str, now: u64) -> Result<Standing, Refusal> {
         let cluster = self.probe_all(machine, now)?;
         let machine = self.machine(machine);

@@ -474,7 +474,7 @@ fn placeholders_are_answered_only_where_every_mirror_agrees() {
 }
 
 #[test]
-fn who_is_no_longer_communicator_walks_down_its_mirror() {
+fn a_former_communicator_takes_its_mirror_down() {
     type Bag<'a> = &'a [(&'a str, &'a str)];
     let rows: &[(&str, Bag<'_>, Bag<'_>, Option<&str>)] = &[
         ("never was", &[("mirror-h5", "empty")], &[], Some("-")),

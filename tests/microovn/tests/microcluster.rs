@@ -69,7 +69,7 @@ fn names_are_what_a_dns_name_could_be_and_never_a_bare_number() {
 }
 
 #[test]
-fn a_token_grows_by_28_bytes_with_every_member_and_names_nobody() {
+fn a_token_grows_by_28_bytes_with_every_member_and_does_not_name_its_joiner() {
     for (members, length) in [(1, 264), (3, 320), (100, 3036), (1000, 28_236)] {
         let mut cloud = cluster_of(members);
         let token = cloud.add("h1", "joiner", None, 10).unwrap();

@@ -329,7 +329,7 @@ fn rule_3_a_host_joins_with_its_token() {
 }
 
 #[test]
-fn rule_3_of_several_tokens_it_takes_one_that_nobody_calls_spent() {
+fn rule_3_of_several_tokens_it_takes_one_that_no_unit_calls_spent() {
     let mut unit = unit("h1").beside("h0", &[]);
     let token = unit.world.cloud.add("h0", "h1", None, 100).unwrap();
     let spent = fingerprint("old");
@@ -691,7 +691,7 @@ fn rule_6_a_former_communicator_goes_down_once_everything_it_has_is_shown() {
 }
 
 #[test]
-fn rule_7_what_nobody_needs_any_more_is_deleted_with_a_distributor_that_speaks_2() {
+fn rule_7_values_that_no_unit_needs_are_deleted_with_a_distributor_of_version_2() {
     let spent = fingerprint("old");
     let spent = spent.as_str();
     let own: Bag<'_> = &[UP, ("mirror-h1", "old")];

@@ -64,10 +64,10 @@ pub struct RelationView {
 pub struct Ran {
     /// How it ended. After an error Juju drops the writes.
     pub result: Result<(), RunError>,
-    /// What `relation-set` was told.
+    /// What `relation-set` was given.
     pub writes: BTreeMap<RelationId, Writes>,
-    /// What `relation-set` was told for our application's bag in the peer relation. Juju tells
-    /// every unit of the application of a commit that changes it, this one too.
+    /// What `relation-set` was given for our application's bag in the peer relation. Juju
+    /// informs every unit of the application of a commit that changes it, this one too.
     pub ledger: Changes,
     /// The status it leaves.
     pub status: (String, String),
@@ -228,7 +228,7 @@ impl Tools<'_> {
         }
     }
 
-    /// What the peer relation is asked for and told. `None` for everything else.
+    /// What the peer relation is asked for and given. `None` for everything else.
     fn peer_answer(&self, tool: &str, arguments: &[&str], stdin: Option<&[u8]>) -> Option<Answer> {
         let view = self.view;
         if let ("relation-ids", ["--format=json", PEER]) = (tool, arguments) {

@@ -84,7 +84,7 @@ fn burst(hosts: f64) -> Bound {
     // The leader founds the cluster when it joins, and waits there for the first heartbeat.
     let founded = consumer;
     let minted = shown.max(founded + beat + consumer) + consumer;
-    // Juju tells of a changed bag when all units have joined.
+    // Juju announces a changed bag when all units have joined.
     let mirrored = minted.max(hosts * per_host) + writing;
     // The application bag's hook comes first; the one that joins waits for the next heartbeat.
     let joins = mirrored + consumer;
@@ -101,8 +101,8 @@ fn burst(hosts: f64) -> Bound {
 fn trickle(hosts: f64) -> Bound {
     let Seconds { consumer, beat, .. } = Seconds::usual();
     let writing = Seconds::usual().writing();
-    // Announce; placeholder; the communicator's two hooks; token; the host's two hooks, the second of
-    // which waits for half a heartbeat on average.
+    // Announce; placeholder; the communicator's two hooks; token; the host's two hooks, the second
+    // of which waits for half a heartbeat on average.
     let last = 2.0 * consumer + writing + 2.0 * consumer + writing + 2.0 * consumer + beat / 2.0;
     Bound {
         seconds: (hosts - 1.0) * BETWEEN.as_secs_f64() + last,
@@ -110,7 +110,7 @@ fn trickle(hosts: f64) -> Bound {
         // Joined, changed with the bag still empty, changed with the host name, the token.
         provider_hooks: 4.0 * hosts,
         calls_per_host: 1.0 + WRITES * WRITING,
-        // Each write wakes those that are there.
+        // Each write runs a hook on each host that is there.
         consumer_hooks: OF_ITS_OWN * hosts + WRITES * PER_WRITE * hosts * (hosts + 1.0) / 2.0,
     }
 }

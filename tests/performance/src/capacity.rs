@@ -112,7 +112,7 @@ pub fn measure(hosts: &[usize], precision: usize) -> Capacity {
 }
 
 fn bags(minted: Minted, hosts: usize) -> Option<(usize, usize)> {
-    // Nobody needs to see gigabytes refused.
+    // Gigabytes that are refused show nothing more.
     if minted.tokens(hosts) > JUJU {
         return None;
     }

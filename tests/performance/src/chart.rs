@@ -86,7 +86,7 @@ pub fn draw(results: &Results) -> Result<String, ChartError> {
 fn panels(results: &Results) -> [Panel; 4] {
     [
         Panel {
-            title: "A hook that brings nothing new: milliseconds",
+            title: "A hook with nothing new: milliseconds",
             across: "units",
             lines: hook_lines(results),
         },
@@ -213,7 +213,7 @@ impl Panel {
     fn draw(&self, area: &DrawingArea<SVGBackend<'_>, Shift>) -> Result<(), ChartError> {
         let points = || self.lines.iter().flat_map(|line| &line.points);
         let across = range(points().map(|(x, _)| *x), 1.0, 1.3);
-        // The names of the lines stand above them.
+        // The names of the lines are above them.
         let up = range(points().map(|(_, y)| *y), 1.6, 6.0);
         let text = |size: u32| ("sans-serif", size).into_font().color(&TEXT.light);
         let mut chart = ChartBuilder::on(area)

@@ -15,7 +15,7 @@ const NAME: &str = "microcluster-token-distributor";
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Taken {
     /// Nanoseconds of a processor in the executable's only thread, hook tools not included, where
-    /// the system tells.
+    /// the system reports.
     pub processor: Option<u64>,
     /// Bytes of memory at the peak of the executable or of a hook tool, whichever is more.
     pub memory: u64,

@@ -26,7 +26,7 @@ const APP: &str = "microovn";
 /// As long as a real token with one member's address.
 pub const TOKEN: usize = 264;
 
-/// The Python charm in a hook that brings nothing new: units, milliseconds, hook-tool calls. Hook
+/// The Python charm in a hook with nothing new: units, milliseconds, hook-tool calls. Hook
 /// tools took 1 ms. Measured once, on another machine.
 pub const REFERENCE: [(usize, f64, usize); 3] =
     [(3, 224.0, 10), (100, 296.0, 107), (1000, 1203.0, 1007)];
@@ -49,7 +49,7 @@ pub struct Size {
     pub units: usize,
     /// Bytes in the application databag.
     pub bag: usize,
-    /// relation-changed of a unit that brings nothing new.
+    /// relation-changed of a unit, with nothing new.
     pub nothing_new: Figure,
     /// As many processes that do nothing, and what the hook tools cost: milliseconds, a median of
     /// runs in between.
@@ -136,7 +136,7 @@ impl Bench {
         world.set_deadline(Duration::from_secs(600));
         world.deploy(APP, &announcers(units)?, units, &[])?;
         let real = charm(executable, &folder.join("charm"))?;
-        // How units join does not matter, so nobody looks on.
+        // How units join does not matter, so it is not observed.
         let blind = Charm::in_process((*real.metadata).clone(), |_| {
             |_: &BTreeMap<String, String>, _: &mut CallTool<'_>| 0
         });
@@ -161,7 +161,7 @@ impl Bench {
         }
     }
 
-    /// Puts the real charm in place, and runs none of the hooks that a refresh brings: each would
+    /// Puts the real charm in place, and runs none of the hooks of a refresh: each would
     /// look at everything.
     fn install(&mut self, charm: &Charm) -> Result<(), HooksError> {
         self.world.refresh(DISTRIBUTOR, charm)?;

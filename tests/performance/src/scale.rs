@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 /// The time between two hosts of a trickle.
 pub const BETWEEN: Duration = Duration::from_secs(30);
 
-/// How long after the last host has come somebody may be without a cluster.
+/// How long after the last host has come a host may be without a cluster.
 pub const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Which distributor.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::bound::{Bound, bound};
 use crate::capacity::Capacity;
 use crate::core::{Core, Decision};
-use crate::hooks::{Hooks, REFERENCE};
+use crate::hooks::{Hooks, REFERENCE, Size};
 use crate::results::{Machine, Results};
 use crate::scale::{Come, Figure, Scale, Who};
 use crate::worlds::World;
@@ -32,6 +32,7 @@ pub fn tables(results: &Results) -> Vec<Table> {
     }
     if let Some(hooks) = &results.hooks {
         tables.extend([nothing_new(hooks), alone(hooks), everything(hooks)]);
+        tables.extend(alone_in_words(hooks));
     }
     if let Some(scale) = &results.scale {
         tables.push(scaled("burst", scale, Come::Burst));
@@ -119,8 +120,10 @@ fn machine(machine: &Machine) -> Table {
     Table {
         name: "machine",
         text: format!(
-            "{}, {cores}; {}. When measuring began, {} processes wanted a core.\n",
-            machine.processor, machine.rust, machine.load
+            "{}, {cores}; {}. The load average was {} at the start.\n",
+            machine.processor.replace("(R)", ""),
+            machine.rust,
+            machine.load
         ),
     }
 }
@@ -314,15 +317,11 @@ fn nothing_new(hooks: &Hooks) -> Table {
 
 fn alone(hooks: &Hooks) -> Table {
     let rows = hooks.sizes.iter().map(|size| {
-        let processor = size.alone.processor.map_or_else(
-            || "not told".to_owned(),
-            |nanoseconds| format!("{} ms", figure(nanoseconds as f64 / 1e6)),
-        );
         vec![
             count(size.units),
             bytes(size.bag),
-            processor,
-            format!("{:.2} MB", size.alone.memory as f64 / 1e6),
+            processor_time(size),
+            peak_memory(size),
         ]
     });
     let header = [
@@ -332,6 +331,30 @@ fn alone(hooks: &Hooks) -> Table {
         "memory at its peak",
     ];
     markdown("alone", &header, rows.collect())
+}
+
+/// The last row of [`alone`], for operators.
+fn alone_in_words(hooks: &Hooks) -> Option<Table> {
+    let size = hooks.sizes.last()?;
+    let (hosts, time, memory) = (count(size.units), processor_time(size), peak_memory(size));
+    Some(Table {
+        name: "alone-in-words",
+        text: format!(
+            "- In such a hook, at {hosts} hosts, the executable takes {time} of processor time and \
+             {memory} of memory.\n"
+        ),
+    })
+}
+
+fn processor_time(size: &Size) -> String {
+    size.alone.processor.map_or_else(
+        || "not measured".to_owned(),
+        |nanoseconds| format!("{} ms", figure(nanoseconds as f64 / 1e6)),
+    )
+}
+
+fn peak_memory(size: &Size) -> String {
+    format!("{:.2} MB", size.alone.memory as f64 / 1e6)
 }
 
 fn everything(hooks: &Hooks) -> Table {
@@ -468,7 +491,7 @@ fn capacity(capacity: &Capacity) -> Table {
         "hosts",
         "deployed together",
         "joined one by one",
-        "minted anew at full size",
+        "tokens made again at full size",
     ];
     markdown("capacity", &header, rows)
 }
@@ -493,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn digits_stand_in_groups_of_three() {
+    fn digits_are_in_groups_of_three() {
         for (number, text) in [
             (0, "0"),
             (999, "999"),

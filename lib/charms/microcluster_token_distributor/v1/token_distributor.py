@@ -33,7 +33,7 @@ The rules, which comments below refer to. An *up unit* is a remote unit that say
 4. The communicator is the online voter whose name sorts first.
 5. As communicator, mint for each valid host name whose shown value is `empty` or spent.
 6. As communicator say `mirror=up`; later `mirror=down`, once all of this unit's values are shown.
-7. Delete own values that nobody needs any more, if the provider speaks the second protocol.
+7. Delete own values that no unit needs any more, if the provider has the second protocol.
 8. A token reaches no log, status, exception or file. Only `cluster join` carries one.
 
 They are explained in docs/integrating.md of the charm microcluster-token-distributor, and played
@@ -123,11 +123,11 @@ class Facts:
     tries: Mapping[str, Try] = field(default_factory=dict[str, Try])
     """Tokens that this unit failed to join with, by fingerprint."""
 
-    # What the steps of this pass brought to light.
+    # What the steps of this pass found out.
     listing: tuple[Member, ...] | None = None
     """Answer of `cluster list`; none if it was not asked, no members if it failed."""
     failed: str | None = None
-    """What this pass tried in vain: `bootstrap`, or the fingerprint of a token."""
+    """What failed in this pass: `bootstrap`, or the fingerprint of a token."""
     entered: str | None = None
     """How this pass came into the cluster: `bootstrap` or `join`."""
     done: frozenset[str] = frozenset()
@@ -271,7 +271,7 @@ def after(facts: Facts, step: Step, answer: Any = None) -> Facts:
 
 
 def fingerprint(value: str) -> str:
-    """Return 8 hexadecimal digits that tell values apart without showing them.
+    """Return 8 hexadecimal digits by which values can be compared without showing them.
 
     FNV-1a of 64 bits over UTF-8, its halves combined with exclusive or.
     """
@@ -365,7 +365,7 @@ def _enter(facts: Facts) -> list[Step]:
 
 
 def _refuse(facts: Facts) -> list[Step]:
-    """Tell the charm once that a token is refused."""
+    """Emit to the charm once that a token is refused."""
     tried = facts.tries.get(facts.failed or "")
     if tried is None or tried.failures != REFUSALS or "token_refused" in facts.done:
         return []
@@ -386,7 +386,7 @@ def _outside(facts: Facts) -> tuple[str, str]:
 
 
 def _serve(facts: Facts) -> list[Step]:
-    """Mint for others as communicator, and take back what nobody needs (rules 4 to 7)."""
+    """Mint for others as communicator, and delete what no unit needs (rules 4 to 7)."""
     shown = _shown(facts)
     steps = _prune(facts, shown)
     wanting = tuple(sorted(name for name in shown if _wants_token(facts, name, shown[name])))
@@ -467,7 +467,7 @@ def _tokens(facts: Facts) -> list[tuple[str, str]]:
 def _joins_with(facts: Facts) -> str | None:
     """Return the unit whose token is to be tried now, if any (rule 3).
 
-    Of several tokens one that nobody calls spent, then the one that failed least.
+    Of several tokens one that no up unit calls spent, then the one that failed least.
     """
     spent = _spent(facts, facts.hostname)
 
@@ -524,7 +524,7 @@ def _all_shown(facts: Facts, shown: Mapping[str, Sequence[str]]) -> bool:
 
 
 def _prune(facts: Facts, shown: Mapping[str, Sequence[str]]) -> list[Step]:
-    """Delete own values that nobody needs any more (rule 7).
+    """Delete own values that no unit needs any more (rule 7).
 
     A provider of the first protocol takes any value that it lacks from here, at any time.
     """

@@ -297,7 +297,7 @@ pub(super) fn goal_state(call: &mut Call<'_>, arguments: Arguments) -> Result<Re
         let (Some(own), Some(remote)) = (relation.own_side(app), relation.remote_side(app)) else {
             continue;
         };
-        // Across models the offering side is told nothing, and the consuming side nothing of units.
+        // Across models the offering side learns nothing, and the consuming side nothing of units.
         if remote.alias.is_some() {
             continue;
         }

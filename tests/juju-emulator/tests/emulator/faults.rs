@@ -1,4 +1,4 @@
-//! Faults strike where they are told to, and do what they say.
+//! Faults happen at the chosen call, and do what they say.
 
 use std::cell::RefCell;
 use std::rc::Rc;

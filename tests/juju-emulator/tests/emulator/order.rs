@@ -153,7 +153,7 @@ fn a_unit_can_be_joined_before_it_has_seen_the_relation() {
         };
         at("p/0", "db-relation-joined") < at("r/0", "db-relation-created")
     });
-    // p has to get from its own created to joined while r stands still: rare, but it happens.
+    // p has to get from its own created to joined while r does nothing: rare, but it happens.
     assert!(early.count() > 0);
 }
 
@@ -243,7 +243,7 @@ fn a_dying_unit_parts_stops_and_is_removed() {
 }
 
 #[test]
-fn who_departs_is_told() {
+fn the_departing_unit_is_named() {
     let mut rig = Rig::settled(Three, 2, 1);
     let told = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
     let kept = std::rc::Rc::clone(&told);

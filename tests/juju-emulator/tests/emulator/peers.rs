@@ -38,7 +38,7 @@ fn with_peers() -> Charm {
     )
 }
 
-/// What `unit` is told by several calls in one hook, each an exit status and the output or the text
+/// What several calls in one hook of `unit` answer, each an exit status and the output or the text
 /// after `ERROR `, and whether the hook is committed.
 fn told(rig: &mut Rig, unit: &str, hook: Hook, lines: &[&str]) -> (Vec<(i32, String)>, bool) {
     let answers = Rc::new(RefCell::new(Vec::new()));
@@ -215,7 +215,7 @@ fn a_lease_lost_unheard_is_checked_where_the_controller_checks_it() {
 }
 
 #[test]
-fn a_write_to_the_own_application_bag_is_told_to_every_unit() {
+fn a_write_to_the_own_application_bag_is_announced_to_every_unit() {
     for generation in BOTH {
         for units in [1, 3] {
             let mut rig = Rig::settled(generation, units, 1);
@@ -431,7 +431,7 @@ fn after_a_restart_the_peer_relation_may_break_before_the_others() {
 }
 
 #[test]
-fn juju_4_does_not_tell_that_a_peer_has_gone() {
+fn juju_4_does_not_announce_that_a_peer_has_gone() {
     let list = "relation-list -r 0 --format=json";
     let both = "[\"p/1\",\"p/2\"]\n";
     for (generation, peers_depart, listed, departed) in [

@@ -149,7 +149,7 @@ fn a_charm_runs_in_its_folder_without_input_and_its_output_is_logged() {
 }
 
 #[test]
-fn endings_are_told_apart() {
+fn endings_are_distinguished() {
     for (script, ending, agent, rerun) in [
         ("exit 0", Ending::Exited(0), "idle", false),
         ("exit 101", Ending::Exited(101), "error", false),

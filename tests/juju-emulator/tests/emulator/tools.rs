@@ -535,7 +535,7 @@ fn goal_state_lists_units_that_have_not_joined() {
 /// Seen in the facade that the agents ask: Juju 3 reads a unit's status as `juju status` shows it,
 /// Juju 4 that of the workload alone, though its documents name an error among the statuses.
 #[test]
-fn goal_state_tells_of_a_failed_hook_in_juju_3_only() {
+fn goal_state_shows_a_failed_hook_in_juju_3_only() {
     for (generation, status) in [(Three, "error"), (Four, "active")] {
         let mut rig = Rig::settled(generation, 2, 1);
         for unit in ["p/1", "r/0"] {

@@ -68,9 +68,10 @@ pub trait Host {
     ///
     /// The library sleeps and asks again without any limit, and only a heartbeat of the cluster
     /// ends it. A real process sleeps a little here; a model on a virtual clock moves this hook's
-    /// time on, usually straight to [`Cloud::next_heartbeat`](crate::microcluster::Cloud::next_heartbeat).
+    /// time on, usually straight to
+    /// [`Cloud::next_heartbeat`](crate::microcluster::Cloud::next_heartbeat).
     /// `Break` says that no heartbeat will ever help (a dead `PENDING` member): the real hook would
-    /// hang for ever, so [`dispatch`](super::dispatch) gives up with [`HANGS`](super::HANGS).
+    /// hang without end, so [`dispatch`](super::dispatch) gives up with [`HANGS`](super::HANGS).
     fn wait_for_pending(&mut self) -> ControlFlow<()>;
 
     /// Seconds since some moment that stays the same.
@@ -161,7 +162,7 @@ impl Census {
     }
 }
 
-/// Where a member stands in its cluster, for the second protocol's library.
+/// What a member is in its cluster, for the second protocol's library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// It has joined but not yet been given a role.
@@ -195,7 +196,7 @@ impl Standing {
     }
 }
 
-/// Why `cluster list` told nothing.
+/// Why `cluster list` gave nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ListError {
     /// The command failed: not in a cluster, or not every member answered in time.

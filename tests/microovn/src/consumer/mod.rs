@@ -122,7 +122,7 @@ enum Outcome {
     Deferred,
 }
 
-/// An uncaught Python exception, or what stands for one.
+/// An uncaught Python exception, or what replaces one.
 #[derive(Debug, thiserror::Error)]
 pub enum Crash {
     /// An ex-communicator looked up a token that it never minted (hazard 7).
@@ -145,8 +145,8 @@ pub enum Crash {
     /// `cluster list` succeeded without printing a list.
     #[error("JSONDecodeError: {0}")]
     List(ListError),
-    /// No crash: the hook waits for a `PENDING` member for ever (see [`HANGS`]).
-    #[error("waiting on pending nodes for ever")]
+    /// No crash: the hook waits for a `PENDING` member without end (see [`HANGS`]).
+    #[error("waiting on pending nodes without end")]
     Hangs,
     /// The process was not started by Juju.
     #[error("JUJU_UNIT_NAME is not set")]
@@ -182,7 +182,7 @@ impl Crash {
 
 /// Runs one hook and returns its exit status.
 ///
-/// `tie` is called with n > 1 and answers below n; it stands for the order in which Python happens
+/// `tie` is called with n > 1 and answers below n; it replaces the order in which Python happens
 /// to walk its set of distributor units, once per hook. Always 0 walks them as Juju sorts them.
 ///
 /// `ops` opens a transaction when it starts and commits stored state and deferred events as its
@@ -263,7 +263,7 @@ impl Charm<'_> {
             "install" => self.install(),
             "update-status" => self.update_status(),
             "remove" => self.remove(),
-            // Everything else, relation-created included, is observed by nobody.
+            // Everything else, relation-created included, is not observed.
             _ => Ok(()),
         }
     }
@@ -474,7 +474,8 @@ impl Charm<'_> {
         }
     }
 
-    /// Section 5.4. The library speaks first, the charm installs its snap and speaks last.
+    /// Section 5.4. The library sets the status first. The charm installs its snap and sets it
+    /// last.
     fn install(&mut self) -> Result<(), Crash> {
         if self.model.relation_ids(ENDPOINT)?.is_empty() {
             self.model

@@ -22,7 +22,7 @@ const LONGEST_PAUSE: u64 = 6 * 60 * 60;
 /// How often a member that is still `PENDING` waits a second for its first heartbeat.
 const PATIENCE: u32 = 30;
 
-/// The token is refused for good, as far as its host can tell.
+/// The token is refused for good, as far as its host can see.
 const REFUSED: u32 = 2;
 
 /// How a token fared.
@@ -41,13 +41,13 @@ impl Tried {
             return true;
         };
         let pause = (FIRST_PAUSE << doublings.min(16)).min(LONGEST_PAUSE);
-        // A clock that was set back makes nobody wait for longer.
+        // A clock that was set back makes no host wait for longer.
         let since = now.checked_sub(self.last);
         at_update_status && since.is_none_or(|since| since >= pause)
     }
 }
 
-/// A short text that tells tokens apart without showing them: FNV-1a, folded to 32 bits.
+/// A short text by which tokens can be compared without showing them: FNV-1a, folded to 32 bits.
 pub fn fingerprint(value: &str) -> String {
     let hash = value.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -116,7 +116,7 @@ impl View {
         tokens.map(|token| (fingerprint(token), token)).collect()
     }
 
-    /// What to join with next: a token that nobody calls spent, then the one that failed least.
+    /// What to join with next: a token that no up unit calls spent, then the one that failed least.
     fn best_token(
         &self,
         name: &str,
@@ -294,8 +294,8 @@ impl Charm<'_> {
         tried.max().map(|(_, fingerprint)| fingerprint)
     }
 
-    /// Rule 4: where this member stands, once it has seen a heartbeat; nothing where the cluster
-    /// cannot tell now.
+    /// Rule 4: what this member is in its cluster, once it has seen a heartbeat; nothing where the
+    /// cluster cannot say now.
     fn standing(&mut self) -> Option<Standing> {
         if !self.state.in_cluster {
             return None;
@@ -312,7 +312,7 @@ impl Charm<'_> {
         None
     }
 
-    /// Rule 5. A refusal leaves things as they are: the distributor wakes us again.
+    /// Rule 5. A refusal changes nothing: the distributor's nudge runs another hook.
     fn mint_all(&mut self, view: &View, bag: &mut Databag) {
         for name in view.to_mint() {
             let output = self.model.host.microovn(&["cluster", "add", name]);

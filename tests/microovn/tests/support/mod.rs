@@ -44,7 +44,7 @@ pub(crate) struct World {
 }
 
 impl Unit {
-    /// Unit `C/0` on machine `machine`, related to nobody who said anything.
+    /// Unit `C/0` on machine `machine`, in a relation in which no unit has written anything.
     pub(crate) fn new(release: Release, machine: &str) -> Self {
         Unit {
             release,

@@ -14,7 +14,7 @@ fn main() -> io::Result<ExitCode> {
         return Err(io::ErrorKind::InvalidInput.into());
     };
     let mut child = Command::new(program).spawn()?;
-    // An ended process that nobody has waited for still has its account in /proc, and that is its
+    // An ended process that was not waited for still has its account in /proc, and that is its
     // own; what wait4 returns has those of the hook tools in it.
     let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     waitid(WaitId::Pid(Pid::from_child(&child)), ended)?;
