@@ -521,6 +521,8 @@ fn check_finds_each_kind_of_trouble() {
     let says = |view: &mut View, name: &str, pairs: Pairs<'_>| {
         relation(view, &|relation| {
             relation.units.insert(unit(name), bag(pairs));
+            let expected = relation.expected.as_mut().expect("it is known");
+            expected.insert(unit(name));
         });
     };
     let refused = fingerprint(SECRET);

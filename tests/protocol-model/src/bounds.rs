@@ -160,6 +160,22 @@ pub fn long() -> Vec<Bound> {
             CONSUMER_FAILURE,
         ),
         bound("2 hosts, 2 units", second, &[0, 0], 2, CALM),
+        bound(
+            "2 hosts, 1 unit, 1 redeployed",
+            second,
+            &[0, 0],
+            1,
+            REDEPLOYED,
+        ),
+        joined(
+            "2 hosts joined, 2 units, 1 redeployed, 1 move",
+            &[0, 0],
+            2,
+            Faults {
+                moves: 1,
+                ..REDEPLOYED
+            },
+        ),
         joined(
             "2 hosts joined, 1 unit, 1 redeployed, 1 expires",
             &[0, 0],
@@ -184,25 +200,6 @@ pub fn large() -> Vec<Bound> {
         bound("2 hosts, 1 unit replaced", released, &[0, 0], 1, REPLACED),
         bound("2 hosts, 1 unit replaced", second, &[0, 0], 1, REPLACED),
         bound("3 hosts, 1 unit, 1 expires", second, &[0, 0, 0], 1, EXPIRY),
-        // A host waits for ever: its redeployed unit refuses the old token while the mirror holds none,
-        // is ignored as the protocol says, and the communicator offers that token again.
-        bound(
-            "2 hosts, 1 unit, 1 redeployed",
-            second,
-            &[0, 0],
-            1,
-            REDEPLOYED,
-        ),
-        // Replaces a live token: a new leader still sees the member that the redeployed unit replaced.
-        joined(
-            "2 hosts joined, 2 units, 1 redeployed, 1 move",
-            &[0, 0],
-            2,
-            Faults {
-                moves: 1,
-                ..REDEPLOYED
-            },
-        ),
         // Splits: an application whose leader is lost after it bootstrapped gets another, which has
         // not seen a value yet and still may bootstrap.
         bound(
