@@ -697,6 +697,12 @@ fn spec_4_bootstrap_app_is_the_first_that_applies() {
             Some("gone"),
         ),
         (
+            "2 so does one that has no host name and is still expected",
+            with(("host-h_0", "a/0*")),
+            world().relation(9, "a").expects(&["a/0"]),
+            Some("gone"),
+        ),
+        (
             "2 a unit that was up does",
             gone.to_vec(),
             two().unit("b/1", &[("mirror", "down")]),

@@ -109,7 +109,7 @@ pub struct Report {
     pub provider_calls: usize,
     /// Hook tools that consumers called.
     pub consumer_calls: usize,
-    /// Bytes in the fullest databag of the distributor's leader.
+    /// Bytes in the databag of the distributor that was ever the fullest.
     pub largest_bag: usize,
     /// Tokens that their host could have joined with when the distributor stopped showing them.
     pub live_tokens_replaced: usize,
@@ -484,6 +484,21 @@ fn tokens(bag: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> 
     })
 }
 
+/// Bytes in the fullest of the databags that a unit of the distributor writes.
+fn largest_bag(deployment: &Deployment, unit: &UnitName) -> usize {
+    let size = |bag: &BTreeMap<String, String>| -> usize {
+        bag.iter().map(|(key, value)| key.len() + value.len()).sum()
+    };
+    let apps = deployment.apps().iter();
+    let relations = apps.filter_map(|app| deployment.relation(app));
+    let bags = relations.flat_map(|id| {
+        let unit = deployment.world.unit_bag(id, unit.as_str());
+        [unit, deployment.world.app_bag(id, DISTRIBUTOR)]
+    });
+    let bags = bags.chain([deployment.ledger_bag()]);
+    bags.map(|bag| size(&bag)).max().unwrap_or_default()
+}
+
 fn somebody_waits(deployment: &Deployment) -> bool {
     deployment.leader().is_some_and(|leader| {
         let relations = deployment
@@ -569,6 +584,9 @@ impl Tally {
             report.provider_calls += run.tool_calls.len();
             report.provider_writes += usize::from(run.wrote);
             report.writes_until_joined += usize::from(run.wrote && self.joined_at.is_none());
+            if run.wrote {
+                report.largest_bag = report.largest_bag.max(largest_bag(deployment, &run.unit));
+            }
             return;
         }
         report.consumer_hooks += 1;
@@ -652,22 +670,6 @@ impl Tally {
             hosts,
             joined,
         } = deployment.outcome()?;
-        let size = |bag: &BTreeMap<String, String>| -> usize {
-            bag.iter().map(|(key, value)| key.len() + value.len()).sum()
-        };
-        let leader = deployment.leader();
-        let relations = deployment
-            .apps()
-            .iter()
-            .filter_map(|app| deployment.relation(app));
-        let bags = relations.flat_map(|id| {
-            let unit = leader
-                .iter()
-                .map(move |unit| deployment.world.unit_bag(id, unit.as_str()));
-            unit.chain([deployment.world.app_bag(id, DISTRIBUTOR)])
-        });
-        let ledger = deployment.ledger_bag();
-        let bags = bags.chain([ledger]);
         let units = deployment.world.status();
         let stuck = units
             .iter()
@@ -678,7 +680,6 @@ impl Tally {
             clusters,
             hosts,
             joined,
-            largest_bag: bags.map(|bag| size(&bag)).max().unwrap_or_default(),
             ..self.report.clone()
         })
     }

@@ -105,23 +105,40 @@ fn beside_others_it_forms_one_cluster_and_its_hooks_do_not_fail() {
 fn a_refresh_in_mid_flight_leaves_one_cluster() {
     // Who goes back before there is a cluster has nothing deferred to bootstrap from.
     for (from, to, times) in [
-        (Newest, Second, &[1, 15, 30][..]),
-        (Released, Second, &[1, 15, 30]),
+        (Newest, Second, &[1, 15, 30, 70][..]),
+        (Released, Second, &[1, 15, 30, 70]),
         (Second, Newest, &[60]),
     ] {
         for &after in times {
-            for distributor in PROVIDERS {
-                let setup = Setup {
-                    consumer: from,
-                    distributor,
-                    ..Setup::default()
-                };
-                let scenario = Scenario {
-                    refresh: Some((Duration::from_secs(after), to)),
-                    ..scenario(setup)
-                };
-                for report in play(&scenario) {
-                    assert!(is_calm(&report), "{scenario:?}: {report:?}");
+            for (apps, distributor_units, relate) in [
+                (1, 1, Relate::Together),
+                (2, 3, Relate::InTurn(Duration::from_secs(60))),
+                (1, 3, Relate::AtDeployment(Duration::from_secs(60))),
+            ] {
+                // There is no cluster before all machines are up.
+                if to == Newest && relate != Relate::Together {
+                    continue;
+                }
+                for distributor in PROVIDERS {
+                    // An application that asks nobody founds its own cluster there.
+                    if apps > 1 && from == Released && distributor != Provider::Library {
+                        continue;
+                    }
+                    let setup = Setup {
+                        consumer: from,
+                        apps,
+                        distributor_units,
+                        distributor,
+                        ..Setup::default()
+                    };
+                    let scenario = Scenario {
+                        relate,
+                        refresh: Some((Duration::from_secs(after), to)),
+                        ..scenario(setup)
+                    };
+                    for report in play(&scenario) {
+                        assert!(is_calm(&report), "{scenario:?}: {report:?}");
+                    }
                 }
             }
         }

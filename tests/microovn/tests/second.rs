@@ -5,6 +5,7 @@ mod support;
 use microovn::consumer::Release::Second;
 use microovn::consumer::Standing::{self, Communicator, Other, Pending};
 use microovn::consumer::{RelationEvent, RelationEventKind, fingerprint};
+use microovn::microcluster::{Cloud, Settings};
 use support::{RELATION, Unit};
 
 type Bag<'a> = &'a [(&'a str, &'a str)];
@@ -481,6 +482,20 @@ fn rule_4_it_waits_for_its_own_heartbeat_and_for_no_other() {
     hopeless.world.patience = 0;
     assert_eq!(hopeless.run(CHANGED), 0);
     hopeless.own_is(&member_bag("h0", &[]), "not now");
+
+    let rare_heartbeats = Settings {
+        heartbeat: 60,
+        ..Settings::default()
+    };
+    let mut slow = Unit::new(Second, "h0")
+        .leader()
+        .distributor("P/0", &[UP, ("mirror-h1", "empty")])
+        .app_bag(&[("may-bootstrap", "true")]);
+    slow.world.cloud = Cloud::new(rare_heartbeats, 1);
+    let start = slow.world.now;
+    assert_eq!(slow.run(CHANGED), 0);
+    assert_eq!(slow.world.now - start, 30, "no longer");
+    slow.own_is(&member_bag("h0", &[]), "not now either");
 }
 
 #[test]

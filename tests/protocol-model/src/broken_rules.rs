@@ -1,12 +1,16 @@
-//! The charm with a rule taken out: what its hook wrote is altered before the commit.
+//! The charm, or its consumer, with a rule taken out: what its hook reads is altered, or what it
+//! wrote before the commit.
+
+use std::collections::BTreeMap;
 
 use microcluster_token_distributor::core::fingerprint::fingerprint;
 use microcluster_token_distributor::core::wire::{
-    Change, Changes, Databag, HOSTNAME, MAY_BOOTSTRAP, MEMBER_VALUE, MIRROR, PLACEHOLDER,
-    SPENT_PREFIX, apply, is_up, mirror_key, mirrored,
+    Change, Changes, Databag, GUARD, HOSTNAME, MAY_BOOTSTRAP, MEMBER, MEMBER_VALUE, MIRROR,
+    PLACEHOLDER, REFUSED, SPENT_PREFIX, apply, is_up, mirror_key, mirrored,
 };
 use one_hook::{Ran, RelationView, View};
 
+use crate::bag::Bag;
 use crate::setup::Rule;
 use crate::state::{Hook, tokens};
 
@@ -49,6 +53,13 @@ pub(crate) fn without(rule: Rule, view: &View, hook: Hook, announcer: Option<&st
             each_mirror(ran, |changes| {
                 changes.retain(|key, _| !key.starts_with(SPENT_PREFIX));
             });
+        }
+        Rule::SpentTokensStayShown => {
+            let spent = ran.ledger.keys();
+            let spent = spent.filter_map(|key| key.strip_prefix(SPENT_PREFIX));
+            for key in spent.map(mirror_key).collect::<Vec<_>>() {
+                show(view, ran, &key, Change::Set(PLACEHOLDER.to_owned()));
+            }
         }
         Rule::SpentTokensAreNotLearned if view.is_leader => {
             for (name, token) in spent_offers(view, ran) {
@@ -111,4 +122,39 @@ fn spent_offers(view: &View, ran: &Ran) -> Vec<(String, String)> {
     });
     let owned = |(name, token): (&str, &str)| (name.to_owned(), token.to_owned());
     spent.map(owned).collect()
+}
+
+/// Alters what a consumer reads, as if it did not know the rule.
+pub(crate) fn consumer_reads(rule: Rule, distributors: &mut BTreeMap<u8, Bag>, app: &mut Databag) {
+    let unread = match rule {
+        Rule::BootstrapNeedsPermission => {
+            app.insert(MAY_BOOTSTRAP.to_owned(), "true".to_owned());
+            GUARD
+        }
+        Rule::SpentTokensAreMintedAnew => SPENT_PREFIX,
+        _ => return,
+    };
+    for bag in distributors.values_mut() {
+        let mut read = Databag::clone(bag);
+        read.retain(|key, _| !key.starts_with(unread));
+        *bag = read.into();
+    }
+}
+
+/// Alters what a consumer wrote over the bag that it `held`.
+pub(crate) fn consumer_writes(rule: Rule, held: &Databag, bag: &mut Databag) {
+    let unsaid = match rule {
+        Rule::MembersSaySo => MEMBER,
+        Rule::RefusalsAreSaid => REFUSED,
+        Rule::CommunicatorsAreUp => MIRROR,
+        Rule::OutlivedTokensAreDeleted => {
+            for (name, token) in tokens(held) {
+                bag.entry(mirror_key(name))
+                    .or_insert_with(|| token.to_owned());
+            }
+            return;
+        }
+        _ => return,
+    };
+    bag.remove(unsaid);
 }

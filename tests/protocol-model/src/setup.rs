@@ -19,7 +19,7 @@ pub struct Setup {
     pub faults: Faults,
     /// Consumers meet the last of several equal mirrors first.
     pub last_first: bool,
-    /// The rule that the distributor breaks, where the checker is to find it.
+    /// The rule that one side breaks, where the checker is to find it.
     pub broken_rule: Option<Rule>,
 }
 
@@ -55,8 +55,8 @@ pub struct Faults {
     pub update_statuses: u8,
 }
 
-/// A rule of the specification that can be taken out of the distributor: what its hook wrote is
-/// altered, and the rest of the model is as it was.
+/// A rule that can be taken out of the distributor, or of the consumer of the second protocol: what
+/// its hook reads or wrote is altered, and the rest of the model is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// A former leader goes down only once the next one is up.
@@ -69,10 +69,24 @@ pub enum Rule {
     PermissionComesFirst,
     /// A token that its host has refused is replaced.
     RefusedTokensAreReplaced,
+    /// A spent token is shown until there is another.
+    SpentTokensStayShown,
     /// A spent token is not learned again from a communicator that still offers it.
     SpentTokensAreNotLearned,
     /// The name of a member has the constant `member`.
     MembersAreAnswered,
     /// One application may bootstrap.
     OneMayBootstrap,
+    /// A consumer that is in the cluster says so.
+    MembersSaySo,
+    /// A consumer bootstraps only with permission, and not beside the guard.
+    BootstrapNeedsPermission,
+    /// A consumer says which token it was refused.
+    RefusalsAreSaid,
+    /// A communicator mints another token for one that is spent.
+    SpentTokensAreMintedAnew,
+    /// A communicator says that its mirror is up.
+    CommunicatorsAreUp,
+    /// A consumer deletes its tokens that nobody needs any more.
+    OutlivedTokensAreDeleted,
 }

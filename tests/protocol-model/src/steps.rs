@@ -651,13 +651,18 @@ impl World {
     }
 
     fn consumer_ran(&self, app: usize, hook: &ConsumerHook) -> ConsumerRan {
+        let mut members = hook.members.clone();
+        let mut app_bag = Databag::clone(&hook.app_bag);
+        if let Some(rule) = self.setup.broken_rule {
+            broken_rules::consumer_reads(rule, &mut members, &mut app_bag);
+        }
         let view = consumer::View {
             release: self.setup.release,
             unit: name(APPS[app], hook.number).to_string(),
             machine: hook.machine,
             is_leader: hook.is_leader,
-            members: &hook.members,
-            app_bag: hook.app_bag.shared(),
+            members: &members,
+            app_bag: Arc::new(app_bag),
             own: hook.own.shared(),
             last_first: self.setup.last_first,
         };
@@ -671,7 +676,10 @@ impl World {
             Hook::LedgerChanged => unreachable!("consumers are no peers of the distributor"),
         };
         let mut cloud = hook.cloud.clone();
-        let ran = consumer::run(&view, event, &hook.memory, &mut cloud);
+        let mut ran = consumer::run(&view, event, &hook.memory, &mut cloud);
+        if let (Some(rule), Some((bag, _))) = (self.setup.broken_rule, &mut ran.committed) {
+            broken_rules::consumer_writes(rule, &hook.own, bag);
+        }
         ConsumerRan {
             committed: ran.committed.map(|(bag, memory)| (bag.into(), memory)),
             reads: ran.reads,

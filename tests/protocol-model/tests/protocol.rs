@@ -6,7 +6,8 @@ use microovn::consumer::{ListError, Release};
 use microovn::microcluster;
 use protocol_model::bounds::{Bound, short};
 use protocol_model::check::{
-    BrokenPromise, ENDS_WELL, End, NO_STEP_BREAKS, ONE_MAY_BOOTSTRAP, PERMISSION_FIRST, check, find,
+    BrokenPromise, ENDS_WELL, End, NO_STEP_BREAKS, ONE_CLUSTER, ONE_MAY_BOOTSTRAP,
+    PERMISSION_FIRST, check, find,
 };
 use protocol_model::cloud::{Cloud, hostname};
 use protocol_model::setup::{Faults, Rule, Setup, Start};
@@ -44,8 +45,8 @@ fn second(hosts: &[usize]) -> Setup {
     }
 }
 
-/// How the checker finds the promise broken once the charm does not know the rule; as long as it
-/// does, no promise is.
+/// How the checker finds the promise broken once the charm, or its consumer, does not know the
+/// rule; as long as it does, no promise is.
 fn found_without(rule: Rule, mut setup: Setup, promise: &'static str) -> BrokenPromise {
     let intact = check(setup.clone(), 2);
     assert!(intact.broken.is_empty(), "{rule:?}: {:#?}", intact.broken);
@@ -121,6 +122,12 @@ fn spent_tokens_that_are_learned_again_are_found() {
 }
 
 #[test]
+fn spent_tokens_that_are_no_longer_shown_are_found() {
+    let found = found_without(Rule::SpentTokensStayShown, expiring(), NO_STEP_BREAKS);
+    assert_eq!(found.by_step, Some(Broken::ValueLost));
+}
+
+#[test]
 fn members_that_are_not_answered_are_found() {
     let found = found_without(Rule::MembersAreAnswered, second(&[0, 0]), ENDS_WELL);
     assert_eq!(found.end, End::TokenLeft);
@@ -130,6 +137,46 @@ fn members_that_are_not_answered_are_found() {
 fn two_applications_that_may_bootstrap_are_found() {
     let found = found_without(Rule::OneMayBootstrap, second(&[0, 1]), ONE_MAY_BOOTSTRAP);
     assert_eq!(found.by_step, None);
+}
+
+#[test]
+fn consumers_that_do_not_say_that_they_are_members_are_found() {
+    // Of two hosts each is communicator in its turn, and known by that.
+    let mut joined = second(&[0, 0, 0]);
+    joined.start = Start::Joined;
+    let found = found_without(Rule::MembersSaySo, joined, ENDS_WELL);
+    assert_eq!(found.end, End::TokenLeft);
+}
+
+#[test]
+fn consumers_that_bootstrap_without_permission_are_found() {
+    let rule = Rule::BootstrapNeedsPermission;
+    found_without(rule, second(&[0, 1]), ONE_CLUSTER);
+}
+
+#[test]
+fn consumers_that_do_not_say_what_they_were_refused_are_found() {
+    let found = found_without(Rule::RefusalsAreSaid, expiring(), ENDS_WELL);
+    assert_eq!(found.end, End::HostOutside);
+}
+
+#[test]
+fn communicators_that_mint_nothing_for_spent_tokens_are_found() {
+    let found = found_without(Rule::SpentTokensAreMintedAnew, expiring(), ENDS_WELL);
+    assert_eq!(found.end, End::HostOutside);
+}
+
+#[test]
+fn communicators_that_do_not_say_so_are_found() {
+    let found = found_without(Rule::CommunicatorsAreUp, second(&[0, 0]), ENDS_WELL);
+    assert_eq!(found.end, End::HostOutside);
+}
+
+#[test]
+fn consumers_that_keep_their_tokens_are_found() {
+    let rule = Rule::OutlivedTokensAreDeleted;
+    let found = found_without(rule, second(&[0, 0]), ENDS_WELL);
+    assert_eq!(found.end, End::TokenLeft);
 }
 
 #[test]
