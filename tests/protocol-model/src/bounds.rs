@@ -160,6 +160,7 @@ pub fn long() -> Vec<Bound> {
             CONSUMER_FAILURE,
         ),
         bound("2 hosts, 2 units", second, &[0, 0], 2, CALM),
+        bound("3 hosts, 1 unit, 1 expires", second, &[0, 0, 0], 1, EXPIRY),
         bound(
             "2 hosts, 1 unit, 1 redeployed",
             second,
@@ -199,7 +200,6 @@ pub fn large() -> Vec<Bound> {
     vec![
         bound("2 hosts, 1 unit replaced", released, &[0, 0], 1, REPLACED),
         bound("2 hosts, 1 unit replaced", second, &[0, 0], 1, REPLACED),
-        bound("3 hosts, 1 unit, 1 expires", second, &[0, 0, 0], 1, EXPIRY),
         // Splits: an application whose leader is lost after it bootstrapped gets another, which has
         // not seen a value yet and still may bootstrap.
         bound(
