@@ -464,6 +464,7 @@ fn spec_3_5_a_relation_that_was_passed_over_shows_the_ledger_again() {
 
 #[test]
 fn spec_3_6_a_departed_unit_takes_its_claim_and_the_last_its_placeholder() {
+    let refused = fingerprint("T");
     for (case, before, name, changes) in [
         (
             "it waits",
@@ -488,6 +489,12 @@ fn spec_3_6_a_departed_unit_takes_its_claim_and_the_last_its_placeholder() {
             vec![("mirror-h", "T"), ("host-h", "a/0 a/1")],
             "a/1",
             "host-h=a/0",
+        ),
+        (
+            "its token was refused",
+            vec![("mirror-h", "T"), ("host-h", "a/0"), ("spent-h", &refused)],
+            "a/0",
+            "host-h- spent-h-",
         ),
         (
             "it was a member",

@@ -212,8 +212,7 @@ pub fn clear_used_tokens(ledger: &mut Ledger, notes: &mut Vec<Note>) {
     let names: Vec<String> = names.cloned().collect();
     for name in names {
         ledger.end_refusals(&name);
-        if let Some(value @ Value::Text(_)) = ledger.mirror.get_mut(&name) {
-            *value = Value::Member;
+        if ledger.use_token(&name) {
             let key = printed_key(&name);
             notes.push(Note::info(format!("{key}: member, its token is used")));
         }
@@ -552,8 +551,8 @@ impl Learner {
             claimed.remove(unit);
         }
         // Its member has used the token, and after this nobody would know.
-        if was_member && let Some(value @ Value::Text(_)) = self.ledger.mirror.get_mut(name) {
-            *value = Value::Member;
+        if was_member {
+            self.ledger.use_token(name);
         }
         self.end_claims(name);
         self.settle(name);
