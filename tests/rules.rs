@@ -614,6 +614,21 @@ fn spec_3_7_a_bag_has_at_most_ten_thousand_keys() {
 }
 
 #[test]
+fn spec_3_7_a_host_that_is_noted_gets_its_token_where_no_further_key_has_room() {
+    let keys: Vec<String> = (0..MOST_KEYS)
+        .map(|number| format!("mirror-h{number}"))
+        .collect();
+    let pairs: Vec<_> = keys.iter().map(|key| (key.as_str(), "empty")).collect();
+    let before = settled(&pairs);
+    let offer = bag(&[("mirror", "up"), ("mirror-h7", "T"), ("mirror-new", "T")]);
+    let learned_now = learn::unit(&before, &unit("a/0"), &offer);
+    assert_eq!(
+        learned(&before, &learned_now),
+        "communicators=a/0 left-out=mirror-new mirror-h7=T"
+    );
+}
+
+#[test]
 fn spec_3_7_what_is_said_of_a_refused_token_needs_room_too() {
     let refusal = bag(&[("hostname", "h"), ("refused", &fingerprint("T"))]);
     let rest = [("mirror-h", "T"), ("host-h", "a/1"), ("mirror-x", "")];

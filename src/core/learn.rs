@@ -308,7 +308,8 @@ impl Learner {
                     self.unclaim(&former, unit);
                 }
                 let unit_bytes = unit.as_str().len() + 2;
-                if !self.make_room(&["host-", name].concat(), unit_bytes, 1) {
+                let is_first = !self.ledger.hosts.contains_key(name);
+                if !self.make_room(&["host-", name].concat(), unit_bytes, usize::from(is_first)) {
                     return;
                 }
                 let claims = self.ledger.hosts.entry(name.clone()).or_default();

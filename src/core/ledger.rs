@@ -410,9 +410,11 @@ impl Size {
         }
     }
 
-    /// Whether a bag of this size takes so much more.
+    /// Whether a bag of this size takes so much more. What takes no further key has room in a bag
+    /// that is full of keys.
     pub fn has_room(self, bytes: usize, keys: usize) -> bool {
-        self.bytes + bytes < CAPACITY && self.keys + keys < MOST_KEYS
+        let fits = |used: usize, more: usize, limit| more == 0 || used + more < limit;
+        fits(self.bytes, bytes, CAPACITY) && fits(self.keys, keys, MOST_KEYS)
     }
 }
 
