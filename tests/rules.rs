@@ -1035,6 +1035,14 @@ fn second_2_a_refused_token_is_spent_and_shown_until_another_comes() {
             false,
         ),
         (
+            "it has joined all the same",
+            before(&[]),
+            "a/1",
+            bag(&[("hostname", "h"), ("member", "h"), ("refused", &t)]),
+            "host-h=a/1*".to_owned(),
+            false,
+        ),
+        (
             "it is no fingerprint",
             before(&[]),
             "a/1",
@@ -1248,6 +1256,13 @@ fn an_operator_retires_a_host() {
             vec!["a/0"],
             Force::Yes,
             Ok("host-h=a/0* mirror-h=retired"),
+        ),
+        (
+            "a living host that refuses another token, by force",
+            vec![("mirror-h", "T"), ("host-h", "a/0"), ("refused-h", "a/0:0")],
+            vec!["a/0"],
+            Force::Yes,
+            Ok("host-h=a/0* mirror-h=retired refused-h-"),
         ),
         (
             "another has its name",

@@ -338,7 +338,9 @@ impl Learner {
         /// A colon, a fingerprint, and a space.
         const BYTES: usize = 10;
 
-        let is_news = |print: &&String| !self.ledger.is_spent_print(name, print);
+        let claim = self.claim_under(name, unit);
+        let is_member = claim.is_some_and(|claim| claim.is_member);
+        let is_news = |print: &&String| !is_member && !self.ledger.is_spent_print(name, print);
         let mut refuses = refused(bag).filter(is_news);
         if refuses.is_some_and(|print| self.ledger.holds(name, print)) {
             self.spend(name, unit);
@@ -347,7 +349,6 @@ impl Learner {
         let Some(claim) = self.claim_under(name, unit) else {
             return;
         };
-        let refuses = refuses.filter(|_| !claim.is_member);
         let is_noted = claim.refuses.as_ref() == refuses;
         let bytes = unit.as_str().len() + BYTES;
         if !is_noted
