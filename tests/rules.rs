@@ -382,6 +382,14 @@ fn spec_3_4_a_refused_host_name_is_noted_and_gets_no_placeholder() {
 }
 
 #[test]
+fn spec_3_4_a_refused_host_name_takes_no_token_so_nothing_is_looked_for() {
+    let before = settled(&[("mirror-a_b", "retired"), ("host-a_b", "a/0")]);
+    let again = learn::unit(&before, &unit("a/0"), &bag(&[("hostname", "a_b")]));
+    assert_eq!(learned(&before, &again), "");
+    assert!(!again.asks_for_everything);
+}
+
+#[test]
 fn spec_3_5_a_real_value_is_never_overwritten_emptied_or_removed() {
     let host = ("host-h", "a/1");
     for (case, held, offered, changes) in [

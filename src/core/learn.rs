@@ -198,7 +198,7 @@ fn name_leader(ledger: &mut Ledger, unit: &UnitName) {
         let changes = ledger.leader.as_ref().map_or(0, |leader| leader.changes);
         ledger.leader = Some(Leader {
             unit: unit.clone(),
-            changes: changes + 1,
+            changes: changes.saturating_add(1),
         });
     }
 }
@@ -397,9 +397,11 @@ impl Learner {
         }
     }
 
-    /// Gives a name the value that its claims and its present value ask for.
+    /// Rules 3 and 4: gives a name the value that its claims and its present value ask for, and none
+    /// to a name that microcluster refuses.
     fn settle(&mut self, name: &str) {
-        let Some(claims) = self.ledger.hosts.get(name) else {
+        let claims = self.ledger.hosts.get(name);
+        let Some(claims) = claims.filter(|_| is_hostname(name)) else {
             return;
         };
         let member = claims.iter().find(|claim| claim.is_member);
@@ -412,7 +414,7 @@ impl Learner {
             _ => return,
         };
         self.takes_a_token |= held.is_some() && value == Value::Placeholder;
-        if let (true, Some(Claim { unit, .. })) = (is_hostname(name), claim) {
+        if let Some(Claim { unit, .. }) = claim {
             let whence = format!("{what} {unit}");
             self.set(name, value, &whence);
         }
