@@ -171,7 +171,11 @@ impl Run<'_> {
         let learned = learn::everything(before, &world, self.own_unit());
         let is_chosen_anew =
             before.bootstrap_app.is_some() && learned.ledger.bootstrap_app != before.bootstrap_app;
-        if is_chosen_anew || has_a_past(before, &world) {
+        // The units of another relation that Juju serves again may have written unseen.
+        let marked = before.relations.iter();
+        let mut marked = marked.filter(|(id, listed)| !listed.is_current && **id != relation);
+        let serves_another_again = marked.any(|(id, _)| world.relations.contains_key(id));
+        if is_chosen_anew || serves_another_again || has_a_past(before, &world) {
             return self.everything(memory, Leaving::default());
         }
         self.carry_out_everything(memory, plan::of_everything(before, learned, &world))
