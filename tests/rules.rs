@@ -833,6 +833,21 @@ fn spec_4_the_guard_is_shown_where_no_application_may_bootstrap_until_a_value_sh
     );
 }
 
+#[test]
+fn spec_4_the_chosen_application_stays_the_only_one_while_its_relation_is_passed_over() {
+    let before = settled(&[("relation-2", CROSS_MODEL)]);
+    let world = world()
+        .relation(2, CROSS_MODEL)
+        .own_app(&[
+            ("bootstrap-app", "a"),
+            ("may-bootstrap", "false"),
+            ("protocol", "2"),
+        ])
+        .own_unit(&[("mirror", "up"), (GUARD, "true")])
+        .passed_over(1, "a");
+    assert_eq!(written(&world.plan(&before)), ["ledger: relation-1=a -"]);
+}
+
 fn relations(
     all: &[(u64, &str, Option<bool>, Pairs<'_>)],
 ) -> BTreeMap<RelationId, StandbyRelation> {
