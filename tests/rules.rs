@@ -12,7 +12,7 @@ use microcluster_token_distributor::core::names::RelationId;
 use microcluster_token_distributor::core::nudge::nudge;
 use microcluster_token_distributor::core::operator::{self, Force, NotRetired};
 use microcluster_token_distributor::core::plan;
-use microcluster_token_distributor::core::standby::{StandbyRelation, stand_by};
+use microcluster_token_distributor::core::standby::{StandbyRelation, standby_plan};
 use microcluster_token_distributor::core::wire::{GUARD, MIRROR_PREFIX};
 use support::{Pairs, bag, leader, ledger, shown, unit, world, written};
 
@@ -864,7 +864,7 @@ fn relations(
 
 /// What the standby `d/9` writes, by relation.
 fn stands_by(before: Pairs<'_>, all: &[(u64, &str, Option<bool>, Pairs<'_>)]) -> Vec<String> {
-    let plan = stand_by(&ledger(before), &unit("d/9"), &relations(all));
+    let plan = standby_plan(&ledger(before), &unit("d/9"), &relations(all));
     let lines = plan
         .iter()
         .map(|(id, changes)| format!("{id}: {}", shown(changes)));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::core::bootstrap::{must_not_bootstrap, the_ledger_tells_of_a_cluster};
+use crate::core::bootstrap::{ledger_shows_cluster, must_not_bootstrap};
 use crate::core::ledger::Ledger;
 use crate::core::names::RelationId;
 use crate::core::second_protocol;
@@ -49,7 +49,7 @@ pub fn app_bag(ledger: &Ledger, id: RelationId) -> Databag {
 /// application is chosen, or a cluster exists.
 pub fn needs_guard(ledger: &Ledger, app: &str) -> bool {
     let bootstrap = ledger.bootstrap_app.as_deref();
-    the_ledger_tells_of_a_cluster(ledger)
+    ledger_shows_cluster(ledger)
         || bootstrap.is_some_and(|chosen| must_not_bootstrap(app, chosen, &names_here(ledger)))
 }
 
