@@ -1,6 +1,6 @@
 //! What is learned (spec 3): `ledger` + evidence → `ledger`.
 //!
-//! Evidence is one unit's bag ([`unit`]), the departure of a unit ([`departure`]), or everything
+//! Evidence is one unit's bag ([`unit()`]), the departure of a unit ([`departure`]), or everything
 //! ([`everything`]). Looking at everything is learning each unit in (relation number, unit number)
 //! order, after the claims of units that are certainly gone are forgotten. Where no two units
 //! contradict each other, the order of events does not matter.
