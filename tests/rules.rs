@@ -1288,6 +1288,13 @@ fn an_operator_retires_a_host() {
             Ok("host-h=a/0* mirror-h=retired refused-h-"),
         ),
         (
+            "a living host whose token was refused, by force",
+            vec![("mirror-h", "T"), ("host-h", "a/1"), ("spent-h", &t)],
+            vec!["a/1"],
+            Force::Yes,
+            Ok("mirror-h=empty"),
+        ),
+        (
             "another has its name",
             vec![("mirror-h", "T"), ("host-h", "a/0 a/1")],
             vec!["a/1"],
