@@ -12,7 +12,7 @@ use microcluster_token_distributor::core::names::RelationId;
 use microcluster_token_distributor::core::nudge::nudge;
 use microcluster_token_distributor::core::operator::{self, Force, NotRetired};
 use microcluster_token_distributor::core::plan;
-use microcluster_token_distributor::core::standby::{StandbyRelation, stand_by};
+use microcluster_token_distributor::core::standby::{StandbyRelation, standby_plan};
 use microcluster_token_distributor::core::wire::{GUARD, MIRROR_PREFIX};
 use support::{Pairs, bag, leader, ledger, shown, unit, world, written};
 
@@ -382,6 +382,14 @@ fn spec_3_4_a_refused_host_name_is_noted_and_gets_no_placeholder() {
 }
 
 #[test]
+fn spec_3_4_a_refused_host_name_takes_no_token_so_nothing_is_looked_for() {
+    let before = settled(&[("mirror-a_b", "retired"), ("host-a_b", "a/0")]);
+    let again = learn::unit(&before, &unit("a/0"), &bag(&[("hostname", "a_b")]));
+    assert_eq!(learned(&before, &again), "");
+    assert!(!again.asks_for_everything);
+}
+
+#[test]
 fn spec_3_5_a_real_value_is_never_overwritten_emptied_or_removed() {
     let host = ("host-h", "a/1");
     for (case, held, offered, changes) in [
@@ -464,6 +472,7 @@ fn spec_3_5_a_relation_that_was_passed_over_shows_the_ledger_again() {
 
 #[test]
 fn spec_3_6_a_departed_unit_takes_its_claim_and_the_last_its_placeholder() {
+    let refused = fingerprint("T");
     for (case, before, name, changes) in [
         (
             "it waits",
@@ -488,6 +497,12 @@ fn spec_3_6_a_departed_unit_takes_its_claim_and_the_last_its_placeholder() {
             vec![("mirror-h", "T"), ("host-h", "a/0 a/1")],
             "a/1",
             "host-h=a/0",
+        ),
+        (
+            "its token was refused",
+            vec![("mirror-h", "T"), ("host-h", "a/0"), ("spent-h", &refused)],
+            "a/0",
+            "host-h- spent-h-",
         ),
         (
             "it was a member",
@@ -604,6 +619,21 @@ fn spec_3_7_a_bag_has_at_most_ten_thousand_keys() {
     assert_eq!(learned.size().keys, MOST_KEYS + 1);
     assert_eq!(learned.left_out.as_deref(), Some("mirror-09996"));
     assert!(learned.mirror.contains_key("09995"));
+}
+
+#[test]
+fn spec_3_7_a_host_that_is_noted_gets_its_token_where_no_further_key_has_room() {
+    let keys: Vec<String> = (0..MOST_KEYS)
+        .map(|number| format!("mirror-h{number}"))
+        .collect();
+    let pairs: Vec<_> = keys.iter().map(|key| (key.as_str(), "empty")).collect();
+    let before = settled(&pairs);
+    let offer = bag(&[("mirror", "up"), ("mirror-h7", "T"), ("mirror-new", "T")]);
+    let learned_now = learn::unit(&before, &unit("a/0"), &offer);
+    assert_eq!(
+        learned(&before, &learned_now),
+        "communicators=a/0 left-out=mirror-new mirror-h7=T"
+    );
 }
 
 #[test]
@@ -803,6 +833,21 @@ fn spec_4_the_guard_is_shown_where_no_application_may_bootstrap_until_a_value_sh
     );
 }
 
+#[test]
+fn spec_4_the_chosen_application_stays_the_only_one_while_its_relation_is_passed_over() {
+    let before = settled(&[("relation-2", CROSS_MODEL)]);
+    let world = world()
+        .relation(2, CROSS_MODEL)
+        .own_app(&[
+            ("bootstrap-app", "a"),
+            ("may-bootstrap", "false"),
+            ("protocol", "2"),
+        ])
+        .own_unit(&[("mirror", "up"), (GUARD, "true")])
+        .passed_over(1, "a");
+    assert_eq!(written(&world.plan(&before)), ["ledger: relation-1=a -"]);
+}
+
 fn relations(
     all: &[(u64, &str, Option<bool>, Pairs<'_>)],
 ) -> BTreeMap<RelationId, StandbyRelation> {
@@ -819,7 +864,7 @@ fn relations(
 
 /// What the standby `d/9` writes, by relation.
 fn stands_by(before: Pairs<'_>, all: &[(u64, &str, Option<bool>, Pairs<'_>)]) -> Vec<String> {
-    let plan = stand_by(&ledger(before), &unit("d/9"), &relations(all));
+    let plan = standby_plan(&ledger(before), &unit("d/9"), &relations(all));
     let lines = plan
         .iter()
         .map(|(id, changes)| format!("{id}: {}", shown(changes)));
@@ -1010,6 +1055,14 @@ fn second_2_a_refused_token_is_spent_and_shown_until_another_comes() {
             "a/1",
             refusal(&u),
             format!("refused-h=a/1:{u}"),
+            false,
+        ),
+        (
+            "it has joined all the same",
+            before(&[]),
+            "a/1",
+            bag(&[("hostname", "h"), ("member", "h"), ("refused", &t)]),
+            "host-h=a/1*".to_owned(),
             false,
         ),
         (
@@ -1226,6 +1279,20 @@ fn an_operator_retires_a_host() {
             vec!["a/0"],
             Force::Yes,
             Ok("host-h=a/0* mirror-h=retired"),
+        ),
+        (
+            "a living host that refuses another token, by force",
+            vec![("mirror-h", "T"), ("host-h", "a/0"), ("refused-h", "a/0:0")],
+            vec!["a/0"],
+            Force::Yes,
+            Ok("host-h=a/0* mirror-h=retired refused-h-"),
+        ),
+        (
+            "a living host whose token was refused, by force",
+            vec![("mirror-h", "T"), ("host-h", "a/1"), ("spent-h", &t)],
+            vec!["a/1"],
+            Force::Yes,
+            Ok("mirror-h=empty"),
         ),
         (
             "another has its name",

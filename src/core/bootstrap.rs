@@ -77,11 +77,11 @@ pub fn a_cluster_exists(ledger: &Ledger, world: &World) -> bool {
         .relations
         .values()
         .flat_map(|relation| relation.units.values());
-    the_ledger_tells_of_a_cluster(ledger) || units.any(tells_of_a_cluster)
+    ledger_shows_cluster(ledger) || units.any(bag_shows_cluster)
 }
 
-/// Whether the ledger alone tells that a cluster has been formed.
-pub fn the_ledger_tells_of_a_cluster(ledger: &Ledger) -> bool {
+/// Whether the ledger alone shows that a cluster has been formed.
+pub fn ledger_shows_cluster(ledger: &Ledger) -> bool {
     let mut claims = ledger.hosts.values().flatten();
     ledger.has_real_value()
         || !ledger.communicators.is_empty()
@@ -90,7 +90,7 @@ pub fn the_ledger_tells_of_a_cluster(ledger: &Ledger) -> bool {
 
 /// Whether this is the bag of a unit that has been communicator, for such a unit keeps its `mirror`
 /// key and its tokens, or of one that says that it is a member.
-pub fn tells_of_a_cluster(bag: &Databag) -> bool {
+pub fn bag_shows_cluster(bag: &Databag) -> bool {
     bag.contains_key(MIRROR)
         || bag.contains_key(MEMBER)
         || wire::mirror_values(bag).next().is_some()

@@ -1,6 +1,6 @@
 //! What is learned (spec 3): `ledger` + evidence → `ledger`.
 //!
-//! Evidence is one unit's bag ([`unit`]), the departure of a unit ([`departure`]), or everything
+//! Evidence is one unit's bag ([`unit()`]), the departure of a unit ([`departure`]), or everything
 //! ([`everything`]). Looking at everything is learning each unit in (relation number, unit number)
 //! order, after the claims of units that are certainly gone are forgotten. Where no two units
 //! contradict each other, the order of events does not matter.
@@ -198,7 +198,7 @@ fn name_leader(ledger: &mut Ledger, unit: &UnitName) {
         let changes = ledger.leader.as_ref().map_or(0, |leader| leader.changes);
         ledger.leader = Some(Leader {
             unit: unit.clone(),
-            changes: changes + 1,
+            changes: changes.saturating_add(1),
         });
     }
 }
@@ -212,8 +212,7 @@ pub fn clear_used_tokens(ledger: &mut Ledger, notes: &mut Vec<Note>) {
     let names: Vec<String> = names.cloned().collect();
     for name in names {
         ledger.end_refusals(&name);
-        if let Some(value @ Value::Text(_)) = ledger.mirror.get_mut(&name) {
-            *value = Value::Member;
+        if ledger.use_token(&name) {
             let key = printed_key(&name);
             notes.push(Note::info(format!("{key}: member, its token is used")));
         }
@@ -309,7 +308,8 @@ impl Learner {
                     self.unclaim(&former, unit);
                 }
                 let unit_bytes = unit.as_str().len() + 2;
-                if !self.make_room(&["host-", name].concat(), unit_bytes, 1) {
+                let is_first = !self.ledger.hosts.contains_key(name);
+                if !self.make_room(&["host-", name].concat(), unit_bytes, usize::from(is_first)) {
                     return;
                 }
                 let claims = self.ledger.hosts.entry(name.clone()).or_default();
@@ -338,7 +338,9 @@ impl Learner {
         /// A colon, a fingerprint, and a space.
         const BYTES: usize = 10;
 
-        let is_news = |print: &&String| !self.ledger.is_spent_print(name, print);
+        let claim = self.claim_under(name, unit);
+        let is_member = claim.is_some_and(|claim| claim.is_member);
+        let is_news = |print: &&String| !is_member && !self.ledger.is_spent_print(name, print);
         let mut refuses = refused(bag).filter(is_news);
         if refuses.is_some_and(|print| self.ledger.holds(name, print)) {
             self.spend(name, unit);
@@ -347,7 +349,6 @@ impl Learner {
         let Some(claim) = self.claim_under(name, unit) else {
             return;
         };
-        let refuses = refuses.filter(|_| !claim.is_member);
         let is_noted = claim.refuses.as_ref() == refuses;
         let bytes = unit.as_str().len() + BYTES;
         if !is_noted
@@ -396,9 +397,11 @@ impl Learner {
         }
     }
 
-    /// Gives a name the value that its claims and its present value ask for.
+    /// Rules 3 and 4: gives a name the value that its claims and its present value ask for, and none
+    /// to a name that microcluster refuses.
     fn settle(&mut self, name: &str) {
-        let Some(claims) = self.ledger.hosts.get(name) else {
+        let claims = self.ledger.hosts.get(name);
+        let Some(claims) = claims.filter(|_| is_hostname(name)) else {
             return;
         };
         let member = claims.iter().find(|claim| claim.is_member);
@@ -411,7 +414,7 @@ impl Learner {
             _ => return,
         };
         self.takes_a_token |= held.is_some() && value == Value::Placeholder;
-        if let (true, Some(Claim { unit, .. })) = (is_hostname(name), claim) {
+        if let Some(Claim { unit, .. }) = claim {
             let whence = format!("{what} {unit}");
             self.set(name, value, &whence);
         }
@@ -552,8 +555,8 @@ impl Learner {
             claimed.remove(unit);
         }
         // Its member has used the token, and after this nobody would know.
-        if was_member && let Some(value @ Value::Text(_)) = self.ledger.mirror.get_mut(name) {
-            *value = Value::Member;
+        if was_member {
+            self.ledger.use_token(name);
         }
         self.end_claims(name);
         self.settle(name);

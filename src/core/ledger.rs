@@ -254,7 +254,7 @@ impl Ledger {
         }
         for (name, claims) in self.hosts.iter() {
             let refusals = claims.iter().filter_map(|claim| {
-                let refused = claim.refuses.as_ref()?;
+                let refused = claim.refuses.as_ref().filter(|_| !claim.is_member)?;
                 Some(format!("{}:{refused}", claim.unit))
             });
             let refusals: Vec<String> = refusals.collect();
@@ -335,12 +335,27 @@ impl Ledger {
         claims.is_some_and(|claims| claims.iter().any(|claim| claim.is_member))
     }
 
-    /// Whether this claim stays when its unit departs: the first of a name that has a token and no
-    /// member. The unit may have used that token.
+    /// Whether this claim stays when its unit departs: the first of a name that has no member and a
+    /// token which was not refused. The unit may have used that token.
     pub fn keeps_claim(&self, name: &str, unit: &UnitName) -> bool {
-        let has_token = matches!(self.mirror.get(name), Some(Value::Text(_)));
+        let serves = |token: &Value| {
+            token
+                .text()
+                .is_some_and(|token| !self.is_spent(name, token))
+        };
         let first = self.hosts.get(name).and_then(|claims| claims.first());
-        has_token && !self.has_member(name) && first.is_some_and(|first| first.unit == *unit)
+        first.is_some_and(|first| first.unit == *unit)
+            && !self.has_member(name)
+            && self.mirror.get(name).is_some_and(serves)
+    }
+
+    /// Puts the constant for a member in place of the token of this name, and says whether it had one.
+    pub fn use_token(&mut self, name: &str) -> bool {
+        let has_token = matches!(self.mirror.get(name), Some(Value::Text(_)));
+        if has_token {
+            self.mirror.insert(name.to_owned(), Value::Member);
+        }
+        has_token
     }
 
     /// Whether a host waits for a token: it has none, or one that no longer serves.
@@ -395,9 +410,11 @@ impl Size {
         }
     }
 
-    /// Whether a bag of this size takes so much more.
+    /// Whether a bag of this size takes so much more. What takes no further key has room in a bag
+    /// that is full of keys.
     pub fn has_room(self, bytes: usize, keys: usize) -> bool {
-        self.bytes + bytes < CAPACITY && self.keys + keys < MOST_KEYS
+        let fits = |used: usize, more: usize, limit| more == 0 || used + more < limit;
+        fits(self.bytes, bytes, CAPACITY) && fits(self.keys, keys, MOST_KEYS)
     }
 }
 

@@ -14,9 +14,11 @@
 //! | 2 the ledger | [`ledger`]; when it is emptied: [`learn::everything`] |
 //! | 3 what is learned | [`learn`] |
 //! | 4 `bootstrap-app`, the guard | [`bootstrap`]; who shows the guard: [`publish`], [`standby`] |
+//! | 5 which hook does what | [`crate::life`] |
 //! | 6 nobody waits for ever | [`nudge`] |
+//! | 7 failure | [`crate::life::look`], [`crate::juju::hook_tools`]; what has no room: [`learn`], [`plan`] |
 //! | 8 words for people | [`status`] |
-//! | the second protocol | [`second_protocol`] |
+//! | the second protocol | [`second_protocol`]; what is learned by it: [`learn`] |
 //! | what an operator asks for | [`operator`] |
 
 pub mod names;

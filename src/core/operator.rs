@@ -21,7 +21,7 @@ pub enum Force {
 pub enum Outcome {
     /// It has the constant `retired`.
     Retired,
-    /// It has a placeholder: another unit has taken the name and gets a token of its own.
+    /// It has a placeholder: the unit that has the name now gets a token of its own.
     Renewed,
     /// It went: it had no value, and no unit announces the host.
     Removed,
@@ -55,7 +55,8 @@ pub enum NotRetired {
 ///
 /// A key that just went would come back as a placeholder, and then as another token; so a constant
 /// takes the place of the token. The first unit that announced the name is taken for the one that
-/// used the token. If it is gone and another has the name, that one gets a new token.
+/// used the token. If it is gone and another has the name, that one gets a new token. A token that
+/// was refused was used by nobody.
 ///
 /// # Errors
 /// When the host is unknown, or a living unit announces it and `force` does not say otherwise.
@@ -69,9 +70,12 @@ pub fn retire(
         return Err(NotRetired::Unknown);
     };
     let mut after = ledger.clone();
+    let was_used = held
+        .text()
+        .is_none_or(|token| !ledger.is_spent(host, token));
     after.spend(host);
     let claims = after.hosts.entry(host.to_owned()).or_default();
-    if let Some(first) = claims.first_mut() {
+    if let (true, Some(first)) = (was_used, claims.first_mut()) {
         first.is_member = true;
     }
     claims.retain(|claim| !world.is_gone(&claim.unit));

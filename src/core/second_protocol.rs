@@ -109,7 +109,7 @@ pub enum Help {
     /// A member of that name that is gone has to be removed from the cluster: two different tokens
     /// were refused.
     RemoveNamesake,
-    /// The communicator speaks the first protocol, and its library mints no name twice.
+    /// The communicator speaks the first protocol, and its library mints one token for a name.
     NobodyMintsAgain,
 }
 

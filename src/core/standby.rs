@@ -26,7 +26,7 @@ pub struct StandbyRelation {
 pub type StandbyPlan = BTreeMap<RelationId, Changes>;
 
 /// Decides what the unit bags of the standby `unit` hold.
-pub fn stand_by(
+pub fn standby_plan(
     ledger: &Ledger,
     unit: &UnitName,
     relations: &BTreeMap<RelationId, StandbyRelation>,

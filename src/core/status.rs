@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::core::bootstrap::the_ledger_tells_of_a_cluster;
+use crate::core::bootstrap::ledger_shows_cluster;
 use crate::core::ledger::{Claim, Ledger};
 use crate::core::names::{UnitName, is_cross_model};
 use crate::core::second_protocol::Help;
@@ -159,8 +159,8 @@ impl fmt::Display for Problem {
                     ),
                     Help::NobodyMintsAgain => write!(
                         text,
-                        "host {name}: its token was refused and the communicator mints no name \
-                         twice; redeploy it under another name"
+                        "host {name}: its token was refused, and the communicator makes only one \
+                         token for a name; redeploy it under another name"
                     ),
                 }
             }
@@ -203,7 +203,7 @@ pub fn problems(ledger: &Ledger) -> Vec<Problem> {
         }
         // Once a cluster exists, nobody asks for permission any more.
         None if ledger.bootstrap_app.as_deref().is_some_and(is_cross_model)
-            && !the_ledger_tells_of_a_cluster(ledger) =>
+            && !ledger_shows_cluster(ledger) =>
         {
             problems.push(Problem::CrossModel);
         }
@@ -332,8 +332,8 @@ mod tests {
                     ("spent-h", "72ad2699"),
                     ("communicators", "m/0"),
                 ],
-                "blocked: host h: its token was refused and the communicator mints no name twice; \
-                 redeploy it under another name",
+                "blocked: host h: its token was refused, and the communicator makes only one \
+                 token for a name; redeploy it under another name",
             ),
             (
                 vec![m, ("host---help", "m/1")],

@@ -1,4 +1,4 @@
-//! The door to Juju: the only module that starts a process. One function per hook tool.
+//! Juju's hook tools, one function for each. No other module starts a process.
 //!
 //! Databags travel over standard input and output. Nothing secret is in an argument, so an
 //! error can show the whole command; and no error ever shows what a tool printed as data.

@@ -9,7 +9,7 @@ use std::iter;
 use tracing::debug;
 
 use super::{Memory, Run, RunError, apply, log, look};
-use crate::core::bootstrap::{tells_of_a_cluster, the_ledger_tells_of_a_cluster};
+use crate::core::bootstrap::{bag_shows_cluster, ledger_shows_cluster};
 use crate::core::learn::{self, Learned};
 use crate::core::ledger::Ledger;
 use crate::core::names::{RelationId, UnitName};
@@ -30,7 +30,7 @@ impl Run<'_> {
         unit: &UnitName,
     ) -> Result<(), RunError> {
         match look::unit_bag(self.tools, relation, unit)? {
-            Some(bag) if learn::says_something(&bag) => self.hear(relation, unit, Some(bag)),
+            Some(bag) if learn::says_something(&bag) => self.learn_unit(relation, unit, Some(bag)),
             _ => Ok(()),
         }
     }
@@ -41,11 +41,11 @@ impl Run<'_> {
         relation: RelationId,
         unit: &UnitName,
     ) -> Result<(), RunError> {
-        self.hear(relation, unit, None)
+        self.learn_unit(relation, unit, None)
     }
 
     /// What one unit says. Its `bag`, if it has been read already.
-    fn hear(
+    fn learn_unit(
         &mut self,
         relation: RelationId,
         unit: &UnitName,
@@ -124,9 +124,9 @@ impl Run<'_> {
         }
         // The choice may have rested on this unit, or on its word that a cluster exists.
         let rested = before.bootstrap_app.as_deref() == Some(unit.app())
-            || the_ledger_tells_of_a_cluster(before)
-            || tells_of_a_cluster(&bag);
-        let unsettles = rested && !the_ledger_tells_of_a_cluster(&learned.ledger);
+            || ledger_shows_cluster(before)
+            || bag_shows_cluster(&bag);
+        let unsettles = rested && !ledger_shows_cluster(&learned.ledger);
         if learned.ledger == *before && !unsettles || !self.tools.is_leader()? {
             return Ok(());
         }
@@ -171,7 +171,11 @@ impl Run<'_> {
         let learned = learn::everything(before, &world, self.own_unit());
         let is_chosen_anew =
             before.bootstrap_app.is_some() && learned.ledger.bootstrap_app != before.bootstrap_app;
-        if is_chosen_anew || has_a_past(before, &world) {
+        // The units of another relation that Juju serves again may have written unseen.
+        let marked = before.relations.iter();
+        let mut marked = marked.filter(|(id, listed)| !listed.is_current && **id != relation);
+        let serves_another_again = marked.any(|(id, _)| world.relations.contains_key(id));
+        if is_chosen_anew || serves_another_again || has_a_past(before, &world) {
             return self.everything(memory, Leaving::default());
         }
         self.carry_out_everything(memory, plan::of_everything(before, learned, &world))

@@ -119,7 +119,7 @@ impl Run<'_> {
                 let memory = self.memory()?;
                 match self.tools.is_leader()? {
                     true => self.relation_created(&memory, relation),
-                    false => self.stand_by(&memory),
+                    false => self.look_as_standby(&memory),
                 }
             }
             Hook::UnitJoined { relation, unit } => self.unit_joined(relation, &unit),
@@ -131,7 +131,7 @@ impl Run<'_> {
                 let memory = self.memory()?;
                 match self.tools.is_leader()? {
                     true => self.update_status(&memory),
-                    false => self.stand_by(&memory),
+                    false => self.look_as_standby(&memory),
                 }
             }
         }
@@ -150,7 +150,7 @@ impl Run<'_> {
         let memory = self.memory()?;
         match self.tools.is_leader()? {
             true => self.everything(&memory, Leaving::default()),
-            false => self.stand_by(&memory),
+            false => self.look_as_standby(&memory),
         }
     }
 

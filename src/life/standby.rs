@@ -5,7 +5,7 @@ use tracing::info;
 
 use super::{Memory, Run, RunError, apply, leader::Leaving, look};
 use crate::core::names::RelationId;
-use crate::core::standby::{StandbyPlan, stand_by};
+use crate::core::standby::{StandbyPlan, standby_plan};
 use crate::core::status;
 use crate::core::wire::{Change, MIRROR};
 
@@ -18,25 +18,25 @@ impl Run<'_> {
             return Ok(());
         }
         let relations = memory.ledger.relations.keys().copied().collect();
-        let plan = self.plan_of_standby(&memory, relations)?;
+        let plan = self.standby_plan(&memory, relations)?;
         if plan.is_empty() {
             return Ok(());
         }
         match self.tools.is_leader()? {
             // Leadership came back, and another unit has published meanwhile.
             true => self.everything(&memory, Leaving::default()),
-            false => self.step_back(&plan),
+            false => self.carry_out_standby(&plan),
         }
     }
 
     /// The same in hooks that may have met a relation that the ledger does not list yet.
-    pub(super) fn stand_by(&mut self, memory: &Memory) -> Result<(), RunError> {
+    pub(super) fn look_as_standby(&mut self, memory: &Memory) -> Result<(), RunError> {
         let relations = self.tools.relation_ids()?;
-        let plan = self.plan_of_standby(memory, relations)?;
-        self.step_back(&plan)
+        let plan = self.standby_plan(memory, relations)?;
+        self.carry_out_standby(&plan)
     }
 
-    fn plan_of_standby(
+    fn standby_plan(
         &self,
         memory: &Memory,
         relations: Vec<RelationId>,
@@ -47,10 +47,10 @@ impl Run<'_> {
             ledger.options = look::options(self.tools)?;
         }
         let relations = look::standby(self.tools, &ledger, relations)?;
-        Ok(stand_by(&ledger, self.own_unit(), &relations))
+        Ok(standby_plan(&ledger, self.own_unit(), &relations))
     }
 
-    fn step_back(&self, plan: &StandbyPlan) -> Result<(), RunError> {
+    fn carry_out_standby(&self, plan: &StandbyPlan) -> Result<(), RunError> {
         for (id, changes) in plan {
             for (key, change) in changes {
                 match change {

@@ -99,7 +99,7 @@ impl Report {
         let mut report = Report {
             bootstrap_app: ledger.bootstrap_app.as_deref().map(printable),
             communicators: communicators.map(ToString::to_string).collect(),
-            knows_a_cluster: crate::core::bootstrap::the_ledger_tells_of_a_cluster(ledger),
+            knows_a_cluster: crate::core::bootstrap::ledger_shows_cluster(ledger),
 
             ..Report::default()
         };

@@ -15,7 +15,7 @@ use microcluster_token_distributor::core::ledger::{CAPACITY, Ledger, MOST_KEYS, 
 use microcluster_token_distributor::core::names::{RelationId, UnitName};
 use microcluster_token_distributor::core::plan::{self, Plan};
 use microcluster_token_distributor::core::publish;
-use microcluster_token_distributor::core::standby::{StandbyPlan, StandbyRelation, stand_by};
+use microcluster_token_distributor::core::standby::{StandbyPlan, StandbyRelation, standby_plan};
 use microcluster_token_distributor::core::wire::{
     self, BOOTSTRAP_APP, Change, Changes, DOWN, Databag, GUARD, GUARD_VALUE, HOSTNAME, MEMBER,
     MIRROR, UP, Value, difference,
@@ -381,7 +381,7 @@ proptest! {
     #[test]
     fn a_standby_writes_only_what_a_standby_may((ledger, relations) in standby()) {
         let own = leader();
-        let plan = stand_by(&ledger, &own, &relations);
+        let plan = standby_plan(&ledger, &own, &relations);
         for (id, changes) in &plan {
             prop_assert!(!changes.is_empty());
             let held = &relations[id].own_unit;
@@ -403,14 +403,14 @@ proptest! {
                 prop_assert!(makes_a_difference(held, key, change));
             }
         }
-        let again = stand_by(&ledger, &own, &after_standby(&relations, &plan));
+        let again = standby_plan(&ledger, &own, &after_standby(&relations, &plan));
         prop_assert!(again.is_empty(), "{again:?}");
     }
 
     #[test]
     fn a_standby_goes_down_once_another_leads_and_not_before((ledger, relations) in standby()) {
         let own = leader();
-        let plan = stand_by(&ledger, &own, &relations);
+        let plan = standby_plan(&ledger, &own, &relations);
         let after = after_standby(&relations, &plan);
         for (id, relation) in &relations {
             if wire::is_up(&relation.own_unit) {
@@ -430,7 +430,7 @@ proptest! {
     #[test]
     fn a_standby_never_guards_the_application_that_may_bootstrap((ledger, relations) in standby()) {
         // Once there is a cluster a guard only helps.
-        let tells = microcluster_token_distributor::core::bootstrap::the_ledger_tells_of_a_cluster;
+        let tells = microcluster_token_distributor::core::bootstrap::ledger_shows_cluster;
         if tells(&ledger) {
             return Ok(());
         }
@@ -440,7 +440,7 @@ proptest! {
             Some(chosen) => Some(chosen.as_str()),
             None => choose(option, None, false, &[]).or(first.map(|first| first.app.as_str())),
         };
-        let plan = stand_by(&ledger, &leader(), &relations);
+        let plan = standby_plan(&ledger, &leader(), &relations);
         for (id, changes) in &plan {
             if chosen.is_none_or(|chosen| chosen == relations[id].app) {
                 prop_assert!(!matches!(changes.get(GUARD), Some(Change::Set(_))), "{id}");

@@ -135,13 +135,13 @@ fn a_refused_token_stays_shown_until_there_is_another() {
 }
 
 #[test]
-fn a_refusal_blocks_at_once_where_the_communicator_mints_no_name_twice() {
+fn a_refusal_blocks_at_once_where_the_communicator_makes_one_token_for_a_name() {
     let mut stage = a_token_is_given(&[]);
     refuses(&mut stage, 1);
     assert_eq!(
         stage.status(LEADER),
-        "blocked host h1: its token was refused and the communicator mints no name twice; redeploy \
-         it under another name"
+        "blocked host h1: its token was refused, and the communicator makes only one token \
+         for a name; redeploy it under another name"
     );
 }
 

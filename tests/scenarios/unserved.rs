@@ -68,6 +68,23 @@ fn the_other_relation_is_served_and_check_names_this_one() {
 }
 
 #[test]
+fn one_that_is_served_again_is_read_in_the_first_hook_that_finds_it() {
+    for juju in BOTH {
+        let mut stage = news(juju, &Provider::Executable);
+        stops_serving(&mut stage, "microcloud", Complaint::ALL[0]);
+        stage.hook(LEADER, "config-changed").succeeds();
+        assert!(!stage.ledger().contains_key("mirror-h2"), "{juju:?}");
+        let id = stage.relation("microcloud");
+        stage.world.model_mut().serve_again(id);
+        stage
+            .relation_hook(LEADER, "created", "microovn")
+            .succeeds();
+        assert_eq!(stage.ledger()["relation-2"], "microcloud", "{juju:?}");
+        assert_eq!(stage.ledger()["mirror-h2"], "empty", "{juju:?}");
+    }
+}
+
+#[test]
 fn what_an_application_bag_denies_the_own_unit_bag_decides() {
     // Leadership is lost, and the agent has not heard of it.
     for juju in BOTH {

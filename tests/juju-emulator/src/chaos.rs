@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clap::ValueEnum;
 use fastrand::Rng;
-use microcluster_token_distributor::core::bootstrap::the_ledger_tells_of_a_cluster;
+use microcluster_token_distributor::core::bootstrap::ledger_shows_cluster;
 use microcluster_token_distributor::core::ledger::Ledger;
 use microcluster_token_distributor::core::names::RelationId as CoreId;
 use microcluster_token_distributor::core::publish;
@@ -570,7 +570,7 @@ impl Promises {
             }
         }
         // The last host that was a sign of the cluster is gone, and another has its name.
-        if !the_ledger_tells_of_a_cluster(ledger) {
+        if !ledger_shows_cluster(ledger) {
             self.permitted = None;
         }
         let texts = ledger.mirror.values().filter_map(Value::text);
@@ -724,7 +724,7 @@ fn serving(deployment: &Deployment) -> impl Iterator<Item = &Relation> {
 
 /// Whether anything that this charm can read is a sign of a cluster.
 fn a_cluster_is_known(deployment: &Deployment) -> bool {
-    the_ledger_tells_of_a_cluster(&deployment.ledger())
+    ledger_shows_cluster(&deployment.ledger())
 }
 
 /// At rest, the leader shows the ledger in every relation that Juju serves.
