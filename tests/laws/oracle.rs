@@ -231,6 +231,14 @@ impl Look<'_> {
         was_said || is_said
     }
 
+    /// Whether a unit refused the token when it was last seen, and says something else now.
+    fn took_back(&self, name: &str, token: &str) -> bool {
+        let text = self.ledger.get(&format!("refused-{name}"));
+        let mut words = text.into_iter().flat_map(|text| text.split(' '));
+        words.any(|word| word.ends_with(&format!(":{}", fingerprint(token))))
+            && !self.is_refused(name, token)
+    }
+
     /// The value of a name; `Err` where the order in which two units are read decides.
     fn value(&self, name: &str) -> Result<Option<String>, ()> {
         let held = self
@@ -258,6 +266,10 @@ impl Look<'_> {
         let mut token = held.filter(|value| is_real(value) && !word(value));
         // What was said of its tokens goes with the last that claims it, before or after another offer.
         if claimed == Claimed::Nobody && !spent.is_empty() && !tokens.is_empty() {
+            return Err(());
+        }
+        // Our bags are read before the unit that takes its refusal back.
+        if published.iter().any(|token| self.took_back(name, token)) {
             return Err(());
         }
         loop {
