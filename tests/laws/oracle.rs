@@ -265,7 +265,12 @@ impl Look<'_> {
         let tokens: Vec<&str> = all.filter(|value| is_real(value) && !word(value)).collect();
         let mut token = held.filter(|value| is_real(value) && !word(value));
         // What was said of its tokens goes with the last that claims it, before or after another offer.
-        if claimed == Claimed::Nobody && !spent.is_empty() && !tokens.is_empty() {
+        let stays = |unit: &UnitName| {
+            let bag = self.bag(unit);
+            !self.is_gone(unit) && bag.is_none_or(|bag| announced(bag).as_deref() == Some(name))
+        };
+        let is_kept = self.former(name).iter().any(|(unit, _)| stays(unit));
+        if !is_kept && !spent.is_empty() && !tokens.is_empty() {
             return Err(());
         }
         // Our bags are read before the unit that takes its refusal back.
@@ -305,7 +310,7 @@ impl Look<'_> {
             // Its member has used it.
             Claimed::AMember if token.is_some() => Some("member"),
             // Its member may have left it after that token came, or before.
-            Claimed::Nobody if token.is_some() && self.had_member(name) => return Err(()),
+            _ if token.is_some() && self.had_member(name) => return Err(()),
             _ if token.is_some() => token,
             Claimed::Somebody if is_host => Some("empty"),
             // A consumer's placeholder stays where no host's claim has come and gone.
