@@ -185,7 +185,7 @@ fn stays(before: &Ledger, after: &Ledger, name: &str, held: &Value) -> bool {
     match (held, before.mirror.get(name), after.mirror.get(name)) {
         (Value::Text(token), ..) if after.is_spent(name, token) => false,
         (Value::Text(_), Some(former @ Value::Text(_)), Some(value @ Value::Text(_))) => {
-            held != value && former == value
+            former == value
         }
         (Value::Text(_), _, Some(Value::Text(_))) => true,
         _ => false,
