@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use microcluster_token_distributor::core::fingerprint::fingerprint;
 use microcluster_token_distributor::core::learn::{self, Learned};
-use microcluster_token_distributor::core::ledger::{CAPACITY, Ledger, MOST_KEYS};
+use microcluster_token_distributor::core::ledger::{CAPACITY, Ledger, MOST_KEYS, Size};
 use microcluster_token_distributor::core::names::RelationId;
 use microcluster_token_distributor::core::nudge::nudge;
 use microcluster_token_distributor::core::operator::{self, Force, NotRetired};
@@ -726,6 +726,46 @@ fn spec_3_7_what_is_said_of_a_host_and_of_its_tokens_needs_room_too() {
 }
 
 #[test]
+fn spec_3_7_each_unit_bag_has_room_of_its_own() {
+    let own = |more: Pairs<'_>, free: usize| {
+        let mut own = bag(&[&[("mirror", "up"), ("mirror-x", "")], more].concat());
+        let fill = CAPACITY - 1 - Size::of(&own).bytes - free;
+        own.insert("mirror-x".to_owned(), "x".repeat(fill));
+        own
+    };
+    let with_keys = |keys: usize| {
+        let mut own = bag(&[("mirror", "up"), ("mirror-a", "empty"), ("mirror-x", "T")]);
+        let others = (own.len()..keys).map(|number| (format!("x{number}"), "x".to_owned()));
+        own.extend(others);
+        own
+    };
+    let key = "mirror-hempty".len();
+    let goes: Pairs<'_> = &[("mirror-a", "empty")];
+    for (case, own, fits) in [
+        ("too few bytes", own(&[], key - 1), false),
+        ("enough bytes", own(&[], key), true),
+        ("what goes makes room for as much", own(goes, 0), true),
+        ("too many keys", with_keys(MOST_KEYS), false),
+        (
+            "what goes makes room for a key",
+            with_keys(MOST_KEYS - 1),
+            true,
+        ),
+    ] {
+        let own: Vec<_> = own.iter().map(|(key, value)| (&**key, &**value)).collect();
+        let world = world()
+            .relation(1, "a")
+            .own_unit(&own)
+            .unit("a/0", &[("hostname", "h")]);
+        let plan = world.plan(&settled(&[("mirror-x", "T")]));
+        let writes = &plan.writes[&RelationId(1)].unit;
+        assert_eq!(writes.contains_key("mirror-h"), fits, "{case}");
+        let left_out = plan.ledger.left_out.as_deref();
+        assert_eq!(left_out == Some("mirror-h"), !fits, "{case}");
+    }
+}
+
+#[test]
 fn spec_3_7_a_look_at_everything_finds_out_anew_what_has_no_room() {
     let before = settled(&[("left-out", "mirror-h")]);
     let world = world()
@@ -1331,6 +1371,13 @@ fn an_operator_retires_a_host() {
         (
             "a living host by force",
             vec![("mirror-h", "T"), ("host-h", "a/0")],
+            vec!["a/0"],
+            Force::Yes,
+            Ok("host-h=a/0* mirror-h=retired"),
+        ),
+        (
+            "a living host that waits, by force",
+            vec![("mirror-h", "empty"), ("host-h", "a/0")],
             vec!["a/0"],
             Force::Yes,
             Ok("host-h=a/0* mirror-h=retired"),

@@ -254,9 +254,8 @@ impl Writes {
         self.app.is_empty() && self.unit.is_empty()
     }
 
-    /// The keys that change in either bag.
-    pub fn keys(&self) -> BTreeSet<&str> {
-        let keys = self.app.keys().chain(self.unit.keys());
-        keys.map(String::as_str).collect()
+    /// How many keys change in both bags.
+    pub fn count(&self) -> usize {
+        self.app.len() + self.unit.len()
     }
 }
