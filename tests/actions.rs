@@ -600,7 +600,7 @@ fn check_finds_each_kind_of_trouble() {
             "out-of-date",
             with(&|view| {
                 relation(view, &|relation| {
-                    relation.own_unit = Some(bag(&[("mirror", "up")]))
+                    relation.own_unit = Some(bag(&[("mirror", "up"), ("nudge", "1 1 1 0")]));
                 });
             }),
         ),
@@ -645,7 +645,7 @@ fn check_finds_each_kind_of_trouble() {
         if kind == "out-of-date" {
             let text = &found[0].text;
             assert!(
-                text.contains("(0 keys of the ledger, 1 of relations)"),
+                text.contains("(0 keys of the ledger, 2 of relations)"),
                 "{text}"
             );
         }

@@ -727,9 +727,9 @@ fn spec_3_7_what_is_said_of_a_host_and_of_its_tokens_needs_room_too() {
 
 #[test]
 fn spec_3_7_each_unit_bag_has_room_of_its_own() {
-    let own = |more: Pairs<'_>, free: usize| {
+    let own = |more: Pairs<'_>, bytes: usize| {
         let mut own = bag(&[&[("mirror", "up"), ("mirror-x", "")], more].concat());
-        let fill = CAPACITY - 1 - Size::of(&own).bytes - free;
+        let fill = bytes - Size::of(&own).bytes;
         own.insert("mirror-x".to_owned(), "x".repeat(fill));
         own
     };
@@ -742,9 +742,14 @@ fn spec_3_7_each_unit_bag_has_room_of_its_own() {
     let key = "mirror-hempty".len();
     let goes: Pairs<'_> = &[("mirror-a", "empty")];
     for (case, own, fits) in [
-        ("too few bytes", own(&[], key - 1), false),
-        ("enough bytes", own(&[], key), true),
-        ("what goes makes room for as much", own(goes, 0), true),
+        ("too few bytes", own(&[], CAPACITY - key), false),
+        ("enough bytes", own(&[], CAPACITY - 1 - key), true),
+        (
+            "what goes makes too little room",
+            own(goes, CAPACITY),
+            false,
+        ),
+        ("what goes makes enough room", own(goes, CAPACITY - 1), true),
         ("too many keys", with_keys(MOST_KEYS), false),
         (
             "what goes makes room for a key",
