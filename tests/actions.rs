@@ -600,7 +600,7 @@ fn check_finds_each_kind_of_trouble() {
             "out-of-date",
             with(&|view| {
                 relation(view, &|relation| {
-                    relation.own_unit = Some(bag(&[("mirror", "up")]))
+                    relation.own_unit = Some(bag(&[("mirror", "up"), ("nudge", "1 1 1 0")]));
                 });
             }),
         ),
@@ -642,6 +642,13 @@ fn check_finds_each_kind_of_trouble() {
             kind => assert!(kinds.contains(&kind), "{kind}: {found:?}"),
         }
         assert!(found.iter().all(|finding| !finding.text.contains(SECRET)));
+        if kind == "out-of-date" {
+            let text = &found[0].text;
+            assert!(
+                text.contains("(0 keys of the ledger, 2 of relations)"),
+                "{text}"
+            );
+        }
     }
 }
 

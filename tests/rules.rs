@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use microcluster_token_distributor::core::fingerprint::fingerprint;
 use microcluster_token_distributor::core::learn::{self, Learned};
-use microcluster_token_distributor::core::ledger::{CAPACITY, Ledger, MOST_KEYS};
+use microcluster_token_distributor::core::ledger::{CAPACITY, Ledger, MOST_KEYS, Size};
 use microcluster_token_distributor::core::names::RelationId;
 use microcluster_token_distributor::core::nudge::nudge;
 use microcluster_token_distributor::core::operator::{self, Force, NotRetired};
@@ -38,6 +38,30 @@ fn learned(before: &Ledger, learned: &Learned) -> String {
 fn event(before: &Ledger, name: &str, pairs: Pairs<'_>) -> Vec<String> {
     let learned = learn::unit(before, &unit(name), &bag(pairs));
     written(&plan::of_event(before, learned))
+}
+
+// Section 1.
+
+#[test]
+fn spec_1_keys_that_are_not_of_this_charm_stay_in_its_bags() {
+    let world = world()
+        .relation(1, "a")
+        .expects(&["a/0"])
+        .own_app(&[
+            ("bootstrap-app", "a"),
+            ("may-bootstrap", "true"),
+            ("operators", "note"),
+            ("protocol", "2"),
+        ])
+        .own_unit(&[("ingress-address", "10.0.0.5"), ("mirror", "up")]);
+    assert_eq!(written(&world.plan(&settled(&[]))), [""; 0]);
+    let other: Pairs<'_> = &[("leader", "d/0 1"), ("bootstrap-app", "a")];
+    let own: Pairs<'_> = &[("ingress-address", "10.0.0.5"), ("mirror-h", "T")];
+    assert_eq!(
+        stands_by(other, &[(1, "a", None, own)]),
+        ["1: mirror-h-"],
+        "a standby's"
+    );
 }
 
 // Section 2.
@@ -81,6 +105,7 @@ fn spec_2_a_ledger_whose_relations_are_all_gone_is_emptied_when_another_is_publi
         ("mirror-h0", "token"),
         ("host-h0", "a/0"),
         ("nudge", "1 1 1 0"),
+        ("leader", "d/0 7"),
     ]);
     let anew = || world().relation(4, "a").expects(&["a/0"]);
     for (case, world, keeps) in [
@@ -92,7 +117,7 @@ fn spec_2_a_ledger_whose_relations_are_all_gone_is_emptied_when_another_is_publi
         let after = world.plan(&before).ledger.to_databag();
         assert_eq!(after.contains_key("mirror-h0"), keeps, "{case}");
         assert_eq!(after["nudge"], "1 1 1 0", "{case}: a counter goes on");
-        assert_eq!(after["leader"], "d/0 1", "{case}");
+        assert_eq!(after["leader"], "d/0 7", "{case}: so does the other");
     }
 }
 
@@ -241,6 +266,10 @@ fn spec_3_2_a_consumers_empty_makes_a_placeholder_and_replaces_nothing() {
             "{held:?}"
         );
     }
+    let asks = bag(&[up, ("mirror-k", "empty")]);
+    let now = learn::unit(&settled(&[known]), &unit("a/0"), &asks);
+    let notes: Vec<_> = now.notes.iter().map(|note| note.text.as_str()).collect();
+    assert_eq!(notes, ["mirror-k: placeholder for a/0"]);
 }
 
 #[test]
@@ -264,13 +293,14 @@ fn spec_3_2_values_are_opaque() {
 #[test]
 fn spec_3_3_a_name_has_the_value_that_its_claims_ask_for() {
     let h = ("hostname", "h");
-    for (case, before, name, says, changes) in [
+    for (case, before, name, says, changes, asks) in [
         (
             "announced",
             vec![],
             "a/0",
             vec![h],
             "host-h=a/0 mirror-h=empty",
+            false,
         ),
         (
             "its mirror is down",
@@ -278,6 +308,7 @@ fn spec_3_3_a_name_has_the_value_that_its_claims_ask_for() {
             "a/0",
             vec![h, ("mirror", "down")],
             "host-h=a/0* mirror-h=member",
+            false,
         ),
         (
             "its mirror is up, whatever it offers for itself",
@@ -285,6 +316,7 @@ fn spec_3_3_a_name_has_the_value_that_its_claims_ask_for() {
             "a/0",
             vec![h, ("mirror", "up"), ("mirror-h", "T")],
             "communicators=a/0 host-h=a/0* mirror-h=member",
+            false,
         ),
         (
             "in place of a placeholder",
@@ -292,6 +324,7 @@ fn spec_3_3_a_name_has_the_value_that_its_claims_ask_for() {
             "a/0",
             vec![h, ("mirror", "down")],
             "host-h=a/0* mirror-h=member",
+            false,
         ),
         (
             "a used token stays for now",
@@ -299,6 +332,7 @@ fn spec_3_3_a_name_has_the_value_that_its_claims_ask_for() {
             "a/0",
             vec![h, ("mirror", "down")],
             "host-h=a/0*",
+            false,
         ),
         (
             "once a member, always",
@@ -306,6 +340,7 @@ fn spec_3_3_a_name_has_the_value_that_its_claims_ask_for() {
             "a/0",
             vec![h],
             "",
+            false,
         ),
         (
             "one name for each unit",
@@ -313,6 +348,7 @@ fn spec_3_3_a_name_has_the_value_that_its_claims_ask_for() {
             "a/0",
             vec![h],
             "host-g- host-h=a/0 mirror-g- mirror-h=empty",
+            false,
         ),
         (
             "another beside the member",
@@ -320,6 +356,7 @@ fn spec_3_3_a_name_has_the_value_that_its_claims_ask_for() {
             "a/1",
             vec![h],
             "host-h=a/0* a/1",
+            false,
         ),
         (
             "another where no member is left",
@@ -327,6 +364,7 @@ fn spec_3_3_a_name_has_the_value_that_its_claims_ask_for() {
             "a/1",
             vec![h],
             "host-h=a/1 mirror-h=empty",
+            true,
         ),
         (
             "another after one that was retired",
@@ -334,11 +372,14 @@ fn spec_3_3_a_name_has_the_value_that_its_claims_ask_for() {
             "a/1",
             vec![h],
             "host-h=a/1 mirror-h=empty",
+            true,
         ),
     ] {
         let before = settled(&before);
         let learned_now = learn::unit(&before, &unit(name), &bag(&says));
         assert_eq!(learned(&before, &learned_now), changes, "{case}");
+        // A bag that was read before may hold its token.
+        assert_eq!(learned_now.asks_for_everything, asks, "{case}");
     }
 }
 
@@ -407,6 +448,15 @@ fn spec_3_5_a_real_value_is_never_overwritten_emptied_or_removed() {
         let offer = bag(&[("mirror", "up"), ("mirror-h", offered)]);
         let now = learn::unit(&before, &unit("a/0"), &offer);
         assert_eq!(learned(&before, &now), changes, "{case}");
+        let notes = now.notes.iter().map(|note| note.text.as_str());
+        let differs: Vec<&str> = notes.filter(|note| note.contains(" offers ")).collect();
+        let expected = match case {
+            "another token comes late" => {
+                vec!["a/0 offers 1 other value than the mirror holds; the first to come stays"]
+            }
+            _ => vec![],
+        };
+        assert_eq!(differs, expected, "{case}");
     }
 }
 
@@ -424,6 +474,17 @@ fn spec_3_5_a_real_value_of_the_python_charm_stays_until_the_ledgers_changes() {
     let before = settled(&[("mirror-h", "T"), ("host-h", "a/0")]);
     let waits = bags(world().relation(1, "a")).unit("a/0", &[("hostname", "h")]);
     assert_eq!(written(&waits.plan(&before)), [""; 0]);
+    let refused = fingerprint("T");
+    let refuses = bags(world().relation(1, "a"))
+        .unit("a/0", &[("hostname", "h"), ("refused", &refused)])
+        .unit("a/1", &[("mirror", "up"), ("mirror-h", "U")]);
+    assert_eq!(
+        written(&refuses.plan(&before)),
+        [
+            format!("1 unit: mirror-h=U spent-h={refused}"),
+            format!("ledger: communicators=a/1 mirror-h=U spent-h={refused}"),
+        ]
+    );
     let joins = bags(world().relation(1, "a"))
         .unit("a/0", &[("hostname", "h"), ("member", "h")])
         .unit("a/1", &[("hostname", "i")]);
@@ -434,6 +495,25 @@ fn spec_3_5_a_real_value_of_the_python_charm_stays_until_the_ledgers_changes() {
             "ledger: host-h=a/0* host-i=a/1 mirror-h=member mirror-i=empty",
         ]
     );
+}
+
+#[test]
+fn spec_3_5_each_bag_of_the_python_charm_keeps_its_own_value_of_a_host() {
+    let shows = |id, value| {
+        world()
+            .relation(1, "a")
+            .own_unit(&[("mirror", "up"), ("mirror-h", "T")])
+            .relation(id, "b")
+            .own_unit(&[("mirror", "up"), ("mirror-h", value)])
+            .unit("b/0", &[("hostname", "h")])
+    };
+    let own_units = |value| {
+        let lines = written(&shows(2, value).plan(&Ledger::default()));
+        let lines = lines.into_iter().filter(|line| line.contains(" unit: "));
+        lines.collect::<Vec<_>>()
+    };
+    assert_eq!(own_units("U"), [""; 0], "another token");
+    assert_eq!(own_units("empty"), ["2 unit: mirror-h=T"], "a placeholder");
 }
 
 #[test]
@@ -637,19 +717,86 @@ fn spec_3_7_a_host_that_is_noted_gets_its_token_where_no_further_key_has_room() 
 }
 
 #[test]
-fn spec_3_7_what_is_said_of_a_refused_token_needs_room_too() {
-    let refusal = bag(&[("hostname", "h"), ("refused", &fingerprint("T"))]);
-    let rest = [("mirror-h", "T"), ("host-h", "a/1"), ("mirror-x", "")];
-    let rest = settled(&rest).size().bytes;
-    for (free, fits) in [
-        ("spent-h 01234567".len() - 1, false),
-        ("spent-h 01234567".len(), true),
+fn spec_3_7_what_is_said_of_a_host_and_of_its_tokens_needs_room_too() {
+    let (t, u) = (fingerprint("T"), fingerprint("U"));
+    let has_token: Pairs<'_> = &[("mirror-h", "T"), ("host-h", "a/1")];
+    for (case, held, says, key, bytes) in [
+        (
+            "who announces it",
+            &[][..],
+            vec![("hostname", "h")],
+            "host-h",
+            "host-ha/1 *".len(),
+        ),
+        (
+            "which token is refused",
+            has_token,
+            vec![("hostname", "h"), ("refused", &t)],
+            "spent-h",
+            "spent-h 01234567".len(),
+        ),
+        (
+            "that another would be",
+            has_token,
+            vec![("hostname", "h"), ("refused", &u)],
+            "refused-h",
+            "refused-ha/1: 01234567".len(),
+        ),
     ] {
-        let value = "x".repeat(CAPACITY - 1 - rest - free);
-        let before = settled(&[("mirror-h", "T"), ("host-h", "a/1"), ("mirror-x", &value)]);
-        let learned = learn::unit(&before, &unit("a/1"), &refusal);
-        assert_eq!(learned.ledger.spent.contains_key("h"), fits, "{free}");
-        assert_eq!(learned.ledger.left_out.is_some(), !fits, "{free}");
+        let rest = settled(&[held, &[("mirror-x", "")]].concat()).size().bytes;
+        for (free, fits) in [(bytes - 1, false), (bytes, true)] {
+            let value = "x".repeat(CAPACITY - 1 - rest - free);
+            let before = settled(&[held, &[("mirror-x", &value)]].concat());
+            let learned = learn::unit(&before, &unit("a/1"), &bag(&says)).ledger;
+            assert_eq!(learned.to_databag().contains_key(key), fits, "{case}");
+            let left_out = learned.left_out.as_deref();
+            assert_eq!(left_out == Some(key), !fits, "{case}");
+        }
+    }
+}
+
+#[test]
+fn spec_3_7_each_unit_bag_has_room_of_its_own() {
+    let own = |more: Pairs<'_>, bytes: usize| {
+        let mut own = bag(&[&[("mirror", "up"), ("mirror-x", "")], more].concat());
+        let fill = bytes - Size::of(&own).bytes;
+        own.insert("mirror-x".to_owned(), "x".repeat(fill));
+        own
+    };
+    let with_keys = |keys: usize| {
+        let mut own = bag(&[("mirror", "up"), ("mirror-a", "empty"), ("mirror-x", "T")]);
+        let others = (own.len()..keys).map(|number| (format!("x{number}"), "x".to_owned()));
+        own.extend(others);
+        own
+    };
+    let key = "mirror-hempty".len();
+    let goes: Pairs<'_> = &[("mirror-a", "empty")];
+    for (case, own, fits) in [
+        ("too few bytes", own(&[], CAPACITY - key), false),
+        ("enough bytes", own(&[], CAPACITY - 1 - key), true),
+        (
+            "what goes makes too little room",
+            own(goes, CAPACITY),
+            false,
+        ),
+        ("what goes makes enough room", own(goes, CAPACITY - 1), true),
+        ("too many keys", with_keys(MOST_KEYS), false),
+        (
+            "what goes makes room for a key",
+            with_keys(MOST_KEYS - 1),
+            true,
+        ),
+    ] {
+        let own: Vec<_> = own.iter().map(|(key, value)| (&**key, &**value)).collect();
+        let world = world()
+            .relation(1, "a")
+            .own_unit(&own)
+            .unit("a/0", &[("hostname", "h")]);
+        let plan = world.plan(&settled(&[("mirror-x", "T")]));
+        let writes = &plan.writes[&RelationId(1)].unit;
+        assert_eq!(writes.contains_key("mirror-h"), fits, "{case}");
+        let left_out = plan.ledger.left_out.as_deref();
+        assert_eq!(left_out == Some("mirror-h"), !fits, "{case}");
     }
 }
 
@@ -768,6 +915,12 @@ fn spec_4_bootstrap_app_is_the_first_that_applies() {
             None,
         ),
         ("nobody is seen", vec![], world().relation(9, "a"), None),
+        (
+            "nobody any more",
+            chosen.to_vec(),
+            world().relation(10, "b").expects(&[]),
+            None,
+        ),
     ] {
         let plan = world.plan(&ledger(&before));
         assert_eq!(plan.ledger.bootstrap_app.as_deref(), app, "{case}");
@@ -1293,6 +1446,13 @@ fn an_operator_retires_a_host() {
             vec!["a/1"],
             Force::Yes,
             Ok("mirror-h=empty"),
+        ),
+        (
+            "a living host that waits, by force",
+            vec![("mirror-h", "empty"), ("host-h", "a/0")],
+            vec!["a/0"],
+            Force::Yes,
+            Ok("host-h=a/0* mirror-h=retired"),
         ),
         (
             "another has its name",

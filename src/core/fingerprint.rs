@@ -45,4 +45,17 @@ mod tests {
             fingerprint("eyJzZWNyZXQiOiJi")
         );
     }
+    #[test]
+    fn nothing_but_eight_lower_case_hex_digits_is_of_its_form() {
+        for (text, is_one) in [
+            ("72ad2699", true),
+            ("72ad269", false),
+            ("72ad26990", false),
+            ("72AD2699", false),
+            ("a secret", false),
+            ("", false),
+        ] {
+            assert_eq!(is_fingerprint(text), is_one, "{text:?}");
+        }
+    }
 }

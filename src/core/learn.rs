@@ -90,9 +90,9 @@ pub fn everything(before: &Ledger, world: &World, own_unit: &UnitName) -> Learne
     let siblings = served().flat_map(|relation| relation.siblings.values());
     let siblings = siblings.filter(|_| world.siblings_are_news);
     let published: Vec<&Databag> = own_bags.chain(siblings).collect();
-    // A name that takes a token only now may have it in a bag that was read before, and that token may
-    // be refused, too. Each refusal spends one token at most.
-    for _ in 0..2 + refusals(&learner.ledger, world) {
+    // A name that takes a token only now may have it in a bag that was read before. The second time
+    // every refusal is noted, so no refused token stays.
+    for _ in 0..2 {
         learner.takes_a_token = false;
         learner.publications(&published);
         for (unit, bag) in served().flat_map(|relation| &relation.units) {
@@ -137,17 +137,6 @@ pub fn everything(before: &Ledger, world: &World, own_unit: &UnitName) -> Learne
     list_relations(ledger, world);
     name_leader(ledger, own_unit);
     learner.learned()
-}
-
-/// How many tokens are refused, as noted and as said now.
-fn refusals(ledger: &Ledger, world: &World) -> usize {
-    let claims = ledger.hosts.values().flatten();
-    let units = world
-        .relations
-        .values()
-        .flat_map(|relation| relation.units.values());
-    claims.filter(|claim| claim.refuses.is_some()).count()
-        + units.filter(|bag| refused(bag).is_some()).count()
 }
 
 /// Whether the ledger is of a cluster that is gone (spec 2): something is to be published to a
@@ -321,7 +310,6 @@ impl Learner {
                     claimed.insert(unit.clone(), name.clone());
                 }
                 self.has_new_claim = true;
-                self.note_claim(name);
             }
         }
         let has_others = self
@@ -382,19 +370,6 @@ impl Learner {
     fn claim_to_change(&mut self, name: &str, unit: &UnitName) -> Option<&mut Claim> {
         let mut claims = self.ledger.hosts.get_mut(name)?.iter_mut();
         claims.find(|claim| claim.unit == *unit)
-    }
-
-    fn note_claim(&mut self, name: &str) {
-        let claims = self.ledger.hosts.get(name).map_or(0, Vec::len);
-        if !is_hostname(name) || claims > 1 {
-            let key = printed_key(name);
-            let why = if claims > 1 {
-                "announced twice"
-            } else {
-                "no host name"
-            };
-            self.note(Note::debug(format!("{key}: {why}")));
-        }
     }
 
     /// Rules 3 and 4: gives a name the value that its claims and its present value ask for, and none

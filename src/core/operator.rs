@@ -90,8 +90,7 @@ pub fn retire(
     after.end_refusals(host);
     let outcome = match held {
         Value::Placeholder if !is_announced => Outcome::Removed,
-        Value::Placeholder if !has_member => Outcome::Unchanged,
-        Value::Retired if has_member || !is_announced => Outcome::Unchanged,
+        Value::Retired => Outcome::Unchanged,
         _ if is_announced && !has_member => Outcome::Renewed,
         _ => Outcome::Retired,
     };

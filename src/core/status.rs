@@ -387,6 +387,10 @@ mod tests {
             let pairs = [("host-ubuntu", units.as_str()), ("host-a_b", "m/1")];
             let message = of(&ledger(&pairs)).message;
             assert!(message.chars().count() <= LONGEST_MESSAGE, "{message}");
+            let pairs = [("host-ubuntu", units.as_str()), ("host-v", &units)];
+            let two = of(&ledger(&pairs)).message;
+            assert!(two.chars().count() <= LONGEST_MESSAGE, "{two}");
+            assert!(two.ends_with(" (+1 more)"), "{two}");
             let contested = of(&ledger(&pairs[..1])).message;
             assert!(contested.chars().count() <= LONGEST_MESSAGE, "{contested}");
             assert!(contested.starts_with("host name ubuntu: 2 more units"));

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::View;
 use crate::core::ledger::{CAPACITY, MOST_KEYS, Size};
 use crate::core::names::is_cross_model;
-use crate::core::plan::Plan;
+use crate::core::plan::{Plan, Writes};
 use crate::core::status;
 use crate::core::wire::{self, BOOTSTRAP_APP};
 use crate::report::hosts::{Host, Report, State};
@@ -77,7 +77,7 @@ pub fn findings(view: &View, plan: &Plan, report: &Report) -> Vec<Finding> {
     findings.relations(view, &leader);
     findings.sizes(view);
     if !plan.is_idle() && plan.ledger.leader.is_some() {
-        let keys: usize = plan.writes.values().map(|writes| writes.keys().len()).sum();
+        let keys: usize = plan.writes.values().map(Writes::count).sum();
         let ledger = plan.ledger_changes().len();
         findings.add(
             "out-of-date",
