@@ -1507,3 +1507,27 @@ fn second_5_an_operator_forgets_a_cluster_unless_a_unit_is_a_member() {
     let forced = operator::forget(&before, &alive.0, &leader(), Force::Yes).expect("forced");
     assert_eq!(learned(&before, &forced), "mirror-h=member mirror-k-");
 }
+
+// Section 8.
+
+#[test]
+fn spec_8_a_new_status_and_a_mirror_that_goes_up_are_said_and_nothing_twice() {
+    let before = settled(&[]);
+    let event = |pairs| {
+        let learned = learn::unit(&before, &unit("a/0"), &bag(pairs));
+        plan::of_event(&before, learned)
+    };
+    assert!(event(&[("hostname", "h")]).changes_the_status());
+    assert!(!event(&[("mirror", "up"), ("mirror-_x", "T")]).changes_the_status());
+    let fresh = world().relation(1, "a").unit("a/0", &[]);
+    let goes_up = |plan: &plan::Plan| {
+        let mut notes = plan.notes.iter();
+        notes.any(|note| note.text == "relation 1: mirror up")
+    };
+    let plan = fresh.plan(&Ledger::default());
+    assert!(goes_up(&plan));
+    let shows: Vec<_> = plan.writes[&RelationId(1)].unit.keys().collect();
+    assert_eq!(shows, ["mirror"]);
+    let again = fresh.own_unit(&[("mirror", "up")]).plan(&plan.ledger);
+    assert!(!goes_up(&again));
+}
