@@ -45,6 +45,7 @@ mod tests {
             fingerprint("eyJzZWNyZXQiOiJi")
         );
     }
+
     #[test]
     fn nothing_but_eight_lower_case_hex_digits_is_of_its_form() {
         for (text, is_one) in [

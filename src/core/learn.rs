@@ -328,7 +328,8 @@ impl Learner {
 
         let claim = self.claim_under(name, unit);
         let is_member = claim.is_some_and(|claim| claim.is_member);
-        let is_news = |print: &&String| !is_member && !self.ledger.is_spent_print(name, print);
+        let is_news =
+            |print: &&String| !is_member && !self.ledger.is_spent_fingerprint(name, print);
         let mut refuses = refused(bag).filter(is_news);
         if refuses.is_some_and(|print| self.ledger.holds(name, print)) {
             self.spend(name, unit);

@@ -254,7 +254,7 @@ impl Ledger {
         }
         for (name, claims) in self.hosts.iter() {
             let refusals = claims.iter().filter_map(|claim| {
-                let refused = claim.refuses.as_ref().filter(|_| !claim.is_member)?;
+                let refused = claim.refuses.as_ref()?;
                 Some(format!("{}:{refused}", claim.unit))
             });
             let refusals: Vec<String> = refusals.collect();

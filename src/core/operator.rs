@@ -77,6 +77,7 @@ pub fn retire(
     let claims = after.hosts.entry(host.to_owned()).or_default();
     if let (true, Some(first)) = (was_used, claims.first_mut()) {
         first.is_member = true;
+        first.refuses = None;
     }
     claims.retain(|claim| !world.is_gone(&claim.unit));
     if let (Some(claim), Force::No) = (claims.first(), force) {

@@ -32,11 +32,11 @@ pub fn refused(bag: &Databag) -> Option<&String> {
 impl Ledger {
     /// Whether this value of `name` is known not to serve.
     pub fn is_spent(&self, name: &str, value: &str) -> bool {
-        self.is_spent_print(name, &fingerprint(value))
+        self.is_spent_fingerprint(name, &fingerprint(value))
     }
 
     /// The same of a fingerprint.
-    pub fn is_spent_print(&self, name: &str, print: &String) -> bool {
+    pub fn is_spent_fingerprint(&self, name: &str, print: &String) -> bool {
         let spent = self.spent.get(name);
         spent.is_some_and(|spent| spent.contains(print))
     }

@@ -78,12 +78,30 @@ pub fn short() -> Vec<Bound> {
         1,
         EXPIRY,
     ));
-    bounds.push(joined(
-        "3 hosts joined, 1 unit, 1 redeployed",
-        &[0, 0, 0],
-        1,
-        REDEPLOYED,
-    ));
+    bounds.extend([
+        joined(
+            "3 hosts joined, 1 unit, 1 redeployed",
+            &[0, 0, 0],
+            1,
+            REDEPLOYED,
+        ),
+        bound(
+            "2 hosts, 1 unit, 1 redeployed",
+            second,
+            &[0, 0],
+            1,
+            REDEPLOYED,
+        ),
+        joined(
+            "2 hosts joined, 2 units, 1 redeployed, 1 move",
+            &[0, 0],
+            2,
+            Faults {
+                moves: 1,
+                ..REDEPLOYED
+            },
+        ),
+    ]);
     bounds
 }
 
@@ -161,22 +179,6 @@ pub fn long() -> Vec<Bound> {
         ),
         bound("2 hosts, 2 units", second, &[0, 0], 2, CALM),
         bound("3 hosts, 1 unit, 1 expires", second, &[0, 0, 0], 1, EXPIRY),
-        bound(
-            "2 hosts, 1 unit, 1 redeployed",
-            second,
-            &[0, 0],
-            1,
-            REDEPLOYED,
-        ),
-        joined(
-            "2 hosts joined, 2 units, 1 redeployed, 1 move",
-            &[0, 0],
-            2,
-            Faults {
-                moves: 1,
-                ..REDEPLOYED
-            },
-        ),
         joined(
             "2 hosts joined, 1 unit, 1 redeployed, 1 expires",
             &[0, 0],
