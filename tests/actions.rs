@@ -12,6 +12,7 @@ use microcluster_token_distributor::core::names::{self, RelationId};
 use microcluster_token_distributor::core::operator::{Force, NotRetired, retire};
 use microcluster_token_distributor::core::plan;
 use microcluster_token_distributor::core::publish;
+use microcluster_token_distributor::core::queue::Moment;
 use microcluster_token_distributor::core::wire::Databag;
 use microcluster_token_distributor::core::world::{Relation, World};
 use microcluster_token_distributor::life::actions::{
@@ -75,6 +76,7 @@ fn leader(ledger: Pairs<'_>, units: &[(&str, Pairs<'_>)]) -> View {
     View {
         unit: unit("mtd/0"),
         is_leader: true,
+        moment: Moment::without_a_clock(&ledger),
         ledger,
         world,
         failing: BTreeSet::new(),
@@ -395,7 +397,7 @@ fn retiring_replaces_renews_removes_or_refuses() {
                 assert_eq!(value, then, "{case}");
                 // The next look at everything changes nothing about it.
                 let learned = learn::everything(&ledger, &view.world, &view.unit);
-                let plan = plan::of_everything(&ledger, learned, &view.world);
+                let plan = plan::of_everything(&ledger, learned, &view.world, &view.moment);
                 let value = plan.ledger.mirror.get("h").map(|value| value.as_str());
                 assert_eq!(value, then, "{case}: looked at again");
                 outcome.as_str().to_owned()

@@ -12,6 +12,7 @@ use microcluster_token_distributor::core::names::RelationId;
 use microcluster_token_distributor::core::nudge::nudge;
 use microcluster_token_distributor::core::operator::{self, Force, NotRetired};
 use microcluster_token_distributor::core::plan;
+use microcluster_token_distributor::core::queue::Moment;
 use microcluster_token_distributor::core::standby::{StandbyRelation, standby_plan};
 use microcluster_token_distributor::core::wire::{GUARD, MIRROR_PREFIX};
 use support::{Pairs, bag, leader, ledger, shown, unit, world, written};
@@ -37,7 +38,7 @@ fn learned(before: &Ledger, learned: &Learned) -> String {
 /// What is written when one unit is heard.
 fn event(before: &Ledger, name: &str, pairs: Pairs<'_>) -> Vec<String> {
     let learned = learn::unit(before, &unit(name), &bag(pairs));
-    written(&plan::of_event(before, learned))
+    written(&plan::of_event(before, learned, &Moment::default()))
 }
 
 // Section 1.
@@ -399,7 +400,7 @@ fn spec_3_3_a_used_token_goes_with_the_next_write_or_at_update_status() {
         ]
     );
     assert_eq!(
-        written(&plan::of_update_status(&before)),
+        written(&plan::of_update_status(&before, &Moment::default())),
         [
             "1 unit: mirror-h=member spent-h-",
             "ledger: mirror-h=member spent-h-"
@@ -412,7 +413,7 @@ fn spec_3_4_a_refused_host_name_is_noted_and_gets_no_placeholder() {
     for name in ["--help", "node_1", "42", "a..b", "a\nb", "é"] {
         let before = settled(&[]);
         let learned = learn::unit(&before, &unit("a/0"), &bag(&[("hostname", name)]));
-        let plan = plan::of_event(&before, learned);
+        let plan = plan::of_event(&before, learned, &Moment::default());
         assert_eq!(written(&plan), [format!("ledger: host-{name}=a/0")]);
         assert!(plan.status().to_string().starts_with("blocked: host name "));
         assert!(
@@ -684,7 +685,7 @@ fn spec_3_7_what_no_longer_fits_is_left_out_and_said() {
             },
             "{free}"
         );
-        let plan = plan::of_event(&before, learned_now);
+        let plan = plan::of_event(&before, learned_now, &Moment::default());
         let status = plan.status().to_string();
         assert_eq!(status.starts_with("blocked: databag full: mirror-y"), !fits);
     }
@@ -1372,7 +1373,7 @@ fn second_3_a_host_whose_token_is_spent_waits_and_the_status_says_when_no_other_
             ("spent-h", spent),
             communicators,
         ]);
-        let plan = plan::of_event(&ledger, Learned::nothing(&ledger));
+        let plan = plan::of_event(&ledger, Learned::nothing(&ledger), &Moment::default());
         assert!(plan.is_idle());
         assert!(
             plan.status().to_string().starts_with(status),
@@ -1515,7 +1516,7 @@ fn spec_8_a_new_status_and_a_mirror_that_goes_up_are_said_and_nothing_twice() {
     let before = settled(&[]);
     let event = |pairs| {
         let learned = learn::unit(&before, &unit("a/0"), &bag(pairs));
-        plan::of_event(&before, learned)
+        plan::of_event(&before, learned, &Moment::default())
     };
     assert!(event(&[("hostname", "h")]).changes_the_status());
     assert!(!event(&[("mirror", "up"), ("mirror-_x", "T")]).changes_the_status());

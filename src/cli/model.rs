@@ -15,6 +15,7 @@ use super::document::{Document, InputError, ShownRelation, ShownUnit};
 use crate::core::ledger::{Ledger, Options};
 use crate::core::names::{RelationId, UnitName};
 use crate::core::publish::{app_bag, unit_bag};
+use crate::core::queue::Moment;
 use crate::core::wire::{Databag, is_up};
 use crate::core::world::{self, World};
 use crate::juju::environment::{ENDPOINT, PEER_ENDPOINT};
@@ -436,6 +437,7 @@ impl Distributor {
         Some(View {
             unit,
             is_leader: true,
+            moment: Moment::without_a_clock(&ledger),
             ledger,
             world,
             failing: BTreeSet::new(),

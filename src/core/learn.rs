@@ -260,8 +260,12 @@ impl Learner {
     fn unit(&mut self, unit: &UnitName, bag: &Databag) {
         if let Some(name) = announced(bag) {
             // Whoever has been communicator is in the cluster.
-            let is_member = member_name(bag).is_some() || bag.contains_key(MIRROR);
-            self.claim(&name, unit, is_member);
+            let claim = Claim {
+                is_member: member_name(bag).is_some() || bag.contains_key(MIRROR),
+                speaks: Protocol::spoken_in(bag),
+                ..Claim::of(unit.clone())
+            };
+            self.claim(&name, claim);
             self.refusal(&name, unit, bag);
         } else if let Some(name) = self.claim_of(unit) {
             self.unclaim(&name, unit);
@@ -282,13 +286,16 @@ impl Learner {
     }
 
     /// Rule 3: the unit's claim is noted, and the name gets a value.
-    fn claim(&mut self, name: &String, unit: &UnitName, is_member: bool) {
+    fn claim(&mut self, name: &String, claim: Claim) {
         let had_member = self.ledger.has_member(name);
+        let is_member = claim.is_member;
+        let unit = &claim.unit;
         match self.claim_under(name, unit) {
-            Some(claim) if claim.is_member || !is_member => {}
+            Some(known) if known.says_no_less_than(&claim) => {}
             Some(_) => {
-                if let Some(claim) = self.claim_to_change(name, unit) {
-                    claim.is_member = true;
+                if let Some(known) = self.claim_to_change(name, unit) {
+                    known.is_member |= is_member;
+                    known.speaks = claim.speaks;
                 }
             }
             None => {
@@ -296,19 +303,17 @@ impl Learner {
                 if let Some(former) = self.claim_of(unit) {
                     self.unclaim(&former, unit);
                 }
-                let unit_bytes = unit.as_str().len() + 2;
+                // A space and two marks.
+                let unit_bytes = unit.as_str().len() + 3;
                 let is_first = !self.ledger.hosts.contains_key(name);
                 if !self.make_room(&["host-", name].concat(), unit_bytes, usize::from(is_first)) {
                     return;
                 }
-                let claims = self.ledger.hosts.entry(name.clone()).or_default();
-                claims.push(Claim {
-                    is_member,
-                    ..Claim::of(unit.clone())
-                });
                 if let Some(claimed) = &mut self.claimed {
                     claimed.insert(unit.clone(), name.clone());
                 }
+                let claims = self.ledger.hosts.entry(name.clone()).or_default();
+                claims.push(claim);
                 self.has_new_claim = true;
             }
         }

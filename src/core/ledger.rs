@@ -4,7 +4,9 @@
 //! | key | value |
 //! | --- | --- |
 //! | `mirror-<key>` | the mirror: what a consumer wrote, `empty`, `member` or `retired` |
-//! | `host-<hostname>` | the units that announced this name, first comer first, separated by a space; `*` after the one that is the member of that name |
+//! | `queue` | the names whose token is held back, in order of arrival, separated by a space, see [`crate::core::queue`] |
+//! | `let-in` | the host whose token was shown last and that is not known to be in, when that was (seconds since 1970), and how often the ledger was written since only to run this charm again |
+//! | `host-<hostname>` | the units that announced this name, first comer first, separated by a space; `+` after one that speaks the second protocol, `*` after the one that is the member of that name |
 //! | `bootstrap-app` | the application that may bootstrap |
 //! | `leader` | the unit that published last, and how often the leader has changed |
 //! | `relation-<number>` | the remote application of a relation that this ledger was published to; ` -` after it where its bags may not show it |
@@ -20,6 +22,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::names::{RelationId, UnitName};
+use crate::core::queue::Turn;
 use crate::core::shared::Shared;
 use crate::core::wire::{
     self, BOOTSTRAP_APP, Change, Changes, Databag, MIRROR_PREFIX, NUDGE, SPENT_PREFIX, Value,
@@ -32,6 +35,8 @@ const OPTION_BOOTSTRAP_APP: &str = "option-bootstrap-app";
 const OPTION_LOG_LEVEL: &str = "option-log-level";
 const COMMUNICATORS: &str = "communicators";
 const LEFT_OUT: &str = "left-out";
+const QUEUE: &str = "queue";
+const LET_IN: &str = "let-in";
 
 /// Before the host name: what its claimants refuse.
 pub const REFUSED_PREFIX: &str = "refused-";
@@ -50,6 +55,10 @@ pub struct Ledger {
     pub mirror: Shared<BTreeMap<String, Value>>,
     /// Who announced which host name.
     pub hosts: Shared<BTreeMap<String, Vec<Claim>>>,
+    /// The names whose token is held back, in order of arrival.
+    pub queue: Vec<String>,
+    /// The host in turn.
+    pub let_in: Option<Turn>,
     /// Fingerprints of tokens that no longer serve, by host name, oldest first.
     pub spent: BTreeMap<String, Vec<String>>,
     /// The units whose mirror is up.
@@ -73,6 +82,8 @@ pub struct Ledger {
 pub struct Claim {
     /// The unit.
     pub unit: UnitName,
+    /// Which protocol it speaks.
+    pub speaks: Protocol,
     /// Whether it is the member of that name. It stays so until it departs.
     pub is_member: bool,
     /// The fingerprint of the token that it refuses, see [`crate::core::second_protocol`].
@@ -84,9 +95,36 @@ impl Claim {
     pub fn of(unit: UnitName) -> Self {
         Claim {
             unit,
+            speaks: Protocol::First,
             is_member: false,
             refuses: None,
         }
+    }
+}
+
+impl Claim {
+    /// Whether a claim of the same unit tells nothing beside this one.
+    pub fn says_no_less_than(&self, other: &Claim) -> bool {
+        self.speaks == other.speaks && (self.is_member || !other.is_member)
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        let (word, is_member) = without(word, '*');
+        let (unit, is_second) = without(word, '+');
+        Some(Claim {
+            speaks: Protocol::of(is_second),
+            is_member,
+            ..Claim::of(unit.parse().ok()?)
+        })
+    }
+
+    fn print(&self) -> String {
+        let second = match self.speaks {
+            Protocol::First => "",
+            Protocol::Second => "+",
+        };
+        let member = if self.is_member { "*" } else { "" };
+        format!("{}{second}{member}", self.unit)
     }
 }
 
@@ -153,10 +191,7 @@ impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Ledger {
             } else if let Some(name) = key.strip_prefix(HOST_PREFIX) {
                 // Most names have one claim.
                 let mut claims = Vec::with_capacity(1);
-                claims.extend(units(value).map(|(unit, is_member)| Claim {
-                    is_member,
-                    ..Claim::of(unit)
-                }));
+                claims.extend(value.split(' ').filter_map(Claim::parse));
                 if !claims.is_empty() {
                     hosts.push((name.to_owned(), claims));
                 }
@@ -188,6 +223,11 @@ impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Ledger {
                     }
                     NUDGE => ledger.nudge = text(),
                     LEFT_OUT => ledger.left_out = text(),
+                    QUEUE => {
+                        let names = value.split(' ').filter(|name| wire::is_hostname(name));
+                        ledger.queue = names.map(str::to_owned).collect();
+                    }
+                    LET_IN => ledger.let_in = turn(value),
                     _ => {}
                 }
             }
@@ -209,11 +249,29 @@ impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Ledger {
 
 /// Units separated by a space, each with whether a `*` follows it.
 fn units(text: &str) -> impl Iterator<Item = (UnitName, bool)> {
-    text.split(' ')
-        .filter_map(|word| match word.strip_suffix('*') {
-            Some(unit) => Some((unit.parse().ok()?, true)),
-            None => Some((word.parse().ok()?, false)),
-        })
+    text.split(' ').filter_map(|word| {
+        let (unit, has_star) = without(word, '*');
+        Some((unit.parse().ok()?, has_star))
+    })
+}
+
+/// A word without the mark at its end, and whether it had one.
+fn without(word: &str, mark: char) -> (&str, bool) {
+    match word.strip_suffix(mark) {
+        Some(word) => (word, true),
+        None => (word, false),
+    }
+}
+
+/// A host name, seconds, and ticks where there were any.
+fn turn(text: &str) -> Option<Turn> {
+    let mut words = text.split(' ');
+    let turn = Turn {
+        host: words.next()?.to_owned(),
+        since: words.next()?.parse().ok()?,
+        ticks: words.next().map_or(Ok(0), str::parse).ok()?,
+    };
+    (wire::is_hostname(&turn.host) && words.next().is_none()).then_some(turn)
 }
 
 fn leader(text: &str) -> Option<Leader> {
@@ -249,8 +307,8 @@ impl Ledger {
             bag.insert(wire::mirror_key(name), value.as_str().to_owned());
         }
         for (name, claims) in self.hosts.iter() {
-            let claims = claims.iter().map(|claim| (&claim.unit, claim.is_member));
-            bag.insert([HOST_PREFIX, name].concat(), starred(claims));
+            let claims: Vec<String> = claims.iter().map(Claim::print).collect();
+            bag.insert([HOST_PREFIX, name].concat(), claims.join(" "));
         }
         for (name, claims) in self.hosts.iter() {
             let refusals = claims.iter().filter_map(|claim| {
@@ -276,7 +334,18 @@ impl Ledger {
         }
         let leader = self.leader.as_ref();
         let leader = leader.map(|Leader { unit, changes }| format!("{unit} {changes}"));
+        let queue = (!self.queue.is_empty()).then(|| self.queue.join(" "));
+        let turn = self.let_in.as_ref().map(|turn| match turn {
+            Turn {
+                host,
+                since,
+                ticks: 0,
+            } => format!("{host} {since}"),
+            Turn { host, since, ticks } => format!("{host} {since} {ticks}"),
+        });
         let single = [
+            (QUEUE, &queue),
+            (LET_IN, &turn),
             (BOOTSTRAP_APP, &self.bootstrap_app),
             (LEADER, &leader),
             (OPTION_BOOTSTRAP_APP, &self.options.bootstrap_app),
@@ -336,7 +405,7 @@ impl Ledger {
     }
 
     /// Whether this claim stays when its unit departs: the first of a name that has no member and a
-    /// token which was not refused. The unit may have used that token.
+    /// token which was shown and not refused. The unit may have used that token.
     pub fn keeps_claim(&self, name: &str, unit: &UnitName) -> bool {
         let serves = |token: &Value| {
             token
@@ -346,6 +415,7 @@ impl Ledger {
         let first = self.hosts.get(name).and_then(|claims| claims.first());
         first.is_some_and(|first| first.unit == *unit)
             && !self.has_member(name)
+            && !self.queue.iter().any(|queued| queued == name)
             && self.mirror.get(name).is_some_and(serves)
     }
 

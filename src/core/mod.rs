@@ -15,7 +15,7 @@
 //! | 3 what is learned | [`learn`] |
 //! | 4 `bootstrap-app`, the guard | [`bootstrap`]; who shows the guard: [`publish`], [`standby`] |
 //! | 5 which hook does what | [`crate::life`] |
-//! | 6 nobody waits for ever | [`nudge`] |
+//! | 6 one host at a time, and nobody waits for ever | [`queue`], [`nudge`] |
 //! | 7 failure | [`crate::life::look`], [`crate::juju::hook_tools`]; what has no room: [`learn`], [`plan`] |
 //! | 8 words for people | [`status`] |
 //! | the second protocol | [`second_protocol`]; what is learned by it: [`learn`] |
@@ -33,6 +33,7 @@ pub mod learn;
 pub mod second_protocol;
 
 pub mod publish;
+pub mod queue;
 pub mod standby;
 
 pub mod note;

@@ -7,6 +7,7 @@ use crate::core::ledger::{Ledger, Size};
 use crate::core::names::RelationId;
 use crate::core::note::Note;
 use crate::core::publish::{app_bag, is_ours_in_app_bag, is_ours_in_unit_bag, unit_bag};
+use crate::core::queue::{Moment, take_turns};
 use crate::core::status::{self, Problem, Status};
 use crate::core::wire::{self, Change, Changes, Databag, GUARD, MIRROR, Value, difference};
 use crate::core::world::{Relation, World};
@@ -64,12 +65,13 @@ impl Plan {
 }
 
 /// What an event changes: the bags show the ledger as it was `before`.
-pub fn of_event(before: &Ledger, learned: Learned) -> Plan {
+pub fn of_event(before: &Ledger, learned: Learned, moment: &Moment) -> Plan {
     let Learned {
         mut ledger,
         mut notes,
         ..
     } = learned;
+    notes.extend(take_turns(before, &mut ledger, moment, |_, _| false));
     let mut writes = differences(before, &ledger);
     if !writes.is_empty() {
         clear_used_tokens(&mut ledger, &mut notes);
@@ -86,10 +88,10 @@ pub fn of_event(before: &Ledger, learned: Learned) -> Plan {
 }
 
 /// What update-status changes where nobody waits: used tokens are cleared for all together.
-pub fn of_update_status(before: &Ledger) -> Plan {
+pub fn of_update_status(before: &Ledger, moment: &Moment) -> Plan {
     let mut learned = Learned::nothing(before);
     clear_used_tokens(&mut learned.ledger, &mut learned.notes);
-    of_event(before, learned)
+    of_event(before, learned, moment)
 }
 
 fn differences(before: &Ledger, after: &Ledger) -> BTreeMap<RelationId, Writes> {
@@ -106,12 +108,14 @@ fn differences(before: &Ledger, after: &Ledger) -> BTreeMap<RelationId, Writes> 
 }
 
 /// What looking at everything changes: the bags show what `world` says.
-pub fn of_everything(before: &Ledger, learned: Learned, world: &World) -> Plan {
+pub fn of_everything(before: &Ledger, learned: Learned, world: &World, moment: &Moment) -> Plan {
     let Learned {
         mut ledger,
         mut notes,
         ..
     } = learned;
+    let is_shown = |name: &str, token: &str| world.shows(&wire::mirror_key(name), token);
+    notes.extend(take_turns(before, &mut ledger, moment, is_shown));
     let (mut writes, mut left_out) = repairs(before, &ledger, world);
     if !writes.is_empty() {
         clear_used_tokens(&mut ledger, &mut notes);

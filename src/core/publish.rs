@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::core::bootstrap::{ledger_shows_cluster, must_not_bootstrap};
 use crate::core::ledger::Ledger;
 use crate::core::names::RelationId;
+use crate::core::queue;
 use crate::core::second_protocol;
 use crate::core::wire::{
     self, BOOTSTRAP_APP, Databag, GUARD, GUARD_VALUE, MIRROR, MIRROR_PREFIX, NUDGE, UP,
@@ -15,8 +16,9 @@ use crate::core::wire::{
 /// `mirror=up` is never shown without `bootstrap-app` in the application bag: the newest consumer,
 /// seeing a mirror up and no permission, gives up for good.
 pub fn unit_bag(ledger: &Ledger, id: RelationId) -> Databag {
-    let mirror = ledger.mirror.iter();
-    let mut bag: Databag = mirror
+    let mut shows_a_value = false;
+    let shown = queue::shown(ledger).inspect(|(_, value)| shows_a_value |= value.is_real());
+    let mut bag: Databag = shown
         .map(|(name, value)| (wire::mirror_key(name), value.as_str().to_owned()))
         .collect();
     if ledger.bootstrap_app.is_some() {
@@ -27,7 +29,7 @@ pub fn unit_bag(ledger: &Ledger, id: RelationId) -> Databag {
     }
     bag.extend(second_protocol::unit_keys(ledger));
     let app = ledger.relations.get(&id).map(|listed| listed.app.as_str());
-    if !ledger.has_real_value() && app.is_some_and(|app| needs_guard(ledger, app)) {
+    if !shows_a_value && app.is_some_and(|app| needs_guard(ledger, app)) {
         bag.insert(GUARD.to_owned(), GUARD_VALUE.to_owned());
     }
     bag

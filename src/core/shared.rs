@@ -8,6 +8,13 @@ use std::rc::Rc;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shared<T>(Rc<T>);
 
+impl<T> Shared<T> {
+    /// Whether both are clones of one value that neither has changed.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 impl<T> Deref for Shared<T> {
     type Target = T;
 

@@ -263,15 +263,22 @@ pub fn of(ledger: &Ledger) -> Status {
         .waiting()
         .into_iter()
         .filter(|name| is_hostname(name));
-    match waiting.count() {
+    let turns = match ledger.queue.len() {
+        0 => None,
+        1 => Some("1 host waits for its turn".to_owned()),
+        queued => Some(format!("{queued} hosts wait for their turn")),
+    };
+    match (waiting.count(), turns) {
         _ if ledger.apps().is_empty() => {
             status(StatusKind::Active, "no microcluster related".to_owned())
         }
-        0 => status(StatusKind::Active, hosts),
-        waiting => status(
-            StatusKind::Waiting,
-            format!("{waiting} of {hosts} waiting for a join token"),
-        ),
+        (0, None) => status(StatusKind::Active, hosts),
+        (0, Some(turns)) => status(StatusKind::Waiting, turns),
+        (waiting, turns) => {
+            let tokens = format!("{waiting} of {hosts} waiting for a join token");
+            let both = [Some(tokens), turns].into_iter().flatten();
+            status(StatusKind::Waiting, both.collect::<Vec<_>>().join(", "))
+        }
     }
 }
 
@@ -316,6 +323,20 @@ mod tests {
             (
                 vec![m, ("mirror-h", "empty"), ("mirror-i", "token")],
                 "waiting: 1 of 2 hosts waiting for a join token",
+            ),
+            (
+                vec![m, ("mirror-h", "token"), ("queue", "h")],
+                "waiting: 1 host waits for its turn",
+            ),
+            (
+                vec![
+                    m,
+                    ("mirror-h", "empty"),
+                    ("mirror-i", "token"),
+                    ("mirror-j", "token"),
+                    ("queue", "i j"),
+                ],
+                "waiting: 1 of 3 hosts waiting for a join token, 2 hosts wait for their turn",
             ),
             (
                 vec![m, ("mirror-h", "foobar"), ("spent-h", "72ad2699")],

@@ -60,6 +60,16 @@ impl World {
         self.relations.contains_key(&id) || self.passed_over.contains_key(&id)
     }
 
+    /// Whether a bag of ours, or of another distributor unit, shows this value under `key`.
+    pub fn shows(&self, key: &str, value: &str) -> bool {
+        let bags = |relation: &'_ Relation| {
+            let siblings = relation.siblings.values();
+            let mut bags = relation.own_unit.iter().chain(siblings);
+            bags.any(|bag| bag.get(key).is_some_and(|shown| shown == value))
+        };
+        self.relations.values().any(bags)
+    }
+
     /// Whether a unit that was heard of is certainly not there any more: its application is related
     /// no longer, or Juju does not expect it. An agent shows a unit until it ran relation-departed
     /// for it, and meanwhile another may have its host name.

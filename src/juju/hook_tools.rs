@@ -11,6 +11,7 @@ use std::iter;
 use std::panic::resume_unwind;
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -19,9 +20,11 @@ use tracing::warn;
 
 use crate::core::ledger::Ledger;
 use crate::core::names::{RelationId, UnitName, is_application};
+use crate::core::queue::Workload;
 use crate::core::status::Status;
 use crate::core::wire::{Databag, printable};
 use crate::juju::environment::{self, ENDPOINT, PEER_ENDPOINT};
+use crate::juju::time::seconds_since_1970;
 
 /// Something that can run a hook tool: Juju's own, or a model in the same process.
 pub trait Agent {
@@ -37,6 +40,11 @@ pub trait Agent {
             .iter()
             .map(|arguments| self.call(tool, arguments, None))
             .collect()
+    }
+
+    /// Waits. Hooks of one machine exclude each other, so it is never for long.
+    fn wait(&self, pause: Duration) {
+        thread::sleep(pause);
     }
 
     /// Says what no hook tool could say: Juju shows standard error in its own log.
@@ -209,6 +217,9 @@ pub struct GoalState {
 struct Goal {
     #[serde(default)]
     status: String,
+    /// See [`seconds_since_1970`].
+    #[serde(default)]
+    since: String,
 }
 
 impl Goal {
@@ -231,6 +242,19 @@ impl GoalState {
         let staying = goals.iter().filter(|(_, goal)| !goal.is_leaving());
         let units = staying.filter_map(|(name, _)| name.parse().ok());
         Some(units.filter(move |unit: &UnitName| unit.app() == app))
+    }
+
+    /// What is said of the workloads of these units on our endpoint.
+    pub fn workloads(&self, units: &[&UnitName]) -> BTreeMap<UnitName, Workload> {
+        let said = |unit: &UnitName| {
+            let goal = self.relations.get(ENDPOINT)?.get(unit.as_str())?;
+            let workload = Workload {
+                status: goal.status.clone(),
+                since: seconds_since_1970(&goal.since)?,
+            };
+            Some((unit.clone(), workload))
+        };
+        units.iter().filter_map(|unit| said(unit)).collect()
     }
 
     /// The units, ours and those on our endpoint, of which a hook fails. Juju 3 shows it; Juju 4
@@ -421,14 +445,23 @@ impl<'a> HookTools<'a> {
     /// It is advice: certain cross-model relations make it fail on every call. `None` where it
     /// fails, and the hook goes on without what it would show.
     pub fn goal_state(&self) -> Option<&GoalState> {
-        let ask = || match self.json("goal state", "goal-state", &["--format=json"]) {
+        self.goal.get_or_init(|| self.goal_state_now()).as_ref()
+    }
+
+    /// The same as it is now: Juju answers each call anew.
+    pub fn goal_state_now(&self) -> Option<GoalState> {
+        match self.json("goal state", "goal-state", &["--format=json"]) {
             Ok(goal) => Some(goal),
             Err(error) => {
                 warn!("what Juju expects to be there is not known: {error}");
                 None
             }
-        };
-        self.goal.get_or_init(ask).as_ref()
+        }
+    }
+
+    /// Waits inside this hook.
+    pub fn wait(&self, pause: Duration) {
+        self.agent.wait(pause);
     }
 
     /// Whether Juju is removing this unit. `None` where goal-state does not say.

@@ -6,3 +6,4 @@ pub mod environment;
 pub mod hook_tools;
 mod ledger;
 pub mod log;
+mod time;

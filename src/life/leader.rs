@@ -4,7 +4,9 @@
 //! names this unit, leadership is asked only when there is something to write; where it names
 //! another, or none, a leader looks at everything.
 
+use std::collections::BTreeMap;
 use std::iter;
+use std::time::Duration;
 
 use tracing::debug;
 
@@ -16,6 +18,7 @@ use crate::core::names::{RelationId, UnitName};
 use crate::core::note::Note;
 use crate::core::nudge::nudge;
 use crate::core::plan::{self, Plan};
+use crate::core::queue::{self, Moment};
 use crate::core::wire::{self, Databag};
 use crate::core::world::World;
 use look::Scope;
@@ -74,7 +77,10 @@ impl Run<'_> {
         // the first to come are asked for before their hooks: once Juju has shown us the bag of a
         // unit that has joined, it shows the same one until that unit's next hook.
         let asks_others = learned.has_new_claim || before.hosts.is_empty();
-        if learned.ledger == *before && !asks_others || !self.tools.is_leader()? {
+        if learned.ledger == *before && !asks_others {
+            return self.let_in(&memory);
+        }
+        if !self.tools.is_leader()? {
             return Ok(());
         }
         if learned.asks_for_everything || before.left_out.is_some() {
@@ -91,9 +97,9 @@ impl Run<'_> {
             }
         }
         if learned.ledger == *before {
-            return Ok(());
+            return self.let_in(&memory);
         }
-        self.carry_out(&memory, plan::of_event(before, learned))
+        self.carry_out(&memory, self.plan_of_event(before, learned))
     }
 
     /// relation-departed.
@@ -127,13 +133,16 @@ impl Run<'_> {
             || ledger_shows_cluster(before)
             || bag_shows_cluster(&bag);
         let unsettles = rested && !ledger_shows_cluster(&learned.ledger);
-        if learned.ledger == *before && !unsettles || !self.tools.is_leader()? {
+        if learned.ledger == *before && !unsettles {
+            return self.let_in(&memory);
+        }
+        if !self.tools.is_leader()? {
             return Ok(());
         }
         if unsettles || learned.asks_for_everything || before.left_out.is_some() {
             return self.everything_beside(&memory, learned, leaving);
         }
-        self.carry_out(&memory, plan::of_event(before, learned))
+        self.carry_out(&memory, self.plan_of_event(before, learned))
     }
 
     /// relation-broken. A unit that Juju removes sees its relations broken one by one, and may still
@@ -178,7 +187,7 @@ impl Run<'_> {
         if is_chosen_anew || serves_another_again || has_a_past(before, &world) {
             return self.everything(memory, Leaving::default());
         }
-        self.carry_out_everything(memory, plan::of_everything(before, learned, &world))
+        self.carry_out_everything(memory, self.plan_of_everything(before, learned, &world))
     }
 
     /// update-status.
@@ -223,7 +232,7 @@ impl Run<'_> {
                 return self.everything_with_nudge(memory);
             }
         }
-        let plan = plan::of_update_status(before);
+        let plan = plan::of_update_status(before, &self.moment(before, before));
         self.carry_out_everything(memory, plan)
     }
 
@@ -243,7 +252,7 @@ impl Run<'_> {
         let world = self.look(before, Scope::Everything, &leaving)?;
         let mut learned = learn::everything(&known.ledger, &world, self.own_unit());
         learned.notes = [known.notes, learned.notes].concat();
-        let plan = plan::of_everything(before, learned, &world);
+        let plan = self.plan_of_everything(before, learned, &world);
         self.carry_out_everything(memory, plan)
     }
 
@@ -254,8 +263,87 @@ impl Run<'_> {
         let Learned { ledger, notes, .. } = &mut learned;
         learn::clear_used_tokens(ledger, notes);
         self.nudge(&mut learned, false);
-        let plan = plan::of_everything(before, learned, &world);
+        let plan = self.plan_of_everything(before, learned, &world);
         self.carry_out_everything(memory, plan)
+    }
+
+    /// `cluster-relation-changed`, run by this unit's own write of the ledger: the only clock that
+    /// Juju gives a charm. While the host in turn will not tell by an event of its own, the hook
+    /// waits a little, and its write brings the next run. It waits no longer than this because hooks
+    /// of one machine exclude each other, and that host may be a unit of the same machine.
+    pub(super) fn clock(&mut self, memory: &Memory) -> Result<(), RunError> {
+        const PAUSE: Duration = Duration::from_secs(1);
+        const PAUSES: usize = 2;
+
+        let before = &memory.ledger;
+        if !queue::needs_the_clock(before) {
+            return self.let_in(memory);
+        }
+        let mut plan = self.plan_of_now(before);
+        for _ in 0..PAUSES {
+            if !plan.is_idle() {
+                break;
+            }
+            self.tools.wait(PAUSE);
+            self.now += PAUSE.as_secs();
+            plan = self.plan_of_now(before);
+        }
+        if plan.is_idle() {
+            queue::tick(&mut plan.ledger);
+        }
+        match self.tools.is_leader()? {
+            true => self.carry_out(memory, plan),
+            false => Ok(()),
+        }
+    }
+
+    /// Lets the next host in, if it is time, where nothing else is new.
+    fn let_in(&mut self, memory: &Memory) -> Result<(), RunError> {
+        let before = &memory.ledger;
+        if before.queue.is_empty() {
+            return Ok(());
+        }
+        let plan = self.plan_of_event(before, Learned::nothing(before));
+        match !plan.is_idle() && self.tools.is_leader()? {
+            true => self.carry_out(memory, plan),
+            false => Ok(()),
+        }
+    }
+
+    fn plan_of_now(&self, before: &Ledger) -> Plan {
+        let asked = queue::asks_about(before, before);
+        let goal = self.tools.goal_state_now();
+        let moment = Moment {
+            now: self.now,
+            workloads: goal.map_or_else(BTreeMap::new, |goal| goal.workloads(&asked)),
+        };
+        plan::of_event(before, Learned::nothing(before), &moment)
+    }
+
+    fn plan_of_event(&self, before: &Ledger, learned: Learned) -> Plan {
+        let moment = self.moment(before, &learned.ledger);
+        plan::of_event(before, learned, &moment)
+    }
+
+    pub(super) fn plan_of_everything(
+        &self,
+        before: &Ledger,
+        learned: Learned,
+        world: &World,
+    ) -> Plan {
+        let moment = self.moment(before, &learned.ledger);
+        plan::of_everything(before, learned, world, &moment)
+    }
+
+    pub(super) fn moment(&self, before: &Ledger, after: &Ledger) -> Moment {
+        let asked = queue::asks_about(before, after);
+        let goal = (!asked.is_empty()).then(|| self.tools.goal_state());
+        Moment {
+            now: self.now,
+            workloads: goal
+                .flatten()
+                .map_or_else(BTreeMap::new, |goal| goal.workloads(&asked)),
+        }
     }
 
     fn everything_if_leader(&mut self, memory: &Memory, leaving: Leaving) -> Result<(), RunError> {

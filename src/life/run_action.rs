@@ -8,7 +8,7 @@ use super::{Memory, Run, RunError};
 use crate::core::learn::{self, Learned};
 use crate::core::note::Level;
 use crate::core::operator::{self, Force, Outcome};
-use crate::core::plan::{self, Plan};
+use crate::core::plan::Plan;
 use crate::core::wire::printable;
 use crate::report::View;
 use crate::report::changes::planned_changes;
@@ -63,6 +63,7 @@ impl Run<'_> {
         let view = View {
             unit: self.own_unit().clone(),
             is_leader,
+            moment: self.moment(&ledger, &ledger),
             ledger,
             world,
             failing: goal.into_iter().flat_map(|goal| goal.failing()).collect(),
@@ -96,7 +97,7 @@ impl Run<'_> {
             info!("host {host}: {} by an operator", outcome.as_str());
         }
         let learned = Learned { ledger, ..learned };
-        let plan = plan::of_everything(before, learned, &world);
+        let plan = self.plan_of_everything(before, learned, &world);
         let status = plan.status();
         self.carry_out_everything(memory, plan)?;
         Ok(actions::retired(host, outcome, &status))
@@ -111,7 +112,7 @@ impl Run<'_> {
             unit: unit.to_string(),
         })?;
         info!("the ledger is emptied by an operator");
-        let plan = plan::of_everything(before, learned, &world);
+        let plan = self.plan_of_everything(before, learned, &world);
         let (changed, status) = (plan.ledger_changes().len(), plan.status());
         self.carry_out_everything(memory, plan)?;
         Ok(actions::forgotten(changed, &status))

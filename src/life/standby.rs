@@ -11,10 +11,13 @@ use crate::core::wire::{Change, MIRROR};
 
 impl Run<'_> {
     /// `cluster-relation-changed`: the ledger alone says whose turn it is. The leader's own echo
-    /// ends after one call.
+    /// ends after one call, unless hosts wait for their turn.
     pub(super) fn ledger_changed(&mut self, peer: RelationId) -> Result<(), RunError> {
         let memory = self.memory_in(peer)?;
-        if !memory.ledger.is_led_by_another(self.own_unit()) {
+        if memory.ledger.is_led_by(self.own_unit()) {
+            return self.clock(&memory);
+        }
+        if memory.ledger.leader.is_none() {
             return Ok(());
         }
         let relations = memory.ledger.relations.keys().copied().collect();

@@ -15,6 +15,7 @@ use crate::core::learn;
 use crate::core::ledger::Ledger;
 use crate::core::names::UnitName;
 use crate::core::plan::{self, Plan};
+use crate::core::queue::Moment;
 use crate::core::world::World;
 
 /// What one distributor unit can know.
@@ -24,6 +25,8 @@ pub struct View {
     pub unit: UnitName,
     /// Whether it leads.
     pub is_leader: bool,
+    /// When it looks, and what it knows of the host in turn.
+    pub moment: Moment,
     /// The ledger. Every distributor unit can read it.
     pub ledger: Ledger,
     /// Everything else. [`View::through_leader`] puts the leader's unit bags in it.
@@ -60,7 +63,7 @@ impl View {
     /// What the leader would do if it looked at everything now.
     pub fn plan(&self) -> Plan {
         let learned = learn::everything(&self.ledger, &self.world, self.planning_unit());
-        plan::of_everything(&self.ledger, learned, &self.world)
+        plan::of_everything(&self.ledger, learned, &self.world, &self.moment)
     }
 }
 

@@ -8,6 +8,7 @@ use microcluster_token_distributor::core::fingerprint::fingerprint;
 use microcluster_token_distributor::core::ledger::{Ledger, Options};
 use microcluster_token_distributor::core::names::{RelationId, UnitName};
 use microcluster_token_distributor::core::plan::Writes;
+use microcluster_token_distributor::core::queue::Moment;
 use microcluster_token_distributor::core::wire::{
     self, BOOTSTRAP_APP, Databag, GUARD, HOSTNAME, MIRROR, NUDGE, PLACEHOLDER, UP, Value,
     difference,
@@ -419,7 +420,7 @@ impl Juju {
         }
         let world = self.world();
         let learned = learn::everything(&ledger, &world, &own);
-        let plan = plan::of_everything(&ledger, learned, &world);
+        let plan = plan::of_everything(&ledger, learned, &world, &Moment::default());
         // A choice that rests on no unit stays while a former leader's mirror is up. Juju announces to
         // the leader nothing of when that goes down, so the next look withdraws it.
         let chooses_nobody = Ledger {

@@ -15,6 +15,7 @@ use microcluster_token_distributor::core::ledger::{CAPACITY, Ledger, MOST_KEYS, 
 use microcluster_token_distributor::core::names::{RelationId, UnitName};
 use microcluster_token_distributor::core::plan::{self, Plan};
 use microcluster_token_distributor::core::publish;
+use microcluster_token_distributor::core::queue::Moment;
 use microcluster_token_distributor::core::standby::{StandbyPlan, StandbyRelation, standby_plan};
 use microcluster_token_distributor::core::wire::{
     self, BOOTSTRAP_APP, Change, Changes, DOWN, Databag, GUARD, GUARD_VALUE, HOSTNAME, MEMBER,
@@ -338,7 +339,7 @@ proptest! {
     ) {
         let before = looked(&ledger, &world).ledger;
         let learned = learn::unit(&before, &unit(worlds::APPS[0], 9), &bag);
-        let plan = plan::of_event(&before, learned);
+        let plan = plan::of_event(&before, learned, &Moment::default());
         for (id, listed) in &plan.ledger.relations {
             let writes = plan.writes.get(id).cloned().unwrap_or_default();
             if !listed.is_current {
@@ -374,7 +375,7 @@ proptest! {
         let learned = learn::unit(&ledger, &unit(worlds::APPS[0], 9), &bag);
         prop_assert!(!format!("{learned:?}").contains(TOKEN), "{learned:?}");
         let left = learn::departure(&ledger, &unit(worlds::APPS[0], 9), &bag);
-        let plan = plan::of_event(&ledger, left);
+        let plan = plan::of_event(&ledger, left, &Moment::default());
         prop_assert!(!format!("{plan:?}").contains(TOKEN), "{plan:?}");
     }
 

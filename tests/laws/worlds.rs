@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use microcluster_token_distributor::core::fingerprint::fingerprint;
 use microcluster_token_distributor::core::ledger::{Ledger, Options};
 use microcluster_token_distributor::core::names::{RelationId, UnitName};
+use microcluster_token_distributor::core::queue::Moment;
 use microcluster_token_distributor::core::standby::StandbyRelation;
 use microcluster_token_distributor::core::wire::{
     self, BOOTSTRAP_APP, Databag, GUARD, GUARD_VALUE, HOSTNAME, MEMBER, MIRROR, NUDGE, PLACEHOLDER,
@@ -293,7 +294,8 @@ pub(crate) fn without_used_tokens(ledger: &Ledger, mut world: World) -> World {
 
 /// What the leader does when it looks at everything.
 pub(crate) fn looked(ledger: &Ledger, world: &World) -> plan::Plan {
-    plan::of_everything(ledger, learn::everything(ledger, world, &leader()), world)
+    let learned = learn::everything(ledger, world, &leader());
+    plan::of_everything(ledger, learned, world, &Moment::default())
 }
 
 /// What a standby remembers and sees.

@@ -4,6 +4,7 @@ use microcluster_token_distributor::core::learn;
 use microcluster_token_distributor::core::ledger::{Ledger, Options};
 use microcluster_token_distributor::core::names::{RelationId, UnitName};
 use microcluster_token_distributor::core::plan::{self, Plan};
+use microcluster_token_distributor::core::queue::Moment;
 use microcluster_token_distributor::core::wire::{Change, Changes, Databag};
 use microcluster_token_distributor::core::world::{Relation, World};
 
@@ -129,7 +130,7 @@ impl Builder {
     /// What the leader plans when it looks at everything.
     pub(crate) fn plan(&self, before: &Ledger) -> Plan {
         let learned = learn::everything(before, &self.0, &leader());
-        plan::of_everything(before, learned, &self.0)
+        plan::of_everything(before, learned, &self.0, &Moment::default())
     }
 
     fn latest(&mut self) -> &mut Relation {

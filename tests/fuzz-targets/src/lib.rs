@@ -16,6 +16,7 @@ use microcluster_token_distributor::core::learn::Learned;
 use microcluster_token_distributor::core::ledger::Ledger;
 use microcluster_token_distributor::core::nudge::nudge;
 use microcluster_token_distributor::core::plan;
+use microcluster_token_distributor::core::queue::Moment;
 use microcluster_token_distributor::core::wire::{Change, Changes, Databag};
 use microcluster_token_distributor::juju::document::encode;
 use microcluster_token_distributor::juju::environment::{ENDPOINT, Hook, PEER_ENDPOINT};
@@ -161,7 +162,7 @@ pub fn ledger(data: &[u8]) {
     let read = Ledger::from(written.clone());
     assert_eq!(read, ledger);
     assert_eq!(read.to_databag(), written);
-    let plan = plan::of_event(&ledger, Learned::nothing(&ledger));
+    let plan = plan::of_event(&ledger, Learned::nothing(&ledger), &Moment::default());
     assert!(plan.is_idle());
     assert!(plan.status().message.chars().count() <= 160);
 }

@@ -6,6 +6,7 @@ use microcluster_token_distributor::core::learn;
 use microcluster_token_distributor::core::ledger::Ledger;
 use microcluster_token_distributor::core::names::{RelationId, UnitName};
 use microcluster_token_distributor::core::plan::{self, Plan};
+use microcluster_token_distributor::core::queue::Moment;
 use microcluster_token_distributor::core::wire::{
     Changes, Databag, HOSTNAME, MIRROR, UP, apply, mirror_key,
 };
@@ -32,7 +33,7 @@ impl Facts {
     #[must_use]
     pub fn plan(&self) -> Plan {
         let learned = learn::everything(&self.ledger, &self.world, &unit("distributor", 0));
-        plan::of_everything(&self.ledger, learned, &self.world)
+        plan::of_everything(&self.ledger, learned, &self.world, &Moment::default())
     }
 }
 
