@@ -86,7 +86,7 @@ pub fn take_turns(
     is_shown: impl Fn(&str, &str) -> bool,
 ) -> Vec<Note> {
     let mut notes = Vec::new();
-    hold(before, after, is_shown, &mut notes);
+    hold(before, after, is_shown);
     if let Some(turn) = &after.let_in
         && (has_left(after, &turn.host)
             || !after.queue.is_empty() && is_over(after, turn, moment, &mut notes))
@@ -95,17 +95,25 @@ pub fn take_turns(
     }
     if after.let_in.is_none() && !after.queue.is_empty() {
         let host = after.queue.remove(0);
-        notes.push(Note::info(format!(
-            "{}: shown, {} behind it",
-            printed_key(&host),
-            after.queue.len()
-        )));
+        if before.queue.contains(&host) {
+            let behind = after.queue.len();
+            let key = printed_key(&host);
+            notes.push(Note::info(format!("{key}: its turn, {behind} behind it")));
+        }
         after.let_in = Some(Turn {
             host,
             since: moment.now,
             ticks: 0,
         });
     }
+    let held = after
+        .queue
+        .iter()
+        .filter(|name| !before.queue.contains(name));
+    notes.extend(held.map(|name| {
+        let key = printed_key(name);
+        Note::debug(format!("{key}: held until its turn"))
+    }));
     notes
 }
 
@@ -143,12 +151,7 @@ pub fn shown(ledger: &Ledger) -> impl Iterator<Item = (&str, &Value)> {
 }
 
 /// Holds what is new, and lets names go that need no turn any more.
-fn hold(
-    before: &Ledger,
-    after: &mut Ledger,
-    is_shown: impl Fn(&str, &str) -> bool,
-    notes: &mut Vec<Note>,
-) {
+fn hold(before: &Ledger, after: &mut Ledger, is_shown: impl Fn(&str, &str) -> bool) {
     let is_shown = |name: &str, ledger: &Ledger| {
         let token = ledger.mirror.get(name).and_then(Value::text);
         token.is_some_and(|token| is_shown(name, token))
@@ -169,11 +172,6 @@ fn hold(
         }
     }
     queue.retain(|name| !has_left(after, name) && !is_shown(name, after));
-    let held = |name: &&String| !before.queue.contains(name);
-    for name in queue.iter().filter(held) {
-        let key = printed_key(name);
-        notes.push(Note::debug(format!("{key}: held until its turn")));
-    }
     after.queue = queue;
 }
 
@@ -230,4 +228,359 @@ fn is_over(ledger: &Ledger, turn: &Turn, moment: &Moment, notes: &mut Vec<Note>)
         )));
     }
     is_passed_by
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHOWN: u64 = 1000;
+
+    fn ledger(pairs: &[(&str, &str)]) -> Ledger {
+        pairs.iter().copied().collect()
+    }
+
+    /// The queue, who is let in, and what is shown, after so many seconds.
+    fn turns(
+        before: &[(&str, &str)],
+        learned: &[(&str, &str)],
+        workloads: &[(&str, &str, u64)],
+        seconds: u64,
+    ) -> (String, String, String) {
+        let before = ledger(before);
+        let mut bag = before.to_databag();
+        bag.extend(
+            learned
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned())),
+        );
+        bag.retain(|_, value| !value.is_empty());
+        let mut after = Ledger::from(bag);
+        let workload = |(unit, status, since): &(&str, &str, u64)| {
+            let status = (*status).to_owned();
+            (
+                unit.parse().expect("a unit"),
+                Workload {
+                    status,
+                    since: SHOWN + since,
+                },
+            )
+        };
+        let moment = Moment {
+            now: SHOWN + seconds,
+            workloads: workloads.iter().map(workload).collect(),
+        };
+        take_turns(&before, &mut after, &moment, |_, token| token == "python");
+        let names: Vec<&str> = shown(&after).map(|(name, _)| name).collect();
+        let turn = after.let_in.as_ref();
+        (
+            after.queue.join(" "),
+            turn.map_or_else(String::new, |turn| turn.host.clone()),
+            names.join(" "),
+        )
+    }
+
+    #[test]
+    fn a_new_token_of_a_host_that_is_not_in_waits_for_its_turn() {
+        let h = ("host-h", "m/1");
+        let i = ("host-i", "m/2");
+        for (case, before, learned, queue, let_in, shows) in [
+            (
+                "a single host waits for nobody",
+                vec![h],
+                vec![("mirror-h", "T")],
+                "",
+                "h",
+                "h",
+            ),
+            (
+                "of two that come together the first is let in",
+                vec![h, i, ("mirror-h", "empty"), ("mirror-i", "empty")],
+                vec![("mirror-h", "T"), ("mirror-i", "U")],
+                "i",
+                "h",
+                "h",
+            ),
+            (
+                "another is in turn",
+                vec![h, i, ("mirror-h", "T"), ("let-in", "h 1000")],
+                vec![("mirror-i", "U")],
+                "i",
+                "h",
+                "h",
+            ),
+            (
+                "nobody claims the name",
+                vec![],
+                vec![("mirror-h", "T")],
+                "",
+                "",
+                "h",
+            ),
+            (
+                "no host has this name",
+                vec![("host-a_b", "m/1")],
+                vec![("mirror-a_b", "T")],
+                "",
+                "",
+                "a_b",
+            ),
+            (
+                "it is in",
+                vec![("host-h", "m/1*")],
+                vec![("mirror-h", "T")],
+                "",
+                "",
+                "h",
+            ),
+            (
+                "it is known",
+                vec![h, ("mirror-h", "T")],
+                vec![],
+                "",
+                "",
+                "h",
+            ),
+            (
+                "it is no token",
+                vec![h],
+                vec![("mirror-h", "retired")],
+                "",
+                "",
+                "h",
+            ),
+            (
+                "a bag of ours shows it",
+                vec![h],
+                vec![("mirror-h", "python")],
+                "",
+                "",
+                "h",
+            ),
+            (
+                "it takes the place of a spent one",
+                vec![
+                    h,
+                    i,
+                    ("mirror-h", "foobar"),
+                    ("spent-h", "72ad2699"),
+                    ("mirror-i", "U"),
+                    ("let-in", "i 1000"),
+                ],
+                vec![("mirror-h", "T")],
+                "h",
+                "i",
+                "i",
+            ),
+        ] {
+            let is = turns(&before, &learned, &[], 0);
+            assert_eq!(
+                (is.0.as_str(), is.1.as_str(), is.2.as_str()),
+                (queue, let_in, shows),
+                "{case}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_name_leaves_the_queue_when_it_needs_no_turn() {
+        let waits = [
+            ("host-h", "m/1"),
+            ("host-i", "m/2"),
+            ("mirror-h", "T"),
+            ("mirror-i", "foobar"),
+            ("let-in", "h 1000"),
+            ("queue", "i"),
+        ];
+        for (case, learned, shows) in [
+            ("it is in", ("host-i", "m/2*"), "h i"),
+            ("nobody claims it", ("host-i", ""), "h i"),
+            ("its token is spent", ("spent-i", "72ad2699"), "h i"),
+            ("its token is taken away", ("mirror-i", "retired"), "h i"),
+        ] {
+            let is = turns(&waits, &[learned], &[], 1);
+            assert_eq!(
+                (is.0.as_str(), is.1.as_str(), is.2.as_str()),
+                ("", "h", shows),
+                "{case}"
+            );
+        }
+        let mut member = ledger(&[&waits[..], &[("host-i", "m/2*")]].concat());
+        take_turns(&ledger(&waits), &mut member, &Moment::default(), |_, _| {
+            false
+        });
+        assert_eq!(
+            member.mirror["i"],
+            Value::Member,
+            "a token that was never shown"
+        );
+    }
+
+    #[test]
+    fn a_turn_is_over_by_word_first_and_by_time_last() {
+        let first = [
+            ("host-h", "m/1"),
+            ("host-i", "m/2"),
+            ("mirror-h", "foobar"),
+            ("mirror-i", "U"),
+            ("let-in", "h 1000"),
+            ("queue", "i"),
+        ];
+        let second = ("host-h", "m/1+");
+        for (case, learned, workloads, seconds, is_over) in [
+            ("nothing is known", vec![], vec![], 59, false),
+            ("it has had its time", vec![], vec![], 60, true),
+            ("it says when it is in", vec![second], vec![], 119, false),
+            ("and does not", vec![second], vec![], 120, true),
+            ("it is in", vec![("host-h", "m/1*")], vec![], 1, true),
+            ("nobody claims it", vec![("host-h", "")], vec![], 1, true),
+            (
+                "its token is spent",
+                vec![("spent-h", "72ad2699")],
+                vec![],
+                1,
+                true,
+            ),
+            (
+                "its token is taken away",
+                vec![("mirror-h", "member")],
+                vec![],
+                1,
+                true,
+            ),
+            (
+                "its unit is active",
+                vec![],
+                vec![("m/1", "active", 1)],
+                2,
+                true,
+            ),
+            (
+                "its unit is blocked",
+                vec![],
+                vec![("m/1", "blocked", 1)],
+                2,
+                true,
+            ),
+            (
+                "its unit joins",
+                vec![],
+                vec![("m/1", "maintenance", 1)],
+                2,
+                false,
+            ),
+            (
+                "its unit waits",
+                vec![],
+                vec![("m/1", "waiting", 1)],
+                2,
+                false,
+            ),
+            (
+                "that was before",
+                vec![],
+                vec![("m/1", "active", 0)],
+                2,
+                false,
+            ),
+            (
+                "another unit is active",
+                vec![],
+                vec![("m/2", "active", 1)],
+                2,
+                false,
+            ),
+            (
+                "its own word counts",
+                vec![second],
+                vec![("m/1", "active", 1)],
+                2,
+                false,
+            ),
+        ] {
+            let (queue, let_in, shows) = turns(&first, &learned, &workloads, seconds);
+            let is = (queue.as_str(), let_in.as_str(), shows.as_str());
+            match is_over {
+                true => assert_eq!(is, ("", "i", "h i"), "{case}"),
+                false => assert_eq!(is, ("i", "h", "h"), "{case}"),
+            }
+        }
+        let mut after = ledger(&first);
+        let earlier = Moment {
+            now: SHOWN - 1,
+            ..Moment::default()
+        };
+        take_turns(&ledger(&first), &mut after, &earlier, |_, _| false);
+        assert_eq!(after.queue, [""; 0], "a clock that went back");
+        let nobody_waits = &first[..5];
+        let is = turns(nobody_waits, &[], &[], 3600);
+        assert_eq!(is.1, "h", "nothing is written while nobody waits");
+    }
+
+    #[test]
+    fn a_turn_is_asked_about_only_where_somebody_waits_for_a_unit_that_does_not_say_it() {
+        let all = [
+            ("host-h", "m/1"),
+            ("host-i", "m/2"),
+            ("mirror-h", "T"),
+            ("mirror-i", "U"),
+            ("let-in", "h 1000"),
+            ("queue", "i"),
+        ];
+        for (case, changed, asked) in [
+            ("somebody waits", ("queue", "i"), vec!["m/1"]),
+            ("nobody waits", ("queue", ""), vec![]),
+            ("nobody is in turn", ("let-in", ""), vec![]),
+            ("it is in", ("host-h", "m/1*"), vec![]),
+            ("it says so itself", ("host-h", "m/1+"), vec![]),
+        ] {
+            let pairs = all
+                .iter()
+                .filter(|(key, _)| *key != changed.0)
+                .chain([&changed]);
+            let is: Ledger = pairs
+                .filter(|(_, value)| !value.is_empty())
+                .copied()
+                .collect();
+            let units: Vec<&str> = asks_about(&is, &is)
+                .into_iter()
+                .map(UnitName::as_str)
+                .collect();
+            assert_eq!(units, asked, "{case}");
+            assert_eq!(
+                needs_the_clock(&is),
+                !is.queue.is_empty() && changed.1 != "m/1+",
+                "{case}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_more_placeholders_are_shown_than_hosts_can_be_let_in() {
+        let names: Vec<String> = (0..MOST_AT_ONCE + 50)
+            .map(|number| format!("h{number:03}"))
+            .collect();
+        let empty = |name: &String| (format!("mirror-{name}"), "empty".to_owned());
+        let mut ledger: Ledger = names.iter().map(empty).collect();
+        assert_eq!(shown(&ledger).count(), MOST_AT_ONCE);
+        for name in &names[..150] {
+            ledger.mirror.insert(name.clone(), Value::from("T"));
+            ledger.queue.push(name.clone());
+        }
+        let first: Vec<&str> = shown(&ledger).map(|(name, _)| name).collect();
+        assert_eq!(first, names[150..MOST_AT_ONCE].iter().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_tick_changes_the_ledger_and_never_the_same_way_twice() {
+        let mut ledger = ledger(&[("let-in", "h 1000")]);
+        let mut seen = BTreeSet::new();
+        for _ in 0..3 {
+            tick(&mut ledger);
+            let text = ledger.to_databag()["let-in"].clone();
+            assert_eq!(Ledger::from(ledger.to_databag()), ledger);
+            assert!(seen.insert(text));
+        }
+        assert!(seen.contains("h 1000 3"));
+    }
 }

@@ -11,7 +11,7 @@ use microcluster_token_distributor::core::plan::Writes;
 use microcluster_token_distributor::core::queue::Moment;
 use microcluster_token_distributor::core::wire::{
     self, BOOTSTRAP_APP, Databag, GUARD, HOSTNAME, MIRROR, NUDGE, PLACEHOLDER, UP, Value,
-    difference,
+    difference, is_hostname,
 };
 use microcluster_token_distributor::core::world::{Relation, World};
 use microcluster_token_distributor::core::{learn, plan, publish};
@@ -25,6 +25,9 @@ use crate::one_in;
 use crate::worlds::{APPS, TOKEN, consumer_bag, unit};
 
 const PEER: u64 = 3;
+
+/// When every hook runs, in seconds since 1970: time passes only where a law says so.
+const NOW: u64 = 1000;
 
 /// Our units.
 const DISTRIBUTORS: usize = 3;
@@ -236,8 +239,10 @@ impl Juju {
 
     fn hears(&mut self, number: usize) {
         if self.unheard.remove(&number) {
+            let is_empty = !self.ledger.contains_key("queue");
             let ran = self.run(number, &Event::Peer("changed", PEER, None));
             if number == self.leader
+                && is_empty
                 && Ledger::from(self.ledger.clone()).is_led_by(&distributor(number))
             {
                 assert_eq!(ran.calls, 1, "the leader's own echo");
@@ -266,7 +271,7 @@ impl Juju {
     }
 
     fn run(&mut self, number: usize, event: &Event) -> Ran {
-        let ran = one_hook::run(&self.view(number), event, 1000);
+        let ran = one_hook::run(&self.view(number), event, NOW);
         assert!(ran.result.is_ok(), "{event:?}: {:?}", ran.result);
         assert!(!ran.status.1.contains(TOKEN));
         self.statuses[number].clone_from(&ran.status);
@@ -305,6 +310,7 @@ impl Juju {
                     .any(|id| old.relations.contains_key(id));
             assert!(!lost || is_emptied, "the token of {name} is lost");
         }
+        self.lets_one_in_at_a_time_since(before);
         for (id, related) in &self.relations {
             let is_up = |related: &Related| related.own_units.iter().any(wire::is_up);
             if is_up(related) {
@@ -326,6 +332,47 @@ impl Juju {
                     unheard.count() > 0,
                     "{id}: two mirrors up, and everybody has heard"
                 );
+            }
+        }
+    }
+
+    /// Of the hosts that are not known to be in, one at most gets to see its token in one commit,
+    /// and what was shown stays shown.
+    fn lets_one_in_at_a_time_since(&self, before: &Juju) {
+        let is_in = |ledger: &Databag, name: &str| {
+            let claims = ledger.get(&format!("host-{name}"));
+            claims.is_none_or(|claims| claims.contains('*'))
+        };
+        let token = |value: &&String| !["empty", "member", "retired"].contains(&value.as_str());
+        let was_shown = |key: &str, token: &String| {
+            let related = before.relations.values();
+            let mut bags = related.flat_map(|related| &related.own_units);
+            bags.any(|bag| bag.get(key) == Some(token))
+        };
+        let is_same = before.ledger.get("leader") == self.ledger.get("leader");
+        for (id, related) in &self.relations {
+            let key = format!("relation-{}", id.0);
+            let is_listed =
+                |ledger: &Databag| ledger.get(&key).is_some_and(|app| !app.ends_with(" -"));
+            if !is_same || !is_listed(&before.ledger) || !is_listed(&self.ledger) {
+                continue;
+            }
+            let (old, new) = (&before.relations[id].own_units, &related.own_units);
+            let (old, new) = (&old[self.leader], &new[self.leader]);
+            let names = new.iter().filter_map(|(key, value)| {
+                let name = key.strip_prefix("mirror-")?;
+                let is_new = token(&value) && !was_shown(key, value);
+                (is_new && is_hostname(name) && !is_in(&self.ledger, name)).then_some(name)
+            });
+            let names: Vec<&str> = names.collect();
+            assert!(names.len() <= 1, "{id}: let in together: {names:?}");
+            for (key, value) in old.iter().filter(|(_, value)| token(value)) {
+                let Some(name) = key.strip_prefix("mirror-") else {
+                    continue;
+                };
+                let is_held = self.ledger.get(key) == Some(value);
+                let is_shown = new.get(key) == Some(value);
+                assert!(!is_held || is_shown, "{id}: the token of {name} was shown");
             }
         }
     }
@@ -420,7 +467,11 @@ impl Juju {
         }
         let world = self.world();
         let learned = learn::everything(&ledger, &world, &own);
-        let plan = plan::of_everything(&ledger, learned, &world, &Moment::default());
+        let moment = Moment {
+            now: NOW,
+            ..Moment::default()
+        };
+        let plan = plan::of_everything(&ledger, learned, &world, &moment);
         // A choice that rests on no unit stays while a former leader's mirror is up. Juju announces to
         // the leader nothing of when that goes down, so the next look withdraws it.
         let chooses_nobody = Ledger {
@@ -473,7 +524,7 @@ proptest! {
             && !ledger.hosts.is_empty();
         for name in juju.relations[&id].units.keys().map(UnitName::to_string) {
             let event = Event::Relation("changed", id.0, Some(name));
-            let again = one_hook::run(&juju.view(number), &event, 1000);
+            let again = one_hook::run(&juju.view(number), &event, NOW);
             prop_assert!(again.writes.is_empty() && again.ledger.is_empty(), "{:?}", again.writes);
             prop_assert!(!is_settled || again.calls <= 3, "{} calls for nothing new", again.calls);
         }
@@ -496,6 +547,11 @@ proptest! {
             for (app, number, bag) in order {
                 juju.goes(Step::Enter(*app, *number, bag.clone()));
             }
+            // Who came first is let in first, so everybody is.
+            while juju.ledger.contains_key("queue") {
+                juju.unheard.insert(juju.leader);
+                juju.hears(juju.leader);
+            }
             // Used tokens are cleared for all together.
             juju.goes(Step::UpdateStatus);
             let bags = juju.relations.into_values().map(|related| {
@@ -505,6 +561,7 @@ proptest! {
             });
             let mut ledger = juju.ledger;
             ledger.remove(NUDGE);
+            ledger.remove("let-in");
             ends.push((ledger, bags.collect::<Vec<_>>()));
         }
         prop_assert_eq!(&ends[0], &ends[1]);
@@ -535,7 +592,7 @@ proptest! {
                 view.peers.clear();
             }
             for event in &events {
-                let ran = one_hook::run(&view, event, 1000);
+                let ran = one_hook::run(&view, event, NOW);
                 prop_assert!(ran.result.is_err(), "{event:?}");
                 prop_assert!(ran.writes.is_empty() && ran.ledger.is_empty());
             }
@@ -545,7 +602,7 @@ proptest! {
                 Event::Plain("remove"),
                 Event::Plain("install"),
             ] {
-                let ran = one_hook::run(&view, &event, 1000);
+                let ran = one_hook::run(&view, &event, NOW);
                 prop_assert!(ran.result.is_ok(), "{event:?}: {:?}", ran.result);
                 prop_assert!(ran.writes.is_empty() && ran.ledger.is_empty());
             }
@@ -581,7 +638,7 @@ proptest! {
         if is_departed {
             view.siblings.remove(&distributor(publisher));
         }
-        let ran = one_hook::run(&view, &event, 1000);
+        let ran = one_hook::run(&view, &event, NOW);
         prop_assert!(ran.result.is_ok(), "{:?}", ran.result);
         let Writes { app, unit } = &ran.writes[&RelationId(5)];
         let leader = juju.leader;
@@ -733,7 +790,7 @@ fn a_hook_costs_what_the_specification_says() {
         ("a standby, news", 1, &minter, 4),
         ("a standby, nothing new", 1, &changed, 3),
     ] {
-        let ran = one_hook::run(&juju.view(number), event, 1000);
+        let ran = one_hook::run(&juju.view(number), event, NOW);
         assert!(ran.calls <= calls, "{case}: {} calls", ran.calls);
         assert_eq!(ran.writes.is_empty(), case != "news");
     }
@@ -759,7 +816,7 @@ fn a_hook_costs_what_the_specification_says() {
         ),
         ("anything else", 0, Event::Plain("stop"), 0),
     ] {
-        let ran = one_hook::run(&juju.view(number), &event, 1000);
+        let ran = one_hook::run(&juju.view(number), &event, NOW);
         assert_eq!(ran.calls, calls, "{case}");
         assert!(ran.writes.is_empty() && ran.ledger.is_empty(), "{case}");
     }

@@ -136,7 +136,7 @@ impl Look<'_> {
         let words = text.into_iter().flat_map(|text| text.split(' '));
         words
             .map(|word| {
-                let unit = word.trim_end_matches('*').parse().expect("a unit");
+                let unit = word.trim_end_matches(['*', '+']).parse().expect("a unit");
                 (unit, word.ends_with('*'))
             })
             .collect()

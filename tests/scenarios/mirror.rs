@@ -89,6 +89,7 @@ fn a_value_that_comes_later_takes_the_same_way() {
     stage.changed("microovn/0").succeeds().wrote(&[
         &format!("mtd/0 to microovn: mirror-h1={value}"),
         "the ledger: communicators=microovn/0",
+        "the ledger: let-in=h1",
         &format!("the ledger: mirror-h1={value}"),
     ]);
 }

@@ -340,6 +340,11 @@ impl Stage {
             };
             for (key, (_, value)) in &change.keys {
                 let value = value.as_deref().unwrap_or_default();
+                // When its turn began is as it happens.
+                let value = match key.as_str() {
+                    "let-in" => value.split(' ').next().unwrap_or_default(),
+                    _ => value,
+                };
                 wrote.push(format!("{bag}: {key}={value}"));
             }
         }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Output};
+use std::time::Duration;
 
 use juju_emulator::document::parse;
 use microcluster_token_distributor::cli::document::Document;
@@ -87,6 +88,8 @@ struct Canned<'a> {
 }
 
 impl Agent for Canned<'_> {
+    fn wait(&self, _pause: Duration) {}
+
     fn call(&self, tool: &str, arguments: &[String], _: Option<&[u8]>) -> io::Result<Output> {
         let silent = [
             "relation-set",

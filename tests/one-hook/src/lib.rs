@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Output};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use microcluster_token_distributor::core::names::{RelationId, UnitName};
 use microcluster_token_distributor::core::plan::Writes;
@@ -311,6 +312,9 @@ impl Tools<'_> {
 }
 
 impl Agent for Tools<'_> {
+    /// What Juju shows does not change within one hook here, so nobody waits for it.
+    fn wait(&self, _pause: Duration) {}
+
     fn call(&self, tool: &str, arguments: &[String], stdin: Option<&[u8]>) -> io::Result<Output> {
         self.said().calls += 1;
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
