@@ -34,14 +34,15 @@ type event struct {
 	Time   int64  `json:"time"` // nanoseconds since 1970
 	Host   string `json:"host"`
 	What   string `json:"what"`
+	Name   string `json:"name,omitempty"` // whom a token is for
 	Failed bool   `json:"failed,omitempty"`
 }
 
 // record writes down what an observer of the joins has to know. A write of one line is whole, also
 // beside other writers.
-func record(what string, failed bool) {
+func record(what, name string, failed bool) {
 	host, _ := os.Hostname()
-	line, err := json.Marshal(event{time.Now().UnixNano(), host, what, failed})
+	line, err := json.Marshal(event{time.Now().UnixNano(), host, what, name, failed})
 	if err != nil {
 		return
 	}
@@ -74,12 +75,12 @@ func enter(ctx context.Context, token string) error {
 	defer cancel()
 	if token == "" {
 		err = m.NewCluster(ctx, name, address, nil)
-		record("bootstrap", err != nil)
+		record("bootstrap", "", err != nil)
 		return err
 	}
-	record("join begins", false)
+	record("join begins", "", false)
 	err = m.JoinCluster(ctx, name, address, token, nil)
-	record("join ends", err != nil)
+	record("join ends", "", err != nil)
 	return err
 }
 
@@ -114,7 +115,7 @@ func run(ctx context.Context, heartbeat time.Duration) error {
 	hooks := state.Hooks{
 		// The command may have given up, or been killed, long before the daemon is a member.
 		PostJoin: func(context.Context, state.State, map[string]string) error {
-			record("daemon has joined", false)
+			record("daemon has joined", "", false)
 			return nil
 		},
 	}
@@ -143,6 +144,7 @@ func main() {
 				return err
 			}
 			token, err := m.NewJoinToken(c.Context(), args[0], tokenLife)
+			record("add", args[0], err != nil)
 			if err == nil {
 				fmt.Println(token)
 			}
