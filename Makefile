@@ -37,7 +37,7 @@ lint: target/lint.stamp
 	$(BIN)/pyright
 	$(BIN)/yamllint --strict $(wildcard $(YAML))
 	$(BIN)/zizmor --offline --quiet --no-progress .github
-	$(BIN)/shellcheck --severity=warning scripts/pack .ci/run
+	$(BIN)/shellcheck --severity=warning scripts/pack scripts/microcluster .ci/run
 	$(BIN)/ruff check scripts/figures scripts/prose
 	$(BIN)/ruff format --check scripts/figures scripts/prose
 	rm -rf target/prose

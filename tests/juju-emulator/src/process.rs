@@ -89,6 +89,21 @@ pub(crate) struct Finished {
     pub(crate) stderr: Vec<u8>,
 }
 
+impl Finished {
+    pub(crate) fn without_output(ending: Ending) -> Self {
+        Self {
+            ending,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+        }
+    }
+
+    /// The agent could not listen for the tools of the process, so there is none.
+    pub(crate) fn unserved(error: io::Error) -> Self {
+        Self::without_output(Ending::Failed(format!("cannot serve hook tools: {error}")))
+    }
+}
+
 enum Event {
     Called(Request, Sender<Response>),
     Ended(io::Result<ExitStatus>),
@@ -125,11 +140,7 @@ pub(crate) fn run(
     let mut child = match spawned {
         Ok(child) => child,
         Err(error) => {
-            return Ok(Finished {
-                ending: Ending::Failed(error.to_string()),
-                stdout: Vec::new(),
-                stderr: Vec::new(),
-            });
+            return Ok(Finished::without_output(Ending::Failed(error.to_string())));
         }
     };
     if let (Some(text), Some(mut pipe)) = (stdin, child.stdin.take()) {

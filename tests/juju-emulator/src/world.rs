@@ -29,6 +29,10 @@ use crate::record::{ActionResult, Commit, Detail, HookRun, ToolCall, UnitStatus}
 use crate::tools::{self, ToolAnswer, ToolOutput, ToolRequest};
 use crate::wire;
 
+mod live;
+
+pub use live::{Launched, Progress, RunningHook, Step};
+
 /// Why the driver cannot do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum WorldError {
@@ -607,22 +611,28 @@ impl World {
 
     /// Like [`World::begin`], but the caller says whether a failed hook may be tried again now.
     pub fn begin_with(&mut self, unit: &UnitName, retry: bool) -> Begun {
+        match self.next(unit, retry) {
+            Ok(operation) => Begun::Open(Box::new(self.open(unit, operation))),
+            Err(begun) => begun,
+        }
+    }
+
+    /// The next operation of `unit` that runs something of the charm. What runs nothing is done.
+    fn next(&mut self, unit: &UnitName, retry: bool) -> Result<Operation, Begun> {
         let operation = self
             .agents
             .get(unit)
             .and_then(|agent| agent.next_operation(&self.model, &mut self.rng, retry));
         let Some(operation) = operation else {
             self.awake.remove(unit);
-            return Begun::Nothing;
+            return Err(Begun::Nothing);
         };
         self.awake.insert(unit.clone());
         match operation {
-            Operation::Run(_) | Operation::Act(_) | Operation::Exec(_) => {
-                Begun::Open(Box::new(self.open(unit, operation)))
-            }
+            Operation::Run(_) | Operation::Act(_) | Operation::Exec(_) => Ok(operation),
             internal => {
                 self.do_internally(unit, internal);
-                Begun::Internal
+                Err(Begun::Internal)
             }
         }
     }
@@ -684,13 +694,11 @@ impl World {
         }
     }
 
-    fn open(&mut self, unit: &UnitName, operation: Operation) -> OpenHook {
+    /// The agent begins an operation: from now on it is busy.
+    fn prepare(&mut self, unit: &UnitName, operation: Operation) -> (Agent, Context) {
         self.serial += 1;
         self.before(unit, &operation);
-        let places = self.installed.get(unit).map_or_else(
-            || Places::usual(unit),
-            |installed| installed.places().clone(),
-        );
+        let places = self.places_of(unit);
         let mut agent = match self.agents.remove(unit) {
             Some(agent) => agent,
             None => unreachable!("only units with an agent open a context"),
@@ -711,6 +719,20 @@ impl World {
                 context.environment.remove("PATH");
             }
         }
+        (agent, context)
+    }
+
+    fn places_of(&self, unit: &UnitName) -> Places {
+        let installed = self.installed.get(unit);
+        installed.map_or_else(
+            || Places::usual(unit),
+            |installed| installed.places().clone(),
+        )
+    }
+
+    fn open(&mut self, unit: &UnitName, operation: Operation) -> OpenHook {
+        let (mut agent, mut context) = self.prepare(unit, operation);
+        let name = context.operation.name();
         let started = Instant::now();
         let mut session = Session {
             model: &mut self.model,
@@ -729,11 +751,7 @@ impl World {
             Some(Installed::Process(places)) => {
                 session.run_process(places, self.tool_cost, self.deadline)
             }
-            None => Finished {
-                ending: Ending::Failed("charm missing from disk".to_owned()),
-                stdout: Vec::new(),
-                stderr: Vec::new(),
-            },
+            None => Finished::without_output(Ending::Failed("charm missing from disk".to_owned())),
         };
         let calls = session.calls;
         self.agents.insert(unit.clone(), agent);
@@ -1171,48 +1189,10 @@ impl Session<'_> {
     }
 
     fn run_process(&mut self, places: &Places, cost: Duration, deadline: Duration) -> Finished {
-        let failed = |reason: String| Finished {
-            ending: Ending::Failed(reason),
-            stdout: Vec::new(),
-            stderr: Vec::new(),
+        let (command, stdin) = match self.command(places) {
+            Ok(command) => command,
+            Err(ending) => return Finished::without_output(ending),
         };
-        if !places.charm.join("metadata.yaml").exists() {
-            return failed("charm missing from disk".to_owned());
-        }
-        let (mut command, stdin) = match &self.context.operation {
-            Operation::Exec(text) => {
-                let mut shell = Command::new("/bin/bash");
-                shell.arg("-s");
-                (shell, Some(text.clone()))
-            }
-            operation => {
-                let kind = if matches!(operation, Operation::Act(_)) {
-                    "actions"
-                } else {
-                    "hooks"
-                };
-                let dispatch = places.charm.join("dispatch");
-                let named = places.charm.join(kind).join(self.name);
-                let executable = [dispatch, named].into_iter().find(|path| path.exists());
-                match executable {
-                    Some(path) => (Command::new(path), None),
-                    None => {
-                        let text = format!("skipped {:?} hook (missing)", self.name);
-                        self.model.log(&self.agent.unit, "INFO", text);
-                        return Finished {
-                            ending: Ending::Missing,
-                            stdout: Vec::new(),
-                            stderr: Vec::new(),
-                        };
-                    }
-                }
-            }
-        };
-        command
-            .current_dir(&places.charm)
-            .env_clear()
-            .envs(&self.context.environment);
-        self.is_process = true;
         let missing = self
             .faults
             .take(&self.agent.unit, self.name, |fault| match fault {
@@ -1236,7 +1216,45 @@ impl Session<'_> {
             },
         );
         drop(hidden);
-        result.unwrap_or_else(|error| failed(format!("cannot serve hook tools: {error}")))
+        result.unwrap_or_else(Finished::unserved)
+    }
+
+    /// The process of the operation, with what it is given to read.
+    fn command(&mut self, places: &Places) -> Result<(Command, Option<String>), Ending> {
+        if !places.charm.join("metadata.yaml").exists() {
+            return Err(Ending::Failed("charm missing from disk".to_owned()));
+        }
+        let (mut command, stdin) = match &self.context.operation {
+            Operation::Exec(text) => {
+                let mut shell = Command::new("/bin/bash");
+                shell.arg("-s");
+                (shell, Some(text.clone()))
+            }
+            operation => {
+                let kind = if matches!(operation, Operation::Act(_)) {
+                    "actions"
+                } else {
+                    "hooks"
+                };
+                let dispatch = places.charm.join("dispatch");
+                let named = places.charm.join(kind).join(self.name);
+                let executable = [dispatch, named].into_iter().find(|path| path.exists());
+                match executable {
+                    Some(path) => (Command::new(path), None),
+                    None => {
+                        let text = format!("skipped {:?} hook (missing)", self.name);
+                        self.model.log(&self.agent.unit, "INFO", text);
+                        return Err(Ending::Missing);
+                    }
+                }
+            }
+        };
+        command
+            .current_dir(&places.charm)
+            .env_clear()
+            .envs(&self.context.environment);
+        self.is_process = true;
+        Ok((command, stdin))
     }
 
     fn serve(&mut self, request: &wire::Request) -> Served {

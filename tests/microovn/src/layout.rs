@@ -10,6 +10,10 @@ use crate::consumer::Release;
 /// The file in the charm directory that says which consumer the charm is, in one word.
 pub const RELEASE_FILE: &str = "release";
 
+/// A file of this name in the charm directory says that the clock of its cluster is the world's, so
+/// that a second of waiting has to be one.
+pub const REAL_TIME_FILE: &str = "real-time";
+
 /// What the consumer charm declares: the text of its `metadata.yaml`.
 pub const METADATA: &str = "\
 name: microovn

@@ -9,17 +9,19 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use microovn::consumer::{self, CommandOutput, Host, Release, State};
-use microovn::layout::RELEASE_FILE;
+use microovn::layout::{REAL_TIME_FILE, RELEASE_FILE};
 
 const STATE_FILE: &str = ".unit-state.json";
 
-/// How long the second lasts that the library sleeps while a member is `PENDING`: the stand-in's
-/// clock moves by itself when it is asked, so this only lets other processes have their turn.
+/// How long the second lasts that the library sleeps while a member is `PENDING`, if the cluster is
+/// a stand-in: its clock moves by itself when it is asked, so this only lets other processes have
+/// their turn.
 const SECOND: Duration = Duration::from_millis(2);
 /// A heartbeat takes ten of those seconds; whoever has waited for thirty heartbeats waits for one
 /// that will not come.
@@ -74,6 +76,7 @@ fn write_state(state: &State) -> Result<(), Box<dyn std::error::Error>> {
 /// A host made of commands on `PATH`.
 struct ProcessHost {
     hostname: String,
+    second: Duration,
     waited: u32,
 }
 
@@ -84,8 +87,14 @@ impl ProcessHost {
             return Err(io::Error::other("`hostname` failed"));
         }
         let hostname = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let is_real = Path::new(REAL_TIME_FILE).exists();
         Ok(ProcessHost {
             hostname,
+            second: if is_real {
+                Duration::from_secs(1)
+            } else {
+                SECOND
+            },
             waited: 0,
         })
     }
@@ -114,7 +123,7 @@ impl Host for ProcessHost {
             return ControlFlow::Break(());
         }
         self.waited += 1;
-        thread::sleep(SECOND);
+        thread::sleep(self.second);
         ControlFlow::Continue(())
     }
 }
