@@ -262,6 +262,7 @@ fn show_all(view: &View, report: &Report, results: &mut Results) {
     let counts = Counts::of(report);
     results.set("hosts.total", counts.total);
     results.set("hosts.waiting", counts.waiting);
+    results.set("hosts.queued", counts.queued);
     results.set("hosts.token", counts.token);
     results.set("hosts.member", counts.member);
     results.set("hosts.retired", counts.retired);
@@ -303,6 +304,7 @@ fn fitting_keys(keys: &[String]) -> &[String] {
 struct Counts {
     total: usize,
     waiting: usize,
+    queued: usize,
     token: usize,
     member: usize,
     retired: usize,
@@ -316,7 +318,8 @@ impl Counts {
         Counts {
             total: report.hosts.len() - invalid,
             waiting: report.count(State::Waiting),
-            token: report.count(State::Token),
+            queued: report.count(State::Queued),
+            token: report.count(State::Token) + report.count(State::LetIn),
             member: report.count(State::Member),
             retired: report.count(State::Retired),
             invalid,

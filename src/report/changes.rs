@@ -79,6 +79,10 @@ fn outcome(key: &str, value: Option<&str>) -> String {
         return "removed".to_owned();
     };
     match Value::from(value) {
+        // When its turn began is as it happens.
+        Value::Text(turn) if key == "let-in" => {
+            turn.split(' ').next().map(printable).unwrap_or_default()
+        }
         Value::Text(token) if wire::mirrored(key).is_some() => {
             format!("token {}", fingerprint(&token))
         }
@@ -99,6 +103,8 @@ fn reason(key: &str, value: Option<&str>, view: &View, plan: &Plan) -> String {
         ("leader", _) => "the unit that published last",
         ("communicators", _) => "the units that make tokens",
         ("left-out", _) => "the first key that did not fit",
+        ("queue", _) => "the hosts whose turn is to come",
+        ("let-in", _) => "the host in turn",
         _ if key.starts_with("host-") => "who announced this host name",
         _ if key.starts_with("relation-") => "this relation shows the ledger",
         _ if key.starts_with("option-") => "the option as the charm last read it",
@@ -110,7 +116,11 @@ fn reason(key: &str, value: Option<&str>, view: &View, plan: &Plan) -> String {
 
 /// Where the value of a mirror key comes from.
 fn of_mirror(key: &str, value: Option<&str>, view: &View, plan: &Plan) -> String {
-    let Some((name, value)) = wire::mirrored(key).zip(value) else {
+    let name = wire::mirrored(key).unwrap_or_default();
+    if plan.ledger.queue.iter().any(|queued| queued == name) && value.is_none() {
+        return "held until its turn".to_owned();
+    }
+    let Some(value) = value else {
         return "no unit announces this host any more".to_owned();
     };
     let is_known = view

@@ -74,6 +74,7 @@ pub fn findings(view: &View, plan: &Plan, report: &Report) -> Vec<Finding> {
         );
     }
     findings.waiting(view, plan, report);
+    findings.queue(plan, report);
     findings.relations(view, &leader);
     findings.sizes(view);
     if !plan.is_idle() && plan.ledger.leader.is_some() {
@@ -132,6 +133,26 @@ impl Findings {
                 ),
             );
         }
+    }
+
+    /// Hosts in the queue wait for others, not for a person; one that keeps them waiting may need one.
+    fn queue(&mut self, plan: &Plan, report: &Report) {
+        let queued = report.count(State::Queued);
+        let Some(turn) = plan.ledger.let_in.as_ref().filter(|_| queued > 0) else {
+            return;
+        };
+        let count = match queued {
+            1 => "1 host waits for its turn".to_owned(),
+            queued => format!("{queued} hosts wait for their turn"),
+        };
+        self.add(
+            "hosts-queue",
+            format!(
+                "{count}: a cluster takes in one joining host at a time, and {} is joining; a host \
+                 that does not join is passed by",
+                wire::printable(&turn.host)
+            ),
+        );
     }
 
     fn relations(&mut self, view: &View, leader: &str) {

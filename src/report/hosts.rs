@@ -18,6 +18,10 @@ use crate::report::table::columns;
 pub enum State {
     /// It waits for a token: it has none, or one that was refused.
     Waiting,
+    /// Its token is held back until its turn comes.
+    Queued,
+    /// It is in turn: its token was shown last, and it is not known to be in.
+    LetIn,
     /// It has a token. A consumer of the first protocol does not say whether it used it.
     Token,
     /// It is in the cluster.
@@ -35,6 +39,8 @@ impl State {
     pub fn as_str(self) -> &'static str {
         match self {
             State::Waiting => "waiting",
+            State::Queued => "queued",
+            State::LetIn => "let-in",
             State::Token => "token",
             State::Member => "member",
             State::Retired => "retired",
@@ -67,6 +73,8 @@ pub struct Host {
     pub given_by: Option<String>,
     /// The token's fingerprint.
     pub fingerprint: Option<String>,
+    /// How many hosts are let in before it, the one in turn among them.
+    pub behind: Option<usize>,
     /// How many of its tokens were refused, or taken away by an operator.
     pub spent: usize,
     /// Other tokens, which the Python charm left in relations.
@@ -185,6 +193,16 @@ impl Report {
         let name = &host.host;
         match host.state {
             State::Waiting => self.next_of_waiting(host),
+            State::Queued => format!(
+                "its turn comes after {}: a cluster takes in one joining host at a time",
+                match host.behind {
+                    Some(1) | None => "1 other host".to_owned(),
+                    Some(others) => format!("{others} other hosts"),
+                }
+            ),
+            State::LetIn => format!(
+                "it is its turn: {name} joins with this token, or is passed by after a minute or two"
+            ),
             State::Token if host.announced_by.is_empty() => {
                 format!("no unit announces {name} any more; run retire-host to remove its token")
             }
@@ -261,8 +279,12 @@ fn host(ledger: &Ledger, world: &World, name: &str) -> Option<Host> {
         None => State::Waiting,
         Some(Value::Member) => State::Member,
         Some(Value::Retired) => State::Retired,
+        Some(_) if ledger.queue.iter().any(|queued| queued == name) => State::Queued,
+        Some(_) if ledger.let_in.as_ref().is_some_and(|turn| turn.host == name) => State::LetIn,
         Some(_) => State::Token,
     };
+    let place = ledger.queue.iter().position(|queued| queued == name);
+    let in_turn = usize::from(ledger.let_in.is_some());
     let living = claims.iter().filter(|claim| !world.is_gone(&claim.unit));
     Some(Host {
         host: printable(name),
@@ -270,6 +292,7 @@ fn host(ledger: &Ledger, world: &World, name: &str) -> Option<Host> {
         announced_by: living.map(|claim| claim.unit.to_string()).collect(),
         given_by: None,
         fingerprint: None,
+        behind: place.map(|before| before + in_turn),
         spent: ledger.spent.get(name).map_or(0, Vec::len),
         other_values: Vec::new(),
     })
