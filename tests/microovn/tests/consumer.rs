@@ -619,7 +619,7 @@ fn conflicting_tokens_are_settled_by_majority_and_then_by_chance() {
 #[test]
 fn hazard_16_a_second_communicator_gets_no_token_while_the_first_ones_is_outstanding() {
     let mut unit = Unit::new(Newest, "h0")
-        .member("h1", &["h0"])
+        .member("h1", &["h0", "h2"])
         .distributor("P/0", &[UP, ("mirror-h5", "empty")]);
     unit.world.cloud.add("h1", "h5", None, 100).unwrap();
     assert_eq!(unit.run(CHANGED), 0);
