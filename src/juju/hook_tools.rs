@@ -39,6 +39,11 @@ pub trait Agent {
             .collect()
     }
 
+    /// Lets time pass in the middle of a hook.
+    fn wait(&self, pause: std::time::Duration) {
+        std::thread::sleep(pause);
+    }
+
     /// Says what no hook tool could say: Juju shows standard error in its own log.
     fn complain(&self, text: &str) {
         eprintln!("{text}");

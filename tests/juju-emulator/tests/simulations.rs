@@ -21,6 +21,7 @@ fn scenario(setup: Setup) -> Scenario {
         relate: Relate::Together,
         arrival: Arrival::Burst,
         refresh: None,
+        troubles: Vec::new(),
         acts: Vec::new(),
         patience: Duration::from_secs(3600),
     }
