@@ -9,6 +9,7 @@ use juju_emulator::deployment::{Provider, Setup};
 use juju_emulator::python::Rules;
 use juju_emulator::simulation::{Act, Arrival, Relate, Report, Scenario};
 use microovn::consumer::Release::{self, Newest, Released, Second};
+use microovn::microcluster::Settings;
 
 const SEEDS: u64 = 5;
 /// The Python charm's newest rules know only the first protocol; ours must serve both.
@@ -16,7 +17,11 @@ const PROVIDERS: [Provider; 2] = [Provider::Library, Provider::Python(Rules::E)]
 
 fn scenario(setup: Setup) -> Scenario {
     Scenario {
-        setup,
+        // This charm shows tokens at once, which only such a cluster survives.
+        setup: Setup {
+            cluster: Settings::tidy(),
+            ..setup
+        },
         pace: Pace::default(),
         relate: Relate::Together,
         arrival: Arrival::Burst,
