@@ -490,3 +490,39 @@ impl Host for Machine<'_, '_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use microcluster_token_distributor::juju::hook_tools::Agent;
+
+    use super::*;
+
+    fn waits(clock: &Clock, over: usize) -> (Vec<bool>, Option<Duration>) {
+        let mut tools = |_: &str, _: &[String], _: Option<&[u8]>| ToolOutput::default();
+        let agent = InHook {
+            tools: RefCell::new(&mut tools),
+            clock,
+            waits: Cell::new(over),
+            pause: Cell::new(None),
+        };
+        let answered = (0..3).map(|_| {
+            let answered = agent.call("goal-state", &[], None).is_ok();
+            agent.wait(Duration::from_secs(1));
+            answered
+        });
+        (answered.collect(), agent.pause.get())
+    }
+
+    #[test]
+    fn the_distributor_waits_on_the_virtual_clock() {
+        let clock = Clock::default();
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(waits(&clock, 0), (vec![true; 3], None));
+        assert_eq!(clock.now(), 3, "nobody moves it, so the wait does");
+        clock.start();
+        assert_eq!(waits(&clock, 0), (vec![true, false, false], second));
+        assert_eq!(waits(&clock, 1), (vec![true, true, false], second));
+        assert_eq!(waits(&clock, 3), (vec![true; 3], None));
+        assert_eq!(clock.now(), 3, "somebody else moves it");
+    }
+}

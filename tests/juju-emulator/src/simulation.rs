@@ -328,17 +328,16 @@ impl Play<'_, '_> {
         let limit = self.timeline.now() + self.patience;
         match trouble {
             Trouble::WrongNetwork => {
-                if let Some(unit) = self.timeline.deployment.consumer_units().last() {
-                    self.timeline.deployment.set_wrong_network(unit)?;
+                if let Some(unit) = self.follower() {
+                    self.timeline.deployment.set_wrong_network(&unit)?;
                     self.tally.excuse();
                 }
             }
             Trouble::AgentDown => {
-                let units = self.timeline.deployment.consumer_units();
-                if let Some(unit) = units.last() {
+                if let Some(unit) = self.follower() {
                     self.tally.excuse();
-                    self.until(limit, |_, deployment| has_announced(deployment, unit))?;
-                    self.timeline.turn_off(unit, Duration::MAX);
+                    self.until(limit, |_, deployment| has_announced(deployment, &unit))?;
+                    self.timeline.turn_off(&unit, Duration::MAX);
                 }
             }
             Trouble::LoseDistributor => {
@@ -373,6 +372,13 @@ impl Play<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// The youngest unit that does not lead its application: it bootstraps nothing.
+    fn follower(&self) -> Option<UnitName> {
+        let deployment = &self.timeline.deployment;
+        let mut units = deployment.consumer_units().into_iter().rev();
+        units.find(|unit| !deployment.world.model().is_leader(unit))
     }
 
     /// The machine of the leading distributor dies with its mirror up. Juju shows its unit and its
