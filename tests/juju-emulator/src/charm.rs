@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -319,6 +320,23 @@ pub trait InProcess {
     /// status. One value serves one unit for as long as the unit runs this charm.
     fn dispatch(&mut self, environment: &BTreeMap<String, String>, tools: &mut CallTool<'_>)
     -> i32;
+
+    /// Whether a hook may pause: then the tools' answers are kept.
+    fn may_pause(&self) -> bool {
+        false
+    }
+
+    /// How long the hook pauses that `dispatch` or `resume` was in. If it does, it has not ended,
+    /// and what was returned means nothing.
+    fn take_pause(&mut self) -> Option<Duration> {
+        None
+    }
+
+    /// Goes on after the pause: runs the same hook from its beginning. Its tools first give the
+    /// answers that they gave before, without doing anything, and then those of now.
+    fn resume(&mut self, environment: &BTreeMap<String, String>, tools: &mut CallTool<'_>) -> i32 {
+        self.dispatch(environment, tools)
+    }
 }
 
 impl<F> InProcess for F

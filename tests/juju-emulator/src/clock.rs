@@ -1,8 +1,9 @@
 //! A deployment on a virtual clock: every unit's agent works by itself.
 //!
-//! A hook that begins at some time sees the model of that time; what it writes appears when it
-//! ends. What happens in its cluster happens when it begins. The seed decides everything, so a run
-//! can be had again.
+//! A hook sees the model as it is when it looks; what it writes appears when it ends. Half of a
+//! consumer's hook passes before it looks at anything: an interpreter starts. Where it waits, for a
+//! join or a heartbeat, or the distributor for its pause, others begin and end hooks meanwhile. The
+//! seed decides everything, so a run can be had again.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -12,7 +13,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use crate::deployment::{DISTRIBUTOR, Deployment, DeploymentError, Setup};
-use crate::names::UnitName;
+use crate::names::{RelationId, UnitName};
 use crate::record::HookRun;
 use crate::world::{Begun, OpenHook};
 
@@ -27,6 +28,8 @@ pub struct Pace {
     pub tool: Duration,
     /// Until an idle agent hears of a change.
     pub notice: Range<Duration>,
+    /// Between two units that hear of their new relation, and so between two announcements.
+    pub meeting: Range<Duration>,
     /// Between two update-status hooks, give or take a fifth; `None` for never.
     pub update_status: Option<Duration>,
 }
@@ -37,8 +40,34 @@ impl Default for Pace {
             consumer: Duration::from_millis(500)..Duration::from_millis(1500),
             distributor: Duration::from_millis(5),
             tool: Duration::from_millis(20),
-            notice: Duration::ZERO..Duration::from_millis(50),
+            // As seen on a real controller: "news travels from one unit's commit to another's hook
+            // in 0.3 to 1.5 s", and announcements are "a second or more apart".
+            notice: Duration::from_millis(300)..Duration::from_millis(1500),
+            meeting: Duration::from_millis(1000)..Duration::from_millis(1500),
             update_status: Some(Duration::from_secs(300)),
+        }
+    }
+}
+
+impl Pace {
+    /// News travels in no time, and all units of an application hear of a relation in one instant,
+    /// as on no real machine.
+    #[must_use]
+    pub fn tidy() -> Self {
+        Pace {
+            notice: Duration::ZERO..Duration::from_millis(50),
+            meeting: Duration::ZERO..Duration::ZERO,
+            ..Pace::default()
+        }
+    }
+
+    /// Machines with too much to do.
+    #[must_use]
+    pub fn loaded() -> Self {
+        Pace {
+            consumer: Duration::from_secs(10)..Duration::from_secs(20),
+            notice: Duration::from_secs(5)..Duration::from_secs(5),
+            ..Pace::default()
         }
     }
 }
@@ -53,6 +82,8 @@ type Step = dyn FnOnce(&mut Deployment) -> Result<(), DeploymentError>;
 enum Event {
     /// An idle agent hears that it may have something to do.
     Notice(UnitName),
+    /// A hook that has paused goes on.
+    Resumes(Box<OpenHook>),
     Ends(Box<OpenHook>),
     Retry(UnitName),
     Tick(UnitName),
@@ -92,6 +123,8 @@ impl Eq for Due {}
 pub enum Happened<'a> {
     /// A hook began.
     Began(&'a UnitName, &'a str),
+    /// A hook went on after it had paused.
+    Resumed(&'a UnitName),
     /// A hook ended.
     Ended(&'a HookRun),
 }
@@ -113,6 +146,11 @@ pub struct Timeline {
     ticking: BTreeSet<UnitName>,
     /// Units whose machine is off until then.
     off: BTreeMap<UnitName, Duration>,
+    /// How long open hooks of consumers still take once they have nothing to wait for.
+    rest: BTreeMap<UnitName, Duration>,
+    /// Units that have heard of their relation, and when the next may.
+    met: BTreeSet<(UnitName, RelationId)>,
+    next_meeting: Duration,
 }
 
 impl Timeline {
@@ -120,6 +158,7 @@ impl Timeline {
     #[must_use]
     pub fn new(deployment: Deployment, pace: Pace) -> Self {
         let seed = deployment.world.seed();
+        deployment.clock.start();
         Timeline {
             deployment,
             pace,
@@ -131,6 +170,9 @@ impl Timeline {
             told: BTreeSet::new(),
             ticking: BTreeSet::new(),
             off: BTreeMap::new(),
+            rest: BTreeMap::new(),
+            met: BTreeSet::new(),
+            next_meeting: Duration::ZERO,
         }
     }
 
@@ -173,6 +215,10 @@ impl Timeline {
             let at = self.now + self.within(Duration::ZERO..spread);
             self.start_timer(&unit);
             self.told.insert(unit.clone());
+            // Who is related before its machine is up hears of the relation when it is.
+            if let Some(relation) = self.deployment.relation(unit.application()) {
+                self.met.insert((unit.clone(), relation));
+            }
             self.due(at, Event::Notice(unit));
         }
     }
@@ -256,6 +302,12 @@ impl Timeline {
                     self.start_timer(&unit);
                 }
             }
+            Event::Resumes(open) => {
+                let open = Box::new(self.deployment.world.resume(*open));
+                let happened = Happened::Resumed(open.unit());
+                stops |= stop(self.now, happened, &self.deployment);
+                self.follow(open);
+            }
             Event::Ends(open) => {
                 let unit = open.unit().clone();
                 self.deployment.world.finish(*open);
@@ -281,7 +333,7 @@ impl Timeline {
     fn set(&mut self, now: Duration) {
         self.now = now;
         self.deployment.world.model_mut().now = now;
-        self.deployment.clock.set(now.as_secs());
+        self.deployment.clock.set_time(now);
     }
 
     fn due(&mut self, at: Duration, event: Event) {
@@ -300,11 +352,26 @@ impl Timeline {
             let agent = self.deployment.world.agent(unit.as_str());
             let idle = agent.is_ok_and(|agent| !agent.busy);
             if idle && self.told.insert(unit.clone()) {
-                let at = self.now + self.within(self.pace.notice.clone());
+                let hears = self.now + self.within(self.pace.notice.clone());
+                let at = self.meets(&unit, hears);
                 self.start_timer(&unit);
                 self.due(at, Event::Notice(unit));
             }
         }
+    }
+
+    /// When a unit that hears of something at some time begins to act on it: one after the other
+    /// where the news is their relation.
+    fn meets(&mut self, unit: &UnitName, hears: Duration) -> Duration {
+        let Some(relation) = self.deployment.relation(unit.application()) else {
+            return hears;
+        };
+        if !self.met.insert((unit.clone(), relation)) {
+            return hears;
+        }
+        let at = hears.max(self.next_meeting);
+        self.next_meeting = at + self.within(self.pace.meeting.clone());
+        at
     }
 
     fn start_timer(&mut self, unit: &UnitName) {
@@ -338,30 +405,41 @@ impl Timeline {
             }
             return false;
         }
+        let startup = self.within(self.pace.consumer.clone()) / 2;
         loop {
-            // What an earlier hook left is not this one's.
-            let _ = self.deployment.clock.take_waited();
+            self.deployment.clock.set_startup(startup);
             match self.deployment.world.begin_with(unit, retry) {
                 Begun::Nothing => return false,
                 Begun::Internal => {}
                 Begun::Open(open) => {
                     let name = open.name();
                     let stops = stop(self.now, Happened::Began(unit, &name), &self.deployment);
-                    let ends = self.now + self.duration(&open);
-                    self.due(ends, Event::Ends(open));
+                    let rest = match open.pause() {
+                        Some(_) => startup,
+                        // A process has run to its end.
+                        None => 2 * startup,
+                    };
+                    self.rest.insert(unit.clone(), rest);
+                    self.follow(open);
                     return stops;
                 }
             }
         }
     }
 
-    fn duration(&mut self, open: &OpenHook) -> Duration {
-        if open.unit().application() == DISTRIBUTOR {
-            let tools = u32::try_from(open.calls().len()).unwrap_or(u32::MAX);
-            self.pace.distributor + self.pace.tool * tools
-        } else {
-            let waited = Duration::from_secs(self.deployment.clock.take_waited());
-            waited + self.within(self.pace.consumer.clone())
+    /// Plans how an open hook goes on.
+    fn follow(&mut self, open: Box<OpenHook>) {
+        if let Some(pause) = open.pause() {
+            self.due(self.now + pause, Event::Resumes(open));
+            return;
         }
+        let takes = match open.unit().application() == DISTRIBUTOR {
+            true => {
+                let tools = u32::try_from(open.calls().len()).unwrap_or(u32::MAX);
+                self.pace.distributor + self.pace.tool * tools
+            }
+            false => self.rest.remove(open.unit()).unwrap_or_default(),
+        };
+        self.due(self.now + takes, Event::Ends(open));
     }
 }

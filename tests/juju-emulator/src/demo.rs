@@ -26,6 +26,7 @@ use microcluster_token_distributor::chain;
 use microcluster_token_distributor::core::fingerprint::fingerprint;
 use microcluster_token_distributor::core::wire::{BOOTSTRAP_APP, HOSTNAME, Value, mirrored};
 use microovn::consumer::Release;
+use microovn::microcluster::Settings;
 
 /// The usual width of a terminal.
 const WIDTH: u16 = 80;
@@ -101,6 +102,7 @@ impl Args {
                 None => Provider::Executable,
             },
             consumers,
+            cluster: Settings::default(),
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::executables::{self, BuildError, DistributorError};
 use crate::library::{self, LibraryError};
 use crate::model::{Content, JujuGeneration};
 use crate::names::{RelationId, UnitName};
-use crate::players::{Consumer, Distributor};
+use crate::players::{Consumer, Distributor, Progress};
 use crate::python::{Python, Rules};
 use crate::world::{World, WorldError};
 
@@ -51,6 +51,8 @@ pub struct Setup {
     pub distributor: Provider,
     /// How consumers run.
     pub consumers: Form,
+    /// How their clusters behave.
+    pub cluster: Settings,
 }
 
 impl Default for Setup {
@@ -65,6 +67,7 @@ impl Default for Setup {
             beside: None,
             distributor: Provider::Library,
             consumers: Form::Values,
+            cluster: Settings::default(),
         }
     }
 }
@@ -189,6 +192,7 @@ impl Consumers {
                 cloud: Rc::clone(&consumers.cloud),
                 clock: consumers.clock.clone(),
                 rng: Rng::with_seed(consumers.seed),
+                progress: Progress::default(),
             }
         }))
     }
@@ -263,7 +267,7 @@ impl Setup {
         let clock = Clock::default();
         let names = Names(self.seed);
 
-        let cloud = Cloud::new(Settings::default(), self.seed);
+        let cloud = Cloud::new(self.cluster.clone(), self.seed);
         let (hosts, consumer) = match self.consumers {
             Form::Values => {
                 let consumers = Consumers {
@@ -335,8 +339,8 @@ impl Provider {
             Provider::Library => {
                 let metadata = metadata(include_str!("../../../actions.yaml"))?;
                 let clock = clock.clone();
-                Ok(Charm::in_process(metadata, move |_| Distributor {
-                    clock: clock.clone(),
+                Ok(Charm::in_process(metadata, move |_| {
+                    Distributor::new(clock.clone())
                 }))
             }
             Provider::Executable => Ok(executables::distributor(folder)?),
@@ -532,25 +536,74 @@ impl Deployment {
         Ok(units.into_iter().find(is_it))
     }
 
-    /// Takes a unit away together with its machine, as a fire would.
+    /// Takes a unit away together with its machine, as a fire would. A person takes its member out
+    /// of the cluster by force, as has to be done before anybody else joins.
     ///
     /// # Errors
     /// No such unit.
     pub fn lose(&mut self, unit: &str) -> Result<(), DeploymentError> {
+        let hostname = self.hostname(unit);
+        self.lose_machine(unit)?;
+        for other in self.consumer_units() {
+            self.remove_member(&other, &hostname)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a unit away together with its machine. Its member stays in the cluster, dead.
+    ///
+    /// # Errors
+    /// No such unit.
+    pub fn lose_machine(&mut self, unit: &str) -> Result<(), DeploymentError> {
         let machine = self.names.of(unit);
         self.with_cloud(|cloud| cloud.kill(&machine))?;
         self.world.lose_unit(unit)?;
         Ok(())
     }
 
-    /// Takes a member out of its cluster by a command on the machine of `unit`.
+    /// From now on members cannot reach a unit's machine, and each of its joins fails.
+    ///
+    /// # Errors
+    /// The cloud cannot be read.
+    pub fn set_wrong_network(&self, unit: &UnitName) -> Result<(), DeploymentError> {
+        let machine = self.names.of(unit.as_str());
+        self.with_cloud(|cloud| cloud.set_wrong_network(&machine, true))
+    }
+
+    /// Whether a unit's host is a member of a cluster.
+    #[must_use]
+    pub fn is_member(&self, unit: &UnitName) -> bool {
+        let machine = self.names.of(unit.as_str());
+        let member = self.with_cloud(|cloud| cloud.is_member(&machine));
+        member.unwrap_or_default()
+    }
+
+    /// Members whose charm does not know it: their join was said to have failed. Nothing where
+    /// consumers are processes.
+    #[must_use]
+    pub fn unaware(&self) -> usize {
+        let Hosts::Values(consumers) = &self.hosts else {
+            return 0;
+        };
+        let (units, cloud) = (consumers.units.borrow(), consumers.cloud.borrow());
+        let knows = |unit: &UnitName| {
+            let known = units.get(unit);
+            known.is_none_or(|known| known.state.borrow().in_cluster)
+        };
+        let members = self.consumer_units().into_iter();
+        members
+            .filter(|unit| cloud.is_member(&self.names.of(unit.as_str())) && !knows(unit))
+            .count()
+    }
+
+    /// Takes a member out of its cluster by a command on the machine of `unit`, dead or not.
     ///
     /// # Errors
     /// The cloud cannot be read.
     pub fn remove_member(&self, unit: &UnitName, hostname: &str) -> Result<(), DeploymentError> {
         let (machine, now) = (self.names.of(unit.as_str()), self.clock.now());
         // A refusal is the cluster's own affair, and shows in the outcome.
-        self.with_cloud(|cloud| drop(cloud.remove(&machine, hostname, now)))
+        self.with_cloud(|cloud| drop(cloud.remove_by_force(&machine, hostname, now)))
     }
 
     /// The member names of each cluster.

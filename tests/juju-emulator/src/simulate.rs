@@ -17,9 +17,10 @@ use juju_emulator::model::BagOwner;
 use juju_emulator::parallel;
 use juju_emulator::python::Rules;
 use juju_emulator::record::Detail;
-use juju_emulator::simulation::{Act, Arrival, Crashes, Relate, Report, Scenario};
+use juju_emulator::simulation::{Act, Arrival, Crashes, Relate, Report, Scenario, Trouble};
 use microcluster_token_distributor::chain;
 use microovn::consumer::{Release, UnknownRelease};
+use microovn::microcluster::{Series, Settings};
 use serde::Serialize;
 
 /// What to play. Options that take a list play every combination.
@@ -102,9 +103,39 @@ pub(crate) struct Args {
     /// Seconds between two update-status hooks, give or take a fifth; 0 for none
     #[arg(long, default_value_t = 300.0, value_name = "SECONDS")]
     update_status: f64,
-    /// Milliseconds that a consumer's hook takes
-    #[arg(long, default_value = "500-1500", value_name = "FROM-TO", value_parser = milliseconds)]
-    consumer_hook: Range<Duration>,
+    /// One host is in a network in which no member can reach it, so each of its joins fails
+    #[arg(long)]
+    wrong_network: bool,
+    /// The agent of one host does nothing any more once the host has announced itself
+    #[arg(long)]
+    agent_down: bool,
+    /// When half of the hosts have joined, the machine of the leading distributor dies
+    #[arg(long)]
+    lose_distributor: bool,
+    /// When half of the hosts have joined, the communicator's machine dies, and a person removes
+    /// its member
+    #[arg(long)]
+    lose_communicator: bool,
+    /// When half of the hosts have joined, a member's machine dies, and its member is removed ten
+    /// minutes later
+    #[arg(long)]
+    dead_member: bool,
+    /// Which microcluster: `v2` is that of MicroOVN 24.03 and 25.03, `v3` that of 26.03
+    #[arg(long, value_enum, default_value = "v2", value_name = "v2|v3")]
+    microcluster: SeriesName,
+    /// How things are spaced: as on real machines; or `tidy`, where announcements come in one
+    /// instant, news travels in no time, and so do joins
+    #[arg(long, value_enum, default_value = "real")]
+    pace: PaceName,
+    /// Consumers' hooks take 10 to 20 s, and news takes 5 s
+    #[arg(long, conflicts_with = "pace")]
+    load: bool,
+    /// Milliseconds that a consumer's hook takes, if not as the pace says
+    #[arg(long, value_name = "FROM-TO", value_parser = milliseconds)]
+    consumer_hook: Option<Range<Duration>>,
+    /// Milliseconds until an agent hears of a change, if not as the pace says
+    #[arg(long, value_name = "FROM-TO", value_parser = milliseconds)]
+    news: Option<Range<Duration>>,
     /// Milliseconds that our distributor's hook takes beside its hook tools
     #[arg(long, default_value_t = 5.0, value_name = "MS")]
     distributor_hook: f64,
@@ -142,6 +173,22 @@ enum ProviderName {
     Executable,
     Pb,
     Pe,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum SeriesName {
+    V2,
+    V3,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum PaceName {
+    /// Units hear of a relation a second or more apart, and of a change after 0.3 to 1.5 s
+    Real,
+    /// As on no real machine
+    Tidy,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -229,6 +276,7 @@ struct Line {
     distributor_units: usize,
     relate: RelateName,
     arrival: ArrivalName,
+    troubles: Vec<Trouble>,
     acts: Vec<Act>,
 }
 
@@ -282,6 +330,7 @@ impl Args {
                                         distributor_units,
                                         relate,
                                         arrival,
+                                        troubles: self.troubles(),
                                         acts: self.acts(),
                                     }));
                                 }
@@ -292,6 +341,48 @@ impl Args {
             }
         }
         lines
+    }
+
+    fn troubles(&self) -> Vec<Trouble> {
+        let troubles = [
+            (self.wrong_network, Trouble::WrongNetwork),
+            (self.agent_down, Trouble::AgentDown),
+            (self.lose_distributor, Trouble::LoseDistributor),
+            (self.lose_communicator, Trouble::LoseCommunicator),
+            (self.dead_member, Trouble::DeadMember),
+        ];
+        let chosen = troubles.into_iter().filter(|(chosen, _)| *chosen);
+        chosen.map(|(_, trouble)| trouble).collect()
+    }
+
+    fn pace(&self) -> Pace {
+        let seconds = Duration::from_secs_f64;
+        let pace = match self.pace {
+            _ if self.load => Pace::loaded(),
+            PaceName::Real => Pace::default(),
+            PaceName::Tidy => Pace::tidy(),
+        };
+        Pace {
+            consumer: self.consumer_hook.clone().unwrap_or(pace.consumer),
+            notice: self.news.clone().unwrap_or(pace.notice),
+            meeting: pace.meeting,
+            distributor: seconds(self.distributor_hook / 1000.0),
+            tool: seconds(self.tool / 1000.0),
+            update_status: (self.update_status > 0.0).then(|| seconds(self.update_status)),
+        }
+    }
+
+    fn cluster(&self) -> Settings {
+        Settings {
+            series: match self.microcluster {
+                SeriesName::V2 => Series::V2,
+                SeriesName::V3 => Series::V3,
+            },
+            ..match self.pace {
+                PaceName::Real => Settings::default(),
+                PaceName::Tidy => Settings::tidy(),
+            }
+        }
     }
 
     fn acts(&self) -> Vec<Act> {
@@ -325,15 +416,10 @@ impl Args {
                     ProviderName::Pb => Provider::Python(Rules::B),
                     ProviderName::Pe => Provider::Python(Rules::E),
                 },
+                cluster: self.cluster(),
                 ..Setup::default()
             },
-            pace: Pace {
-                consumer: self.consumer_hook.clone(),
-                distributor: seconds(self.distributor_hook / 1000.0),
-                tool: seconds(self.tool / 1000.0),
-                update_status: (self.update_status > 0.0).then(|| seconds(self.update_status)),
-                ..Pace::default()
-            },
+            pace: self.pace(),
             relate: match line.relate {
                 RelateName::Together => Relate::Together,
                 RelateName::InTurn => Relate::InTurn(seconds(self.every)),
@@ -344,6 +430,7 @@ impl Args {
                 ArrivalName::Trickle => Arrival::Trickle(seconds(self.between)),
             },
             refresh: self.refresh_consumers.map(seconds).zip(line.refresh_to),
+            troubles: line.troubles.clone(),
             acts: line.acts.clone(),
             patience: seconds(self.patience),
         }
@@ -432,6 +519,7 @@ fn trace(now: Duration, happened: &Happened<'_>, deployment: &Deployment) {
     let at = now.as_secs_f64();
     match happened {
         Happened::Began(unit, hook) => println!("{at:10.3}  {unit}  {hook} ..."),
+        Happened::Resumed(unit) => println!("{at:10.3}  {unit}  goes on"),
         Happened::Ended(run) => {
             let about = run.remote_unit.as_deref().unwrap_or_default();
             let relation = run.relation.map(|id| format!(":{id}")).unwrap_or_default();
@@ -473,7 +561,7 @@ fn trace(now: Duration, happened: &Happened<'_>, deployment: &Deployment) {
 }
 
 fn table(played: &[Played]) -> Table {
-    const HEADER: [&str; 20] = [
+    const HEADER: [&str; 25] = [
         "provider",
         "consumer",
         "juju",
@@ -484,6 +572,11 @@ fn table(played: &[Played]) -> Table {
         "one cluster",
         "clusters",
         "joined",
+        "joins at once",
+        "failed joins",
+        "half in",
+        "tokens spent in vain",
+        "clusters lost",
         "seconds",
         "consumer hooks",
         "crashed",
@@ -545,6 +638,16 @@ fn row(line: &Line, reports: &[Report]) -> Vec<String> {
     if !kinds.is_empty() {
         crashed = format!("{crashed}: {}", kinds.join(", "));
     }
+    let at_once = reports.iter().map(|report| report.cluster.joins_at_once);
+    let most_at_once = at_once.max().unwrap_or_default();
+    let mut failed = sum(|report| report.cluster.failed_joins).to_string();
+    let (late, unaware) = (
+        sum(|report| report.cluster.late_members),
+        sum(|report| report.unaware),
+    );
+    if late + unaware > 0 {
+        failed = format!("{failed}: {late} members later, {unaware} unaware");
+    }
     let stuck = reports.iter().filter(|report| report.stuck > 0).count();
     vec![
         name(line.provider.to_possible_value()),
@@ -561,6 +664,11 @@ fn row(line: &Line, reports: &[Report]) -> Vec<String> {
             sum(|report| report.joined),
             sum(|report| report.hosts)
         ),
+        most_at_once.to_string(),
+        failed,
+        sum(|report| report.cluster.half_joined).to_string(),
+        sum(|report| report.cluster.spent_in_vain).to_string(),
+        sum(|report| report.cluster.clusters_lost).to_string(),
         range(seconds, 1),
         each(|report| report.consumer_hooks),
         crashed,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use microcluster_token_distributor::core::wire::{self, Value};
 use microovn::consumer::Release;
-use microovn::microcluster::is_valid_name;
+use microovn::microcluster::{self, is_valid_name};
 use serde::Serialize;
 
 use crate::clock::{Happened, Pace, Timeline};
@@ -27,6 +27,8 @@ pub struct Scenario {
     pub arrival: Arrival,
     /// How long after the first relation all consumers are refreshed, and to which.
     pub refresh: Option<(Duration, Release)>,
+    /// What goes wrong while the first hosts join.
+    pub troubles: Vec<Trouble>,
     /// What happens once everybody has joined, one after the other.
     pub acts: Vec<Act>,
     /// How long after the last host has come a host may be without a cluster.
@@ -51,6 +53,25 @@ pub enum Arrival {
     Burst,
     /// One is, and the others are added one by one, with so much time between two.
     Trickle(Duration),
+}
+
+/// Something that goes wrong while hosts join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trouble {
+    /// Members cannot reach one host: each of its joins fails.
+    WrongNetwork,
+    /// A host announces itself, and its agent does nothing any more.
+    AgentDown,
+    /// Half of the hosts have joined, and the machine of the leading distributor dies with its
+    /// mirror up.
+    LoseDistributor,
+    /// Half of the hosts have joined, and the communicator's machine dies. A person removes its
+    /// member at once.
+    LoseCommunicator,
+    /// Half of the hosts have joined, and a member's machine dies. Its member is removed ten
+    /// minutes later.
+    DeadMember,
 }
 
 /// Something that happens to a cluster. Each ends with a host that has to join.
@@ -84,6 +105,12 @@ pub struct Report {
     pub hosts: usize,
     /// Of these, members of a cluster.
     pub joined: usize,
+    /// Hosts that cannot join, whatever anybody does.
+    pub excused: usize,
+    /// Members whose charm does not know it.
+    pub unaware: usize,
+    /// What the clusters counted.
+    pub cluster: microcluster::Tally,
     /// Seconds from the first relation, or from the last act, until the last one's hook that joined
     /// ended, if all did.
     pub seconds: Option<f64>,
@@ -142,10 +169,10 @@ impl Crashes {
 }
 
 impl Report {
-    /// One cluster, and everybody in it.
+    /// One cluster, and everybody in it who can be.
     #[must_use]
     pub fn is_one_cluster(&self) -> bool {
-        self.clusters == 1 && self.joined == self.hosts
+        self.clusters == 1 && self.joined + self.excused >= self.hosts
     }
 }
 
@@ -194,7 +221,10 @@ impl Scenario {
             patience: self.patience,
             listener,
         };
-        play.follow(last_host)?;
+        for trouble in &self.troubles {
+            play.trouble(*trouble)?;
+        }
+        play.follow(last_host.max(play.timeline.now()))?;
         for act in &self.acts {
             play.act(*act)?;
         }
@@ -293,6 +323,79 @@ impl Play<'_, '_> {
         }
     }
 
+    /// Waits for the moment of a trouble, and makes it.
+    fn trouble(&mut self, trouble: Trouble) -> Result<(), DeploymentError> {
+        let limit = self.timeline.now() + self.patience;
+        match trouble {
+            Trouble::WrongNetwork => {
+                if let Some(unit) = self.follower() {
+                    self.timeline.deployment.set_wrong_network(&unit)?;
+                    self.tally.excuse();
+                }
+            }
+            Trouble::AgentDown => {
+                if let Some(unit) = self.follower() {
+                    self.tally.excuse();
+                    self.until(limit, |_, deployment| has_announced(deployment, &unit))?;
+                    self.timeline.turn_off(&unit, Duration::MAX);
+                }
+            }
+            Trouble::LoseDistributor => {
+                self.until(limit, half_have_joined)?;
+                self.lose_leader();
+            }
+            Trouble::LoseCommunicator => {
+                self.until(limit, half_have_joined)?;
+                if let Some(unit) = self.timeline.deployment.communicator()? {
+                    self.timeline.deployment.lose(unit.as_str())?;
+                    self.tally.expected -= 1;
+                }
+            }
+            Trouble::DeadMember => {
+                self.until(limit, half_have_joined)?;
+                let deployment = &mut self.timeline.deployment;
+                let communicator = deployment.communicator()?;
+                let units = deployment.consumer_units().into_iter();
+                let mut members = units.filter(|unit| deployment.is_member(unit));
+                if let Some(unit) = members.find(|unit| Some(unit) != communicator.as_ref()) {
+                    let hostname = deployment.hostname(unit.as_str());
+                    deployment.lose_machine(unit.as_str())?;
+                    self.tally.expected -= 1;
+                    let removed = self.timeline.now() + Duration::from_secs(10 * 60);
+                    self.timeline.plan(removed, move |deployment| {
+                        for other in deployment.consumer_units() {
+                            deployment.remove_member(&other, &hostname)?;
+                        }
+                        Ok(())
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The youngest unit that does not lead its application: it bootstraps nothing.
+    fn follower(&self) -> Option<UnitName> {
+        let deployment = &self.timeline.deployment;
+        let mut units = deployment.consumer_units().into_iter().rev();
+        units.find(|unit| !deployment.world.model().is_leader(unit))
+    }
+
+    /// The machine of the leading distributor dies with its mirror up. Juju shows its unit and its
+    /// databags on, and gives its leadership to another.
+    fn lose_leader(&mut self) {
+        let now = self.timeline.now();
+        if let Some(leader) = self.timeline.deployment.leader() {
+            self.timeline.turn_off(&leader, Duration::MAX);
+        }
+        self.timeline.plan(now + LEASE, |deployment| {
+            if deployment.world.model().units_of(DISTRIBUTOR).len() == 1 {
+                deployment.world.add_unit(DISTRIBUTOR)?;
+            }
+            Ok(deployment.world.lose_leadership(DISTRIBUTOR)?)
+        });
+    }
+
     /// Plays an act, and waits for those who have to join after it.
     fn act(&mut self, act: Act) -> Result<(), DeploymentError> {
         let app = self.timeline.deployment.apps()[0].clone();
@@ -310,7 +413,7 @@ impl Play<'_, '_> {
     /// From now on so many hosts are expected to be members.
     fn expect(&mut self, hosts: usize) -> Duration {
         let now = self.timeline.now();
-        self.tally.expect(hosts, now);
+        self.tally.expect(hosts - self.tally.report.excused, now);
         now
     }
 
@@ -333,19 +436,8 @@ impl Play<'_, '_> {
     }
 
     fn kill_distributor(&mut self, app: &str) -> Result<Duration, DeploymentError> {
-        /// Until Juju gives a silent unit's leadership to another.
-        const LEASE: Duration = Duration::from_secs(60);
-
         let now = self.expect(self.hosts() + 1);
-        if let Some(leader) = self.timeline.deployment.leader() {
-            self.timeline.turn_off(&leader, Duration::MAX);
-        }
-        self.timeline.plan(now + LEASE, |deployment| {
-            if deployment.world.model().units_of(DISTRIBUTOR).len() == 1 {
-                deployment.world.add_unit(DISTRIBUTOR)?;
-            }
-            Ok(deployment.world.lose_leadership(DISTRIBUTOR)?)
-        });
+        self.lose_leader();
         Ok(self.add_unit_later(app, now + 2 * LEASE))
     }
 
@@ -403,7 +495,7 @@ impl Play<'_, '_> {
         };
         let deployment = &mut self.timeline.deployment;
         let hostname = deployment.hostname(lost.as_str());
-        deployment.lose(lost.as_str())?;
+        deployment.lose_machine(lost.as_str())?;
         deployment.redeploy(app, &hostname)?;
         let now = self.expect(self.hosts());
         let removed = now + Duration::from_secs(30 * 60);
@@ -422,13 +514,9 @@ impl Play<'_, '_> {
 
         let unit = self.timeline.deployment.add_unit(app)?;
         let now = self.expect(self.hosts());
-        let has_announced = |_: &Tally, deployment: &Deployment| {
-            deployment.relation(app).is_some_and(|id| {
-                let bag = deployment.world.unit_bag(id, unit.as_str());
-                bag.contains_key(wire::HOSTNAME)
-            })
-        };
-        self.until(now + self.patience, has_announced)?;
+        self.until(now + self.patience, |_, deployment| {
+            has_announced(deployment, &unit)
+        })?;
         let on = self.timeline.now() + OFF;
         self.timeline.turn_off(&unit, on);
         Ok(on)
@@ -499,6 +587,21 @@ fn largest_bag(deployment: &Deployment, unit: &UnitName) -> usize {
     bags.map(|bag| size(&bag)).max().unwrap_or_default()
 }
 
+/// Until Juju gives a silent unit's leadership to another.
+const LEASE: Duration = Duration::from_secs(42);
+
+fn has_announced(deployment: &Deployment, unit: &UnitName) -> bool {
+    deployment.relation(unit.application()).is_some_and(|id| {
+        let bag = deployment.world.unit_bag(id, unit.as_str());
+        bag.contains_key(wire::HOSTNAME)
+    })
+}
+
+fn half_have_joined(tally: &Tally, deployment: &Deployment) -> bool {
+    let outcome = deployment.outcome();
+    outcome.is_ok_and(|outcome| 2 * outcome.joined >= tally.expected)
+}
+
 fn somebody_waits(deployment: &Deployment) -> bool {
     deployment.leader().is_some_and(|leader| {
         let relations = deployment
@@ -561,9 +664,15 @@ impl Tally {
         self.report.seconds = None;
     }
 
+    /// One host cannot join, whatever anybody does.
+    fn excuse(&mut self) {
+        self.expected -= 1;
+        self.report.excused += 1;
+    }
+
     fn note(&mut self, now: Duration, happened: &Happened<'_>, deployment: &Deployment) {
         let run = match happened {
-            Happened::Began(unit, _) => {
+            Happened::Began(unit, _) | Happened::Resumed(unit) => {
                 let members = deployment
                     .with_cloud(|cloud| cloud.members())
                     .unwrap_or_default();
@@ -680,6 +789,8 @@ impl Tally {
             clusters,
             hosts,
             joined,
+            unaware: deployment.unaware(),
+            cluster: deployment.with_cloud(|cloud| cloud.tally())?,
             ..self.report.clone()
         })
     }

@@ -87,6 +87,9 @@ pub struct OpenHook {
     complaint: Option<String>,
     duration: Duration,
     started: Duration,
+    /// What tools have answered, for a charm that pauses.
+    answers: Vec<ToolOutput>,
+    pause: Option<Duration>,
 }
 
 impl OpenHook {
@@ -106,6 +109,12 @@ impl OpenHook {
     #[must_use]
     pub fn calls(&self) -> &[ToolCall] {
         &self.calls
+    }
+
+    /// How long it pauses, if it has not ended; then see it through with [`World::resume`].
+    #[must_use]
+    pub fn pause(&self) -> Option<Duration> {
+        self.pause
     }
 }
 
@@ -745,6 +754,9 @@ impl World {
             killed: None,
             is_process: false,
             held: None,
+            resumed: false,
+            answers: Vec::new(),
+            pause: None,
         };
         let finished = match self.installed.get_mut(unit) {
             Some(Installed::InProcess(charm, _)) => session.run_in_process(charm.as_mut()),
@@ -753,22 +765,65 @@ impl World {
             }
             None => Finished::without_output(Ending::Failed("charm missing from disk".to_owned())),
         };
-        let calls = session.calls;
+        let (calls, answers, pause) = (session.calls, session.answers, session.pause);
         self.agents.insert(unit.clone(), agent);
-        let errors = self.model.log.iter().rev();
-        let complaint = errors
-            .take_while(|line| line.unit == *unit)
-            .find(|line| line.level == "ERROR")
-            .map(|line| line.text.clone());
         OpenHook {
             unit: unit.clone(),
             context,
             finished,
             calls,
-            complaint,
+            complaint: self.complaint_of(unit),
             duration: started.elapsed(),
             started: self.model.now,
+            answers,
+            pause,
         }
+    }
+
+    /// The last error that a unit has just logged.
+    fn complaint_of(&self, unit: &UnitName) -> Option<String> {
+        let lines = self.model.log.iter().rev();
+        let mut own = lines.take_while(|line| line.unit == *unit);
+        let error = own.find(|line| line.level == "ERROR")?;
+        Some(error.text.clone())
+    }
+
+    /// Goes on with a hook that has paused, in the model as it is now. A hook whose unit is gone or
+    /// whose agent has died meanwhile ends.
+    pub fn resume(&mut self, mut open: OpenHook) -> OpenHook {
+        open.pause = None;
+        let lives = |agent: &Agent| !agent.died;
+        let charm = self.installed.get_mut(&open.unit);
+        let (Some(Installed::InProcess(charm, _)), true) =
+            (charm, self.agents.get(&open.unit).is_some_and(lives))
+        else {
+            return open;
+        };
+        let Some(agent) = self.agents.get_mut(&open.unit) else {
+            return open;
+        };
+        let started = Instant::now();
+        let name = open.context.operation.name();
+        let mut session = Session {
+            model: &mut self.model,
+            agent,
+            context: &mut open.context,
+            faults: &mut self.faults,
+            name: &name,
+            detail: self.detail,
+            calls: open.calls,
+            killed: None,
+            is_process: false,
+            held: None,
+            resumed: true,
+            answers: open.answers,
+            pause: None,
+        };
+        open.finished = session.run_in_process(charm.as_mut());
+        (open.calls, open.answers, open.pause) = (session.calls, session.answers, session.pause);
+        open.complaint = self.complaint_of(&open.unit).or(open.complaint);
+        open.duration += started.elapsed();
+        open
     }
 
     fn before(&mut self, unit: &UnitName, operation: &Operation) {
@@ -803,6 +858,7 @@ impl World {
             complaint,
             duration,
             started,
+            ..
         } = open;
         let Finished {
             ending,
@@ -1149,6 +1205,12 @@ struct Session<'a> {
     is_process: bool,
     /// What will strike once a tool has its standard input.
     held: Option<(String, Vec<Effect>)>,
+    /// The charm has paused and goes on.
+    resumed: bool,
+    /// What its tools have answered, if it may pause.
+    answers: Vec<ToolOutput>,
+    /// How long it pauses now.
+    pause: Option<Duration>,
 }
 
 enum Reply {
@@ -1166,21 +1228,38 @@ impl Session<'_> {
                 .cloned()
                 .unwrap_or_default(),
         );
-        let code = charm.dispatch(&environment, &mut |tool, arguments, stdin| {
-            let request = ToolRequest {
-                tool,
-                arguments,
-                stdin: Some(stdin.unwrap_or_default()),
-                directory: &places,
-            };
-            match self.answer(request) {
-                Reply::Output(output) => output,
-                // Standard input was given, so it is not asked for.
-                Reply::WantsStdin => ToolOutput::default(),
-                // The caller is dead by now; whatever it gets must not look like an answer.
-                Reply::Kill(_) => ToolOutput::error(1, "connection is shut down"),
+        let (may_pause, resumed) = (charm.may_pause(), self.resumed);
+        let mut given = std::mem::take(&mut self.answers).into_iter();
+        let mut answers = Vec::new();
+        let mut call = |tool: &str, arguments: &[String], stdin: Option<&[u8]>| {
+            let output = given.next().unwrap_or_else(|| {
+                let request = ToolRequest {
+                    tool,
+                    arguments,
+                    stdin: Some(stdin.unwrap_or_default()),
+                    directory: &places,
+                };
+                match self.answer(request) {
+                    Reply::Output(output) => output,
+                    // Standard input was given, so it is not asked for.
+                    Reply::WantsStdin => ToolOutput::default(),
+                    // The caller is dead by now; what it gets must not look like an answer.
+                    Reply::Kill(_) => ToolOutput::error(1, "connection is shut down"),
+                }
+            });
+            if may_pause {
+                answers.push(output.clone());
             }
-        });
+            output
+        };
+        let code = match resumed {
+            true => charm.resume(&environment, &mut call),
+            false => charm.dispatch(&environment, &mut call),
+        };
+        self.answers = answers;
+        // A charm that a fault has killed does not go on.
+        self.pause = charm.take_pause().filter(|_| self.killed.is_none());
+        self.context.environment = environment;
         Finished {
             ending: self.killed.take().unwrap_or(Ending::Exited(code)),
             stdout: Vec::new(),

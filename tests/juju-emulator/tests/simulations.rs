@@ -7,8 +7,9 @@ use juju_emulator::JujuGeneration::{Four, Three};
 use juju_emulator::clock::Pace;
 use juju_emulator::deployment::{Provider, Setup};
 use juju_emulator::python::Rules;
-use juju_emulator::simulation::{Act, Arrival, Relate, Report, Scenario};
+use juju_emulator::simulation::{Act, Arrival, Relate, Report, Scenario, Trouble};
 use microovn::consumer::Release::{self, Newest, Released, Second};
+use microovn::microcluster::{Series, Settings};
 
 const SEEDS: u64 = 5;
 /// The Python charm's newest rules know only the first protocol; ours must serve both.
@@ -16,11 +17,16 @@ const PROVIDERS: [Provider; 2] = [Provider::Library, Provider::Python(Rules::E)]
 
 fn scenario(setup: Setup) -> Scenario {
     Scenario {
-        setup,
+        // This charm shows tokens at once, which only such a cluster survives.
+        setup: Setup {
+            cluster: Settings::tidy(),
+            ..setup
+        },
         pace: Pace::default(),
         relate: Relate::Together,
         arrival: Arrival::Burst,
         refresh: None,
+        troubles: Vec::new(),
         acts: Vec::new(),
         patience: Duration::from_secs(3600),
     }
@@ -243,4 +249,104 @@ fn a_member_that_is_removed_leaves_its_name_to_another_host() {
         let joined = reports.iter().filter(|report| report.joined == 4).count();
         assert!(joined < reports.len(), "{act:?}: a used token is of no use");
     }
+}
+
+/// Hosts of the first protocol on a cluster that behaves as real ones do, with the Python charm,
+/// which shows each token as soon as it has it.
+fn real(units: usize, arrival: Arrival, series: Series, seed: u64) -> Report {
+    let cluster = Settings {
+        series,
+        ..Settings::default()
+    };
+    let setup = Setup {
+        seed,
+        units,
+        cluster: cluster.clone(),
+        distributor: Provider::Python(Rules::E),
+        ..Setup::default()
+    };
+    let mut scenario = Scenario {
+        arrival,
+        ..scenario(setup)
+    };
+    scenario.setup.cluster = cluster;
+    scenario.play().expect("played")
+}
+
+#[test]
+fn hosts_that_are_shown_their_tokens_at_once_join_at_once_and_some_fail() {
+    for series in [Series::V2, Series::V3] {
+        let reports: Vec<Report> = (0..10)
+            .map(|seed| real(12, Arrival::Burst, series, seed))
+            .collect();
+        assert!(
+            reports
+                .iter()
+                .all(|report| report.cluster.joins_at_once > 4)
+        );
+        assert!(reports.iter().any(|report| report.cluster.failed_joins > 0));
+        let spent: usize = reports
+            .iter()
+            .map(|report| report.cluster.spent_in_vain)
+            .sum();
+        assert_eq!(spent > 0, series == Series::V2, "{spent}");
+    }
+}
+
+#[test]
+fn hosts_that_come_one_by_one_join_one_by_one_and_none_fails() {
+    for series in [Series::V2, Series::V3] {
+        for seed in 0..5 {
+            let half_a_minute = Arrival::Trickle(Duration::from_secs(30));
+            let report = real(8, half_a_minute, series, seed);
+            assert!(report.is_one_cluster(), "{report:?}");
+            let cluster = report.cluster;
+            assert_eq!((cluster.joins_at_once, cluster.failed_joins), (1, 0));
+        }
+    }
+}
+
+#[test]
+fn a_host_that_cannot_join_is_excused_and_the_others_are_not() {
+    let setup = Setup {
+        units: 4,
+        ..Setup::default()
+    };
+    let troubled = |trouble| Scenario {
+        troubles: vec![trouble],
+        ..scenario(setup.clone())
+    };
+    for report in play(&troubled(Trouble::AgentDown)) {
+        assert_eq!((report.joined, report.hosts), (3, 4), "{report:?}");
+        assert!(report.is_one_cluster());
+        assert_eq!(report.cluster.failed_joins, 0);
+    }
+    for report in play(&troubled(Trouble::WrongNetwork)) {
+        assert!(report.joined < report.hosts, "{report:?}");
+        assert_eq!(report.is_one_cluster(), report.joined == 3);
+        assert!(report.cluster.spent_in_vain > 0);
+    }
+}
+
+#[test]
+fn who_lets_hosts_in_beside_a_dead_member_loses_the_cluster() {
+    let setup = Setup {
+        units: 10,
+        distributor: Provider::Python(Rules::E),
+        ..Setup::default()
+    };
+    let dead = Scenario {
+        troubles: vec![Trouble::DeadMember],
+        ..scenario(setup.clone())
+    };
+    let removed = Scenario {
+        troubles: vec![Trouble::LoseCommunicator],
+        ..scenario(setup)
+    };
+    let lost = |reports: Vec<Report>| -> usize {
+        let lost = reports.iter().map(|report| report.cluster.clusters_lost);
+        lost.sum()
+    };
+    assert!(lost(play(&dead)) > 0);
+    assert_eq!(lost(play(&removed)), 0);
 }

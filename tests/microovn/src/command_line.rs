@@ -51,6 +51,9 @@ pub enum ClusterCommand {
     Remove {
         /// Name of the member
         name: String,
+        /// Also if it does not answer
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -100,7 +103,13 @@ fn run_cluster(
                 Format::Json => json(&members),
             })
         }
-        ClusterCommand::Remove { name } => cloud.remove(machine, name, now).map(|()| String::new()),
+        ClusterCommand::Remove { name, force } => {
+            let removed = match force {
+                true => cloud.remove_by_force(machine, name, now),
+                false => cloud.remove(machine, name, now),
+            };
+            removed.map(|()| String::new())
+        }
     }
 }
 

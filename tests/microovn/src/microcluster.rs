@@ -1,39 +1,51 @@
 //! What `microovn cluster` talks to: machines, the clusters they formed, the tokens between them.
 //!
-//! Pure: time is a parameter, in seconds, and randomness is a seed. Time only has to be roughly in
-//! order: a hook on a virtual clock may run ahead of the others while it waits. What a cluster has
-//! seen is not taken back, but a member counts as `PENDING` for everybody whose clock has not
-//! reached its first heartbeat.
+//! It plays what was measured on real daemons (`README.md` beside this crate's manifest says which
+//! line of the contract is played where, and which lines nobody plays). "Contract" below means
+//! `microcluster-contract.md`, by its sections.
+//!
+//! Pure: time is a parameter and randomness is a seed. Commands take whole seconds, because only
+//! heartbeats and the lives of tokens depend on them. A join has two moments, and whether two
+//! overlap is all that matters: [`Cloud::begin_join`] and [`Cloud::end_join`] take a [`Duration`].
+//! [`Cloud::took`] says how long a command took.
 //!
 //! Every bootstrap founds a cluster of its own and nothing ever merges two, so a split shows in
-//! [`Cloud::clusters`]. Nothing here models quorum: a cluster goes on while any member lives.
+//! [`Cloud::clusters`].
+
+mod cluster;
+mod joining;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
 use crate::consumer::{Census, Standing};
+use cluster::{Cluster, Join, Member, Outstanding};
+use joining::{End, TOO_MANY};
+
+pub use joining::Series;
 
 /// How microcluster behaves, with its defaults.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
+    /// Where v2 and v3 differ, which one.
+    pub series: Series,
     /// Seconds between two heartbeats of a cluster.
     pub heartbeat: u64,
     /// Seconds a token lives unless `add --timeout` says otherwise.
     pub token_life: u64,
-    /// Voters a cluster wants.
+    /// Voters a cluster of three or more wants.
     pub voters: usize,
-    /// Stand-bys a cluster wants; further members are spares.
+    /// Stand-bys a cluster of three or more wants; further members are spares.
     pub stand_bys: usize,
-    /// `list` asks one member after the other; milliseconds until a living one answers.
-    pub probe: u64,
-    /// Milliseconds until `list` gives a dead member up.
-    pub probe_dead: u64,
-    /// Milliseconds after which `list` fails as a whole.
-    pub list_limit: u64,
+    /// How long a host takes to join once its turn has come.
+    pub join: std::ops::Range<Duration>,
+    /// After which a command of the client gives up.
+    pub limit: Duration,
     /// How many members a token names at most. The real one names all of them; a model of a
     /// thousand hosts that does not care for the size of tokens can save megabytes here.
     pub join_addresses: Option<usize>,
@@ -42,14 +54,26 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Settings {
+            series: Series::V2,
             heartbeat: 10,
             token_life: 10_800,
             voters: 3,
             stand_bys: 3,
-            probe: 10,
-            probe_dead: 10_000,
-            list_limit: 30_000,
+            join: Duration::from_millis(300)..Duration::from_secs(2),
+            limit: Duration::from_secs(30),
             join_addresses: None,
+        }
+    }
+}
+
+impl Settings {
+    /// Joins take no time, so no two overlap, however many hosts begin at once: for models that
+    /// are about something else. No real cluster is like that.
+    #[must_use]
+    pub fn tidy() -> Self {
+        Settings {
+            join: Duration::ZERO..Duration::ZERO,
+            ..Settings::default()
         }
     }
 }
@@ -90,7 +114,7 @@ impl Role {
 pub enum Status {
     /// It does.
     Online,
-    /// Its machine is dead.
+    /// Its daemon is stopped.
     Unreachable,
 }
 
@@ -117,13 +141,16 @@ pub struct Listed<'a> {
     pub status: Status,
 }
 
-/// Why a command was refused.
+/// Why a command failed. The texts are not the real ones, which differ between versions.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The daemon has neither bootstrapped nor joined.
-    #[error("daemon not yet initialized")]
+    #[error("database is not yet initialized")]
     NotInitialized,
-    /// The daemon has already bootstrapped or joined.
+    /// The daemon waits for a database that does not open.
+    #[error("database is still starting")]
+    StillStarting,
+    /// The daemon has already bootstrapped or joined, or is half in.
     #[error("unable to initialize cluster: database is online")]
     AlreadyInitialized,
     /// `add` failed. The real command says "taken" whatever the reason; the reason is for tests.
@@ -152,9 +179,18 @@ pub enum Refusal {
     /// No member that the token names accepts the joiner.
     #[error("failed to join cluster: no join address answers")]
     NobodyAnswers,
-    /// `list` took longer than it may.
+    /// A join that had begun failed.
+    #[error("failed to join cluster")]
+    JoinFailed,
+    /// Members, trust and dqlite disagree; v3 alone looks.
+    #[error("membership consistency check failed after timeout")]
+    Disagreement,
+    /// The command took longer than it may.
     #[error("context deadline exceeded")]
-    ListTimedOut,
+    TimedOut,
+    /// Too many voters are dead, or the database is lost.
+    #[error("no available dqlite leader server found")]
+    NoLeader,
     /// `remove` of a name that is no member's.
     #[error("no cluster member named {name:?}")]
     NoSuchMember {
@@ -164,6 +200,21 @@ pub enum Refusal {
     /// `remove` of the only member.
     #[error("cannot remove the last member")]
     LastMember,
+    /// `remove` before any member has a role.
+    #[error("cannot remove a member while all are pending")]
+    AllPending,
+    /// `remove` of a member that does not answer, without `--force`.
+    #[error("member {name:?} does not answer")]
+    MemberUnreachable {
+        /// The name.
+        name: String,
+    },
+    /// A join failed because of the dead member that is to be removed, and dqlite still counts it.
+    #[error("a configuration change is already in progress")]
+    ChangeInProgress,
+    /// The daemon went away before it had answered. What it was asked for may be done all the same.
+    #[error("EOF")]
+    HungUp,
 }
 
 /// Why `add` failed.
@@ -175,48 +226,75 @@ pub enum NotAdded {
     Outstanding,
 }
 
+/// What was counted since the cloud was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// The most joins of one cluster that were under way at one moment.
+    pub joins_at_once: usize,
+    /// Joins that began and reported failure, those among them that became members later.
+    pub failed_joins: usize,
+    /// Of these, those that became members later.
+    pub late_members: usize,
+    /// Of these, those that left the host half in.
+    pub half_joined: usize,
+    /// Tokens that a join took and that made no member.
+    pub spent_in_vain: usize,
+    /// Clusters that can do nothing any more.
+    pub clusters_lost: usize,
+}
+
 /// All machines of a model and the clusters they formed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Cloud {
     settings: Settings,
-    /// State of the random generator, from which all secrets come.
+    /// State of the random generator, from which all secrets and all chances come.
     randomness: u64,
     machines: Vec<Machine>,
     by_name: BTreeMap<String, usize>,
     clusters: Vec<Cluster>,
+    tally: Tally,
+    took: Duration,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Machine {
     hostname: String,
-    alive: bool,
-    cluster: Option<usize>,
+    power: Power,
+    daemon: Daemon,
+    /// Joins under this host name that failed.
+    failures: u32,
+    /// Members cannot reach it, although it reaches them.
+    wrong_network: bool,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Cluster {
-    fingerprint: String,
-    /// In the order they joined.
-    members: Vec<Member>,
-    /// By the name they were minted for.
-    outstanding: BTreeMap<String, Outstanding>,
-    last_heartbeat: u64,
+/// Whether a machine answers others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Power {
+    /// It does.
+    On,
+    /// Its daemon is stopped, and connections are refused.
+    Stopped,
+    /// Packets are dropped.
+    Dark,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Member {
-    name: String,
-    machine: usize,
-    address: String,
-    role: Role,
-    /// When it sees its first heartbeat.
-    settles: u64,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Outstanding {
-    secret: String,
-    expires: u64,
+/// What a daemon has in its state directory. The number is that of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Daemon {
+    /// Nothing.
+    Empty,
+    /// It is a member.
+    Member(usize),
+    /// A join is under way.
+    Joining(usize),
+    /// Its command has reported failure, and it will be a member.
+    Late(usize),
+    /// An open database that no member knows.
+    HalfJoined(usize),
+    /// A join has failed, and the daemon empties itself at that second.
+    Emptying(usize, u64),
+    /// The cluster has removed it by force, and it does not know.
+    Removed,
 }
 
 /// A join token's content, in the order it is written.
@@ -232,7 +310,39 @@ impl Token {
         let json = BASE64.decode(text.trim()).ok()?;
         serde_json::from_slice(&json).ok()
     }
+
+    fn print(&self) -> String {
+        BASE64.encode(serde_json::to_string(self).expect("three strings are always JSON"))
+    }
 }
+
+/// What the commands take, in round figures (contract 4); `list` with a stopped member, contract 3.
+mod takes {
+    use std::time::Duration;
+
+    pub(super) const ADD: Duration = Duration::from_millis(50);
+    pub(super) const BOOTSTRAP: Duration = Duration::from_millis(150);
+    pub(super) const LIST: Duration = Duration::from_millis(30);
+    pub(super) const LIST_WITH_STOPPED: Duration = Duration::from_millis(150);
+    pub(super) const REFUSAL: Duration = Duration::from_millis(20);
+    pub(super) const REMOVE: Duration = Duration::from_millis(300);
+    /// v3 looks for so long whether its lists agree (contract 1).
+    pub(super) const LOOK: Duration = Duration::from_secs(5);
+    /// Until a command finds that no voter leads (contract 3).
+    pub(super) const NO_LEADER: Duration = Duration::from_secs(10);
+}
+
+/// After a failed join the own name was seen as `PENDING`, and so many seconds later the daemon was
+/// empty (contract 2).
+const EMPTIES_AFTER: u64 = 3;
+/// "A daemon killed in the middle of a join and started again heals by itself within seconds."
+const HEALS_AFTER: u64 = 5;
+/// "... and are members": a command that reports failure is ahead of its daemon by up to so many
+/// seconds (contract 1; how many was not measured).
+const LATER: u64 = 10;
+/// A join whose command was killed is ended by its daemon; here that late, in milliseconds, so that
+/// whoever waits for the command comes first.
+const ABANDONED_AFTER: u64 = 5_000;
 
 impl Cloud {
     /// A cloud without machines; they appear when they are first named.
@@ -249,6 +359,16 @@ impl Cloud {
         &self.settings
     }
 
+    /// What was counted so far.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// How long the last command took; of a join, [`Cloud::begin_join`] says it.
+    pub fn took(&self) -> Duration {
+        self.took
+    }
+
     /// Gives a machine a host name other than its own name: two machines may share one (hazards 13
     /// and 15). Members keep the name they joined with.
     pub fn set_hostname(&mut self, machine: &str, hostname: &str) {
@@ -262,41 +382,97 @@ impl Cloud {
         &self.machines[machine].hostname
     }
 
-    /// Whether the machine is in a cluster.
+    /// Whether the machine is in a cluster: its members list it.
     pub fn is_member(&self, machine: &str) -> bool {
         let machine = self.by_name.get(machine);
-        machine.is_some_and(|&machine| self.machines[machine].cluster.is_some())
+        machine.is_some_and(|&machine| matches!(self.machines[machine].daemon, Daemon::Member(_)))
     }
 
-    /// The machine's power fails: it answers no request and sees no heartbeat.
+    /// Whether the machine is half in: it has an open database, and no member lists it.
+    pub fn is_half_joined(&self, machine: &str) -> bool {
+        let machine = self.by_name.get(machine);
+        machine
+            .is_some_and(|&machine| matches!(self.machines[machine].daemon, Daemon::HalfJoined(_)))
+    }
+
+    /// The machine's daemon is stopped: connections to it are refused, and it sees no heartbeat.
     pub fn kill(&mut self, machine: &str) {
-        let machine = self.machine(machine);
-        self.machines[machine].alive = false;
+        self.power(machine, Power::Stopped);
+    }
+
+    /// The machine goes dark: whatever is sent to it is lost.
+    pub fn darken(&mut self, machine: &str) {
+        self.power(machine, Power::Dark);
     }
 
     /// The machine comes back with what it knew.
     pub fn revive(&mut self, machine: &str) {
+        self.power(machine, Power::On);
+    }
+
+    fn power(&mut self, machine: &str, power: Power) {
         let machine = self.machine(machine);
-        self.machines[machine].alive = true;
+        self.machines[machine].power = power;
+        if power != Power::On
+            && let Daemon::Joining(cluster) = self.machines[machine].daemon
+        {
+            // Contract 2: what fails in the middle can leave a host half in.
+            let join = self.take_join(cluster, machine);
+            debug_assert!(join.is_some(), "a daemon that joins has a join");
+            let end = match self.one_in(3) {
+                true => End::HalfJoined,
+                false => End::Spent,
+            };
+            self.fail(cluster, machine, end, 0);
+        }
+    }
+
+    /// Members cannot reach the machine: each of its joins fails and takes its token.
+    pub fn set_wrong_network(&mut self, machine: &str, wrong: bool) {
+        let machine = self.machine(machine);
+        self.machines[machine].wrong_network = wrong;
+    }
+
+    /// The daemon is killed and started again. In the middle of a join the command fails, and the
+    /// daemon heals by itself.
+    pub fn kill_daemon(&mut self, machine: &str, now: u64) {
+        let machine = self.machine(machine);
+        if let Daemon::Joining(cluster) = self.machines[machine].daemon {
+            let join = self.take_join(cluster, machine);
+            debug_assert!(join.is_some(), "a daemon that joins has a join");
+            self.be_late(cluster, machine, now + HEALS_AFTER);
+        }
+    }
+
+    /// What a person does about a host that is half in, or that the cluster has removed by force
+    /// (contract 2 and 3): afterwards the daemon is empty, and the cluster knows nothing of it.
+    pub fn repair(&mut self, machine: &str) {
+        let machine = self.machine(machine);
+        match self.machines[machine].daemon {
+            Daemon::HalfJoined(cluster) => {
+                self.clusters[cluster].half_joined -= 1;
+                self.machines[machine].daemon = Daemon::Empty;
+            }
+            Daemon::Removed => self.machines[machine].daemon = Daemon::Empty,
+            _ => {}
+        }
     }
 
     /// `cluster bootstrap`: founds a cluster with this machine as its only member.
     pub fn bootstrap(&mut self, machine: &str, now: u64) -> Result<(), Refusal> {
-        let machine = self.uninitialized(machine)?;
+        self.took = takes::REFUSAL;
+        let machine = self.empty(machine, now)?;
+        self.took = takes::BOOTSTRAP;
         let fingerprint = self.random_hex();
-        self.clusters.push(Cluster {
-            fingerprint,
-            members: Vec::new(),
-            outstanding: BTreeMap::new(),
-            last_heartbeat: now,
-        });
+        self.clusters.push(Cluster::new(fingerprint, now));
         self.enter(self.clusters.len() - 1, machine, now);
         Ok(())
     }
 
     /// `cluster add NAME [--timeout SECONDS]`: mints a token that `name` alone can use, once.
     ///
-    /// Members are not asked: a token for one of them is minted, and useless.
+    /// Members are not asked: a token for one of them, or for this host, is minted, useless, and in
+    /// the way of any other for that name (contract 4, `add NAME`).
     pub fn add(
         &mut self,
         machine: &str,
@@ -304,7 +480,17 @@ impl Cloud {
         timeout: Option<u64>,
         now: u64,
     ) -> Result<String, Refusal> {
-        let cluster = self.cluster_of(machine, now)?;
+        self.took = takes::REFUSAL;
+        let at = self.machine(machine);
+        let cluster = match self.daemon(at, now) {
+            Daemon::HalfJoined(cluster) | Daemon::Emptying(cluster, _) => {
+                return self.add_half_joined(at, cluster);
+            }
+            _ => self.cluster_of(machine, now)?,
+        };
+        self.led(cluster)?;
+        self.agreed(cluster)?;
+        self.took = takes::ADD;
         let refused = |reason| Refusal::NotAdded {
             name: name.to_owned(),
             reason,
@@ -327,53 +513,231 @@ impl Cloud {
         };
         let outstanding = Outstanding { secret, expires };
         cluster.outstanding.insert(name.to_owned(), outstanding);
-        let json = serde_json::to_string(&token).expect("three strings are always JSON");
-        Ok(BASE64.encode(json))
+        Ok(token.print())
     }
 
-    /// `cluster join TOKEN`: this machine, under its host name, becomes a member.
+    /// A host that is half in mints what nobody can join with: its own address is in it (contract 2).
+    fn add_half_joined(&mut self, machine: usize, cluster: usize) -> Result<String, Refusal> {
+        if self.settings.series == Series::V3 {
+            self.took = takes::LOOK;
+            return Err(Refusal::Disagreement);
+        }
+        self.took = takes::ADD;
+        let token = Token {
+            secret: self.random_hex(),
+            fingerprint: self.clusters[cluster].fingerprint.clone(),
+            join_addresses: vec![address(machine)],
+        };
+        Ok(token.print())
+    }
+
+    /// `cluster join TOKEN` from beginning to end: this machine, under its host name, becomes a
+    /// member. No other join overlaps it.
     pub fn join(&mut self, machine: &str, token: &str, now: u64) -> Result<(), Refusal> {
-        let machine = self.uninitialized(machine)?;
+        let now = Duration::from_secs(now);
+        let takes = self.begin_join(machine, token, now)?;
+        let joined = self.end_join(machine, now);
+        self.took = takes;
+        joined
+    }
+
+    /// `cluster join TOKEN` begins. It takes as long as is answered, and then
+    /// [`Cloud::end_join`] says what came of it.
+    pub fn begin_join(
+        &mut self,
+        machine: &str,
+        token: &str,
+        now: Duration,
+    ) -> Result<Duration, Refusal> {
+        self.took = takes::REFUSAL;
+        let (seconds, now) = (now.as_secs(), milliseconds(now));
+        let machine = self.empty(machine, seconds)?;
         let hostname = self.machines[machine].hostname.clone();
         let token = Token::read(token).ok_or(Refusal::MalformedToken)?;
-        let founded = |cluster: &Cluster| cluster.fingerprint == token.fingerprint;
-        let cluster = self
-            .clusters
-            .iter()
-            .position(founded)
-            .ok_or(Refusal::NobodyAnswers)?;
-        // Members the token was too short to name would have been named by a real one.
-        let shortened = self.settings.join_addresses.is_some();
-        let answers = self.clusters[cluster].members.iter().any(|member| {
-            self.machines[member.machine].alive
-                && (shortened || token.join_addresses.contains(&member.address))
-        });
-        if !answers {
-            return Err(Refusal::NobodyAnswers);
-        }
-        self.beat(cluster, now);
-        let known = self.clusters[cluster].outstanding.get(&hostname);
-        if !known.is_some_and(|known| known.secret == token.secret && known.expires > now) {
+        let at = self.answering(&token).ok_or(Refusal::NobodyAnswers)?;
+        self.beat(at, seconds);
+        self.led(at)?;
+        let known = self.clusters[at].outstanding.get(&hostname);
+        if !known.is_some_and(|known| known.secret == token.secret && known.expires > seconds) {
             return Err(Refusal::UnknownToken { hostname });
         }
-        if self.clusters[cluster].member(&hostname).is_some() {
+        // The two that are refused leave their token (contract 4, `join TOKEN`).
+        if self.clusters[at].member(&hostname).is_some() {
             return Err(Refusal::NameInUse { hostname });
         }
-        self.clusters[cluster].outstanding.remove(&hostname);
-        self.enter(cluster, machine, now);
-        Ok(())
+        self.agreed(at)?;
+        let Some(token) = self.clusters[at].outstanding.remove(&hostname) else {
+            return Err(Refusal::UnknownToken { hostname });
+        };
+
+        let hopeless = self.machines[machine].wrong_network || self.has_dead_member(at);
+        let width = self
+            .settings
+            .join
+            .end
+            .saturating_sub(self.settings.join.start);
+        let own = self.settings.join.start + width.mul_f64(self.random(|random| random.f64()));
+        let limit = milliseconds(self.settings.limit);
+        let cluster = &mut self.clusters[at];
+        // Contract 1: dqlite adds one node at a time, so nine at once take as long as nine in a row.
+        let ends = match hopeless {
+            true => now + limit,
+            false => now.max(cluster.busy_until) + milliseconds(own),
+        };
+        if !hopeless {
+            cluster.busy_until = ends;
+        }
+        let returns = ends.min(now + limit);
+        cluster.joins.push(Join {
+            machine,
+            ends,
+            returns,
+            crowd: 1,
+            hopeless,
+            token,
+        });
+        let crowd = cluster.joins.len();
+        for join in &mut cluster.joins {
+            join.crowd = join.crowd.max(crowd);
+        }
+        self.machines[machine].daemon = Daemon::Joining(at);
+        self.tally.joins_at_once = self.tally.joins_at_once.max(crowd);
+        if crowd >= TOO_MANY && self.settings.series == Series::V2 {
+            self.lose(at);
+        }
+        Ok(Duration::from_millis(returns - now))
+    }
+
+    /// A join that has begun ends.
+    pub fn end_join(&mut self, machine: &str, now: Duration) -> Result<(), Refusal> {
+        self.took = Duration::ZERO;
+        let seconds = now.as_secs();
+        let machine = self.machine(machine);
+        match self.machines[machine].daemon {
+            Daemon::Joining(cluster) => {
+                self.beat(cluster, seconds);
+                self.finish_join(cluster, machine, seconds)
+            }
+            // Its daemon was killed meanwhile, or ended the join without the command.
+            Daemon::Member(_) => Ok(()),
+            _ => Err(Refusal::HungUp),
+        }
+    }
+
+    fn finish_join(&mut self, at: usize, machine: usize, now: u64) -> Result<(), Refusal> {
+        let Some(join) = self.take_join(at, machine) else {
+            return Err(Refusal::HungUp);
+        };
+        let (series, hopeless) = (self.settings.series, join.hopeless);
+        let end = if self.clusters[at].lost {
+            End::Spent
+        } else if hopeless {
+            self.end_of_hopeless(at, machine)
+        } else {
+            match self.random(|random| joining::end(series, join.crowd, random)) {
+                End::Joined if join.returns < join.ends => End::Late,
+                end => end,
+            }
+        };
+        match end {
+            End::Joined => {
+                self.enter(at, machine, now);
+                return Ok(());
+            }
+            End::Refused => {
+                let hostname = self.machines[machine].hostname.clone();
+                let token = join.token;
+                self.clusters[at]
+                    .outstanding
+                    .entry(hostname)
+                    .or_insert(token);
+                self.machines[machine].daemon = Daemon::Empty;
+                self.tally.failed_joins += 1;
+                return Err(Refusal::Disagreement);
+            }
+            End::Late => {
+                let later = 1 + self.random(|random| random.u64(..LATER));
+                self.be_late(at, machine, join.ends.div_ceil(1000).max(now) + later);
+            }
+            End::Spent | End::HalfJoined => self.fail(at, machine, end, now),
+        }
+        Err(Refusal::JoinFailed)
+    }
+
+    /// Contract 3: the column "join of a new host". A host in a wrong network is its own affair.
+    fn end_of_hopeless(&mut self, at: usize, machine: usize) -> End {
+        if self.machines[machine].wrong_network {
+            return End::Spent;
+        }
+        self.clusters[at].dead_joins += 1;
+        if self.clusters[at].dead_joins == 2 {
+            self.lose(at);
+        }
+        let members = self.clusters[at].members.iter();
+        let mut powers = members.map(|member| self.machines[member.machine].power);
+        match powers.any(|power| power == Power::Dark) || self.one_in(3) {
+            true => End::HalfJoined,
+            false => End::Spent,
+        }
+    }
+
+    fn take_join(&mut self, at: usize, machine: usize) -> Option<Join> {
+        let cluster = &mut self.clusters[at];
+        let position = cluster
+            .joins
+            .iter()
+            .position(|join| join.machine == machine)?;
+        let join = cluster.joins.remove(position);
+        if cluster.joins.is_empty() {
+            cluster.busy_until = 0;
+        }
+        Some(join)
+    }
+
+    /// At the first failure under a name the daemon stays up for a while, at the second it deletes
+    /// its state at once (contract 4, "a join that fails").
+    fn fail(&mut self, at: usize, machine: usize, end: End, now: u64) {
+        self.tally.failed_joins += 1;
+        self.tally.spent_in_vain += 1;
+        let machine = &mut self.machines[machine];
+        machine.failures += 1;
+        machine.daemon = match end {
+            End::HalfJoined => {
+                self.tally.half_joined += 1;
+                self.clusters[at].half_joined += 1;
+                Daemon::HalfJoined(at)
+            }
+            _ if machine.failures == 1 && machine.power == Power::On => {
+                Daemon::Emptying(at, now + EMPTIES_AFTER)
+            }
+            _ => Daemon::Empty,
+        };
+    }
+
+    fn be_late(&mut self, at: usize, machine: usize, when: u64) {
+        self.tally.failed_joins += 1;
+        self.tally.late_members += 1;
+        self.machines[machine].daemon = Daemon::Late(at);
+        self.clusters[at].late.push((machine, when));
+    }
+
+    fn lose(&mut self, at: usize) {
+        if !self.clusters[at].lost {
+            self.clusters[at].lost = true;
+            self.tally.clusters_lost += 1;
+        }
     }
 
     /// `cluster list`: all members of this machine's cluster, in the order they joined.
     pub fn list(&mut self, machine: &str, now: u64) -> Result<Vec<Listed<'_>>, Refusal> {
-        let cluster = self.probe_all(machine, now)?;
-        Ok(self.rows(cluster, now).collect())
+        let view = self.view(machine, now)?;
+        Ok(self.rows(view, now).collect())
     }
 
     /// `cluster list` reduced to what a consumer takes from it; the way to afford a thousand hosts.
     pub fn census(&mut self, machine: &str, now: u64) -> Result<Census, Refusal> {
-        let cluster = self.probe_all(machine, now)?;
-        let rows = self.rows(cluster, now);
+        let view = self.view(machine, now)?;
+        let rows = self.rows(view, now);
         Ok(Census::of(rows.map(|row| {
             (row.name, row.role.as_str(), row.status.as_str())
         })))
@@ -381,9 +745,9 @@ impl Cloud {
 
     /// `cluster list` reduced to what this machine is in its cluster.
     pub fn standing(&mut self, machine: &str, now: u64) -> Result<Standing, Refusal> {
-        let cluster = self.probe_all(machine, now)?;
+        let view = self.view(machine, now)?;
         let machine = self.machine(machine);
-        let rows = self.rows(cluster, now);
+        let rows = self.rows(view, now);
         Ok(Standing::of(
             &self.machines[machine].hostname,
             rows.map(|row| (row.name, row.role.as_str(), row.status.as_str())),
@@ -391,19 +755,83 @@ impl Cloud {
     }
 
     /// `cluster remove NAME`: the member leaves and its machine forgets the cluster.
+    ///
+    /// A host that removes itself is told of failure in four of six cases, and has left all the same
+    /// (contract 4, `remove NAME`).
     pub fn remove(&mut self, machine: &str, name: &str, now: u64) -> Result<(), Refusal> {
-        let cluster = self.cluster_of(machine, now)?;
-        let members = &mut self.clusters[cluster].members;
-        let leaving = members.iter().position(|member| member.name == name);
+        self.take_out(machine, name, false, now)
+    }
+
+    /// `cluster remove NAME --force`: the member need not answer.
+    pub fn remove_by_force(&mut self, machine: &str, name: &str, now: u64) -> Result<(), Refusal> {
+        self.take_out(machine, name, true, now)
+    }
+
+    fn take_out(
+        &mut self,
+        machine: &str,
+        name: &str,
+        force: bool,
+        now: u64,
+    ) -> Result<(), Refusal> {
+        self.took = takes::REFUSAL;
+        let at = self.cluster_of(machine, now)?;
+        let own = self.machine(machine);
+        self.led(at)?;
+        let cluster = &self.clusters[at];
+        let leaving = cluster
+            .members
+            .iter()
+            .position(|member| member.name == name);
         let leaving = leaving.ok_or_else(|| Refusal::NoSuchMember {
             name: name.to_owned(),
         })?;
-        if members.len() == 1 {
+        if cluster.members.len() == 1 {
             return Err(Refusal::LastMember);
         }
-        let member = members.remove(leaving);
-        self.machines[member.machine].cluster = None;
-        Ok(())
+        let role = |member: &Member, now| shown_role(member, now);
+        if cluster
+            .members
+            .iter()
+            .all(|member| role(member, now) == Role::Pending)
+        {
+            return Err(Refusal::AllPending);
+        }
+        let power = self.machines[cluster.members[leaving].machine].power;
+        match force {
+            true if power != Power::On && cluster.dead_joins > 0 => {
+                return Err(Refusal::ChangeInProgress);
+            }
+            true => {}
+            false => {
+                if power == Power::Dark {
+                    self.took = self.settings.limit;
+                }
+                if power != Power::On {
+                    let name = name.to_owned();
+                    return Err(Refusal::MemberUnreachable { name });
+                }
+                self.agreed(at)?;
+            }
+        }
+        self.took = takes::REMOVE;
+        let heartbeat = self.settings.heartbeat;
+        let waits = u64::from(self.one_in(2)) * heartbeat;
+        let cluster = &mut self.clusters[at];
+        let member = cluster.members.remove(leaving);
+        let votes = |member: &Member| member.role == Role::Voter;
+        if votes(&member) && !cluster.members.iter().any(votes) {
+            // "the list shows *no* voter for up to two heartbeats"
+            cluster.no_voter_before = cluster.heartbeat_after(now, heartbeat) + waits;
+        }
+        self.machines[member.machine].daemon = match power {
+            Power::On => Daemon::Empty,
+            Power::Stopped | Power::Dark => Daemon::Removed,
+        };
+        match member.machine == own && self.random(|random| random.u8(..6)) < 4 {
+            true => Err(Refusal::HungUp),
+            false => Ok(()),
+        }
     }
 
     /// Whether a host of that name could join with the token now.
@@ -419,12 +847,16 @@ impl Cloud {
         let minted = cluster.outstanding.get(name);
         minted.is_some_and(|minted| minted.secret == token.secret && minted.expires > now)
             && cluster.member(name).is_none()
+            && !cluster.lost
     }
 
     /// When this machine's cluster sees its next heartbeat; nothing outside a cluster.
     pub fn next_heartbeat(&self, machine: &str, now: u64) -> Option<u64> {
         let machine = &self.machines[*self.by_name.get(machine)?];
-        Some(self.clusters[machine.cluster?].heartbeat_after(now, self.settings.heartbeat))
+        let Daemon::Member(cluster) = machine.daemon else {
+            return None;
+        };
+        Some(self.clusters[cluster].heartbeat_after(now, self.settings.heartbeat))
     }
 
     /// Lets time pass for every cluster.
@@ -442,10 +874,14 @@ impl Cloud {
 
     /// How many members all clusters have together.
     pub fn members(&self) -> usize {
-        self.clusters
-            .iter()
-            .map(|cluster| cluster.members.len())
-            .sum()
+        let members = self.clusters.iter().map(|cluster| cluster.members.len());
+        members.sum()
+    }
+
+    /// How many joins are under way.
+    pub fn joins_under_way(&self) -> usize {
+        let joins = self.clusters.iter().map(|cluster| cluster.joins.len());
+        joins.sum()
     }
 
     fn machine(&mut self, name: &str) -> usize {
@@ -454,34 +890,93 @@ impl Cloud {
         }
         self.machines.push(Machine {
             hostname: name.to_owned(),
-            alive: true,
-            cluster: None,
+            power: Power::On,
+            daemon: Daemon::Empty,
+            failures: 0,
+            wrong_network: false,
         });
         let new = self.machines.len() - 1;
         self.by_name.insert(name.to_owned(), new);
         new
     }
 
-    fn uninitialized(&mut self, machine: &str) -> Result<usize, Refusal> {
+    /// What a machine's daemon has, as of now.
+    fn daemon(&mut self, machine: usize, now: u64) -> Daemon {
+        match self.machines[machine].daemon {
+            Daemon::Late(cluster) | Daemon::Joining(cluster) | Daemon::Member(cluster) => {
+                self.beat(cluster, now);
+            }
+            Daemon::Emptying(_, until) if until <= now => {
+                self.machines[machine].daemon = Daemon::Empty;
+            }
+            _ => {}
+        }
+        self.machines[machine].daemon
+    }
+
+    /// The machine, if it can bootstrap or join.
+    fn empty(&mut self, machine: &str, now: u64) -> Result<usize, Refusal> {
         let machine = self.machine(machine);
-        match self.machines[machine].cluster {
-            None => Ok(machine),
-            Some(_) => Err(Refusal::AlreadyInitialized),
+        match self.daemon(machine, now) {
+            // The daemon stays up after a first failure, and takes another join.
+            Daemon::Empty | Daemon::Emptying(..) => Ok(machine),
+            Daemon::Removed => Err(Refusal::StillStarting),
+            Daemon::Member(_) | Daemon::Joining(_) | Daemon::Late(_) | Daemon::HalfJoined(_) => {
+                Err(Refusal::AlreadyInitialized)
+            }
         }
     }
 
-    /// The machine's cluster, as of now.
+    /// The cluster that the machine is a member of, as of now.
     fn cluster_of(&mut self, machine: &str, now: u64) -> Result<usize, Refusal> {
         let machine = self.machine(machine);
-        let cluster = self.machines[machine]
-            .cluster
-            .ok_or(Refusal::NotInitialized)?;
-        self.beat(cluster, now);
-        Ok(cluster)
+        match self.daemon(machine, now) {
+            Daemon::Member(cluster) => Ok(cluster),
+            Daemon::Late(_) | Daemon::Removed => Err(Refusal::StillStarting),
+            Daemon::Empty | Daemon::Joining(_) | Daemon::HalfJoined(_) | Daemon::Emptying(..) => {
+                Err(Refusal::NotInitialized)
+            }
+        }
+    }
+
+    /// The cluster that would let the bearer of the token in: the joiner tries each address.
+    fn answering(&self, token: &Token) -> Option<usize> {
+        let founded = |cluster: &Cluster| cluster.fingerprint == token.fingerprint;
+        let at = self.clusters.iter().position(founded)?;
+        // Members the token was too short to name would have been named by a real one.
+        let shortened = self.settings.join_addresses.is_some();
+        let answers = self.clusters[at].members.iter().any(|member| {
+            self.machines[member.machine].power == Power::On
+                && (shortened || token.join_addresses.contains(&member.address))
+        });
+        answers.then_some(at)
+    }
+
+    fn has_dead_member(&self, at: usize) -> bool {
+        let mut members = self.clusters[at].members.iter();
+        members.any(|member| self.machines[member.machine].power != Power::On)
+    }
+
+    fn led(&mut self, at: usize) -> Result<(), Refusal> {
+        if self.clusters[at].has_leader(&self.machines) {
+            return Ok(());
+        }
+        self.took = takes::NO_LEADER;
+        Err(Refusal::NoLeader)
+    }
+
+    /// v2 looks at nothing.
+    fn agreed(&mut self, at: usize) -> Result<(), Refusal> {
+        if self.settings.series == Series::V2 || !self.clusters[at].disagrees() {
+            return Ok(());
+        }
+        self.took = takes::LOOK;
+        Err(Refusal::Disagreement)
     }
 
     fn enter(&mut self, cluster: usize, machine: usize, now: u64) {
-        self.machines[machine].cluster = Some(cluster);
+        self.machines[machine].daemon = Daemon::Member(cluster);
+        self.machines[machine].failures = 0;
         let settles = self.clusters[cluster].heartbeat_after(now, self.settings.heartbeat);
         self.clusters[cluster].members.push(Member {
             name: self.machines[machine].hostname.clone(),
@@ -492,125 +987,140 @@ impl Cloud {
         });
     }
 
-    fn probe_all(&mut self, machine: &str, now: u64) -> Result<usize, Refusal> {
-        let cluster = self.cluster_of(machine, now)?;
-        let takes = |member: &Member| match self.machines[member.machine].alive {
-            true => self.settings.probe,
-            false => self.settings.probe_dead,
+    /// What `list` shows on a machine, if it succeeds there (contract 2 and 3).
+    fn view(&mut self, machine: &str, now: u64) -> Result<View, Refusal> {
+        self.took = takes::REFUSAL;
+        let at = self.machine(machine);
+        let cluster = match self.daemon(at, now) {
+            Daemon::HalfJoined(cluster) => {
+                self.took = takes::LIST_WITH_STOPPED;
+                return Ok(View::OutsideOf(cluster));
+            }
+            Daemon::Emptying(cluster, _) => return Ok(View::AsPendingIn(cluster, at)),
+            _ => self.cluster_of(machine, now)?,
         };
-        let duration: u64 = self.clusters[cluster].members.iter().map(takes).sum();
-        match duration > self.settings.list_limit {
-            true => Err(Refusal::ListTimedOut),
-            false => Ok(cluster),
+        self.led(cluster)?;
+        let members = self.clusters[cluster].members.iter();
+        let others = members.filter(|member| member.machine != at);
+        let powers: Vec<Power> = others
+            .map(|member| self.machines[member.machine].power)
+            .collect();
+        if powers.contains(&Power::Dark) {
+            self.took = self.settings.limit;
+            return Err(Refusal::TimedOut);
         }
+        self.took = match powers.contains(&Power::Stopped) {
+            true => takes::LIST_WITH_STOPPED,
+            false => takes::LIST,
+        };
+        Ok(View::Inside(cluster))
     }
 
-    fn rows(&self, cluster: usize, now: u64) -> impl Iterator<Item = Listed<'_>> {
-        self.clusters[cluster]
-            .members
-            .iter()
-            .map(move |member| Listed {
+    fn rows(&self, view: View, now: u64) -> impl Iterator<Item = Listed<'_>> {
+        let (cluster, trusted, own) = match view {
+            View::Inside(cluster) => (cluster, true, None),
+            View::OutsideOf(cluster) => (cluster, false, None),
+            View::AsPendingIn(cluster, machine) => (cluster, true, Some(&self.machines[machine])),
+        };
+        let members = self.clusters[cluster].members.iter().map(move |member| {
+            let answers = trusted && self.machines[member.machine].power == Power::On;
+            Listed {
                 name: &member.name,
                 address: &member.address,
-                role: match now < member.settles {
-                    true => Role::Pending,
-                    false => member.role,
-                },
-                status: match self.machines[member.machine].alive {
+                role: shown_role(member, now),
+                status: match answers {
                     true => Status::Online,
                     false => Status::Unreachable,
                 },
-            })
+            }
+        });
+        members.chain(own.map(|machine| Listed {
+            name: &machine.hostname,
+            address: "",
+            role: Role::Pending,
+            status: Status::Online,
+        }))
     }
 
-    /// Catches up on the heartbeats due by now: tokens expire, roles are handed out.
-    fn beat(&mut self, cluster: usize, now: u64) {
-        let cluster = &mut self.clusters[cluster];
+    /// Catches up on the heartbeats due by now: tokens expire, roles are handed out, hosts whose
+    /// command gave up become members.
+    fn beat(&mut self, at: usize, now: u64) {
+        self.end_abandoned_joins(at, now);
+        self.let_late_in(at, now);
+        let cluster = &mut self.clusters[at];
         let beats = now.saturating_sub(cluster.last_heartbeat) / self.settings.heartbeat;
         let settled = |member: &Member| {
             let settled = member.role == Role::Pending && member.settles <= now;
-            settled && self.machines[member.machine].alive
+            settled && self.machines[member.machine].power == Power::On
         };
         if beats == 0 && !cluster.members.iter().any(settled) {
             return;
         }
         cluster.last_heartbeat += beats * self.settings.heartbeat;
         cluster.outstanding.retain(|_, token| token.expires > now);
-        cluster.hand_out_roles(&self.machines, &self.settings, now);
+        if cluster.has_leader(&self.machines) {
+            cluster.hand_out_roles(&self.machines, &self.settings, now);
+        }
+    }
+
+    /// Contract 2: a command killed in the middle does no harm, the daemon finishes.
+    fn end_abandoned_joins(&mut self, at: usize, now: u64) {
+        let over = |join: &&Join| join.returns + ABANDONED_AFTER < now * 1000;
+        while let Some(join) = self.clusters[at].joins.iter().find(over) {
+            // Nobody reads what came of it.
+            let _ = self.finish_join(at, join.machine, now);
+        }
+    }
+
+    fn let_late_in(&mut self, at: usize, now: u64) {
+        let due = |&(_, when): &(usize, u64)| when <= now;
+        while let Some(first) = self.clusters[at].late.iter().position(due) {
+            let (machine, when) = self.clusters[at].late.remove(first);
+            if self.clusters[at].lost {
+                self.machines[machine].daemon = Daemon::Empty;
+            } else {
+                self.enter(at, machine, when);
+            }
+        }
+    }
+
+    fn one_in(&mut self, chances: u32) -> bool {
+        self.random(|random| random.u32(..chances)) == 0
     }
 
     fn random_hex(&mut self) -> String {
+        self.random(|random| (0..4).map(|_| format!("{:016x}", random.u64(..))).collect())
+    }
+
+    fn random<T>(&mut self, draw: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
         let mut random = fastrand::Rng::with_seed(self.randomness);
-        let hex = (0..4).map(|_| format!("{:016x}", random.u64(..))).collect();
+        let drawn = draw(&mut random);
         self.randomness = random.get_seed();
-        hex
+        drawn
     }
 }
 
-impl Cluster {
-    fn names(&self) -> Vec<&str> {
-        self.members
-            .iter()
-            .map(|member| member.name.as_str())
-            .collect()
-    }
+/// Whose list a machine shows; the numbers are those of a cluster and a machine.
+#[derive(Clone, Copy)]
+enum View {
+    /// A member's.
+    Inside(usize),
+    /// That of a host that is half in: it finds the members, none of which answers it, and not
+    /// itself.
+    OutsideOf(usize),
+    /// That of a host whose join has just failed: it finds itself, too.
+    AsPendingIn(usize, usize),
+}
 
-    /// The first heartbeat after `now`, which may be one that others have seen already.
-    fn heartbeat_after(&self, now: u64, interval: u64) -> u64 {
-        let phase = self.last_heartbeat % interval;
-        let beats = (now + interval - phase) / interval;
-        beats * interval + phase
+fn shown_role(member: &Member, now: u64) -> Role {
+    match now < member.settles {
+        true => Role::Pending,
+        false => member.role,
     }
+}
 
-    fn addresses(&self) -> impl Iterator<Item = &str> {
-        self.members.iter().map(|member| member.address.as_str())
-    }
-
-    fn member(&self, name: &str) -> Option<&Member> {
-        self.members.iter().find(|member| member.name == name)
-    }
-
-    /// Living members are promoted, oldest first and stand-bys before spares, until there are
-    /// enough of each role; a dead one that was replaced loses its role. A dead `PENDING` member
-    /// stays what it is and keeps every consumer waiting.
-    fn hand_out_roles(&mut self, machines: &[Machine], settings: &Settings, now: u64) {
-        let alive = |member: &Member| machines[member.machine].alive;
-        for member in self.members.iter_mut().filter(|member| alive(member)) {
-            if member.role == Role::Pending && member.settles <= now {
-                member.role = Role::Spare;
-            }
-        }
-        let wanted = [
-            (
-                Role::Voter,
-                settings.voters,
-                [Role::StandBy, Role::Spare].as_slice(),
-            ),
-            (Role::StandBy, settings.stand_bys, &[Role::Spare]),
-        ];
-        for (role, wanted, from) in wanted {
-            let holds = |member: &&mut Member| member.role == role;
-            let held = self
-                .members
-                .iter_mut()
-                .filter(holds)
-                .filter(|m| alive(m))
-                .count();
-            let mut vacant = wanted.saturating_sub(held);
-            for candidate in from {
-                let candidates = self.members.iter_mut().filter(|m| m.role == *candidate);
-                for member in candidates.filter(|m| alive(m)).take(vacant) {
-                    member.role = role;
-                    vacant -= 1;
-                }
-            }
-            if vacant == 0 {
-                for member in self.members.iter_mut().filter(holds).filter(|m| !alive(m)) {
-                    member.role = Role::Spare;
-                }
-            }
-        }
-    }
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Whether `add` takes a name: 1 to 255 characters, each dot-separated label 1 to 63 letters,

@@ -2,8 +2,11 @@
 
 mod support;
 
+use std::time::Duration;
+
 use microovn::consumer::Release::{Newest, Released};
 use microovn::consumer::{Census, HANGS, Release, State};
+use microovn::microcluster::{Cloud, Settings};
 use support::{Unit, databag};
 
 const JOINED: &str = "cluster-relation-joined";
@@ -619,7 +622,7 @@ fn conflicting_tokens_are_settled_by_majority_and_then_by_chance() {
 #[test]
 fn hazard_16_a_second_communicator_gets_no_token_while_the_first_ones_is_outstanding() {
     let mut unit = Unit::new(Newest, "h0")
-        .member("h1", &["h0"])
+        .member("h1", &["h0", "h2"])
         .distributor("P/0", &[UP, ("mirror-h5", "empty")]);
     unit.world.cloud.add("h1", "h5", None, 100).unwrap();
     assert_eq!(unit.run(CHANGED), 0);
@@ -773,4 +776,63 @@ fn a_member_whose_data_did_not_change_writes_nothing() {
     }
     assert_eq!(unit.world.own, databag(&own));
     assert_eq!(unit.world.writes, 0);
+}
+
+/// `h1` tried to join, was told of failure, and is a member all the same.
+fn told_of_failure(release: Release) -> Unit {
+    let mut unit = Unit::new(release, "h1").beside("h0", &[]);
+    let cloud = &mut unit.world.cloud;
+    let token = cloud.add("h0", "h1", None, 100).unwrap();
+    let mut unit = unit
+        .distributor("P/0", &[UP, ("mirror-h1", &token)])
+        .refuse("cluster join");
+    assert_eq!(unit.run(CHANGED), 0);
+    assert!(!unit.state.in_cluster);
+    let cloud = &mut unit.world.cloud;
+    cloud.join("h1", &token, 100).unwrap();
+    unit.world.refuse.clear();
+    unit.world.now = 120;
+    unit.commands();
+    unit.statuses();
+    unit
+}
+
+#[test]
+fn a_member_that_was_told_of_failure_never_learns_it_in_0_8_and_at_once_where_the_list_decides() {
+    for (release, learns) in [(Newest, false), (Released, true)] {
+        let mut unit = told_of_failure(release);
+        for hook in ["config-changed", CHANGED, "leader-elected"] {
+            assert_eq!(unit.run(hook), 0, "{release}: {hook}");
+            assert_eq!(unit.state.in_cluster, learns, "{release}: {hook}");
+        }
+        let tries = unit.commands().len();
+        assert_eq!(tries, if learns { 1 } else { 3 }, "{release}");
+        let blocked = "blocked Joining cluster failed".to_owned();
+        let last = unit.statuses().pop();
+        assert_eq!(last == Some(blocked), !learns, "{release}");
+    }
+}
+
+#[test]
+fn where_the_list_decides_a_host_whose_daemon_is_about_to_empty_itself_counts_as_joined() {
+    let fails = |seed: u64| {
+        let mut unit = Unit::new(Released, "h1");
+        unit.world.cloud = Cloud::new(Settings::default(), seed);
+        let mut unit = unit.beside("h0", &[]);
+        let cloud = &mut unit.world.cloud;
+        let tokens = ["h1", "h2"].map(|name| cloud.add("h0", name, None, 100).unwrap());
+        for (name, token) in ["h1", "h2"].iter().zip(&tokens) {
+            let now = Duration::from_secs(100);
+            cloud.begin_join(name, token, now).unwrap();
+        }
+        let failed = cloud.end_join("h1", Duration::from_secs(102)).is_err();
+        (failed && !cloud.is_half_joined("h1")).then_some(unit)
+    };
+    let unit = (0..500).find_map(fails).expect("some seed fails so");
+    let mut unit = unit.distributor("P/0", &[UP, ("mirror-h1", "spent")]);
+    unit.world.now = 103;
+    assert_eq!(unit.run(CHANGED), 0);
+    assert!(unit.state.in_cluster, "the list succeeded");
+    assert!(!unit.world.cloud.is_member("h1"));
+    assert!(unit.world.cloud.list("h1", 110).is_err());
 }

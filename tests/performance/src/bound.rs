@@ -42,7 +42,7 @@ struct Seconds {
 
 impl Seconds {
     fn usual() -> Self {
-        let pace = Pace::default();
+        let pace = Pace::tidy();
         let consumer = pace.consumer.start + pace.consumer.end;
         Seconds {
             consumer: consumer.as_secs_f64() / 2.0,

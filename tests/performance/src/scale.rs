@@ -10,6 +10,7 @@ use juju_emulator::parallel;
 use juju_emulator::python::Rules;
 use juju_emulator::record::HookRun;
 use juju_emulator::simulation::{Arrival, Relate, Report, Scenario};
+use microovn::microcluster::Settings;
 use serde::{Deserialize, Serialize};
 
 /// The time between two hosts of a trickle.
@@ -187,15 +188,18 @@ impl Plays {
                     Who::Pb => Provider::Python(Rules::B),
                     Who::Pe => Provider::Python(Rules::E),
                 },
+                // These figures are about hooks; what joins at once do to a cluster, `simulate` shows.
+                cluster: Settings::tidy(),
                 ..Setup::default()
             },
-            pace: Pace::default(),
+            pace: Pace::tidy(),
             relate: Relate::Together,
             arrival: match self.come {
                 Come::Burst => Arrival::Burst,
                 Come::Trickle => Arrival::Trickle(BETWEEN),
             },
             refresh: None,
+            troubles: Vec::new(),
             acts: Vec::new(),
             patience: PATIENCE,
         };
