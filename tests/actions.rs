@@ -60,6 +60,7 @@ fn leader(ledger: Pairs<'_>, units: &[(&str, Pairs<'_>)]) -> View {
         .map(|(name, pairs)| (unit(name), bag(pairs)))
         .collect();
     let relation = Relation {
+        joined: None,
         app: "a".to_owned(),
         expected: Some(units.keys().cloned().collect()),
         units,

@@ -583,6 +583,7 @@ impl Relation {
         Some(world::Relation {
             app: self.remote_app.shown()?.clone(),
             units: shown(&self.remote_units),
+            joined: None,
             expected: self.are_all.shown().map(|()| units.collect()),
             own_app: own_app.or_else(|| published(app_bag)),
             own_unit: own_unit.or_else(|| published(unit_bag)),

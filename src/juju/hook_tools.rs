@@ -4,7 +4,7 @@
 //! error can show the whole command; and no error ever shows what a tool printed as data.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, Write};
 use std::iter;
@@ -223,14 +223,21 @@ impl GoalState {
         self.units.keys().filter_map(|name| name.parse().ok())
     }
 
-    /// The units of `app` on our endpoint that are to stay, or `None` where Juju does not know the
-    /// application: it never knows those of other models.
-    pub fn remote_units(&self, app: &str) -> Option<impl Iterator<Item = UnitName>> {
-        let goals = self.relations.get(ENDPOINT)?;
-        goals.get(app)?;
-        let staying = goals.iter().filter(|(_, goal)| !goal.is_leaving());
+    /// The units of `app` on our endpoint that are to stay. `None` is unknown: Juju lists no such
+    /// unit. It never lists those of other models, nor those of a subordinate application whose
+    /// principals are others.
+    pub fn expected(&self, app: &str) -> Option<BTreeSet<UnitName>> {
+        let goals = self.relations.get(ENDPOINT).into_iter().flatten();
+        let staying = goals.filter(|(_, goal)| !goal.is_leaving());
         let units = staying.filter_map(|(name, _)| name.parse().ok());
-        Some(units.filter(move |unit: &UnitName| unit.app() == app))
+        let units: BTreeSet<_> = units.filter(|unit: &UnitName| unit.app() == app).collect();
+        (!units.is_empty()).then_some(units)
+    }
+
+    /// Whether Juju lists the application `app` on our endpoint by this name.
+    pub fn lists(&self, app: &str) -> bool {
+        let goals = self.relations.get(ENDPOINT);
+        goals.is_some_and(|goals| goals.contains_key(app))
     }
 
     /// The units, ours and those on our endpoint, of which a hook fails. Juju 3 shows it; Juju 4

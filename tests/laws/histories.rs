@@ -372,6 +372,7 @@ impl Juju {
             let relation = Relation {
                 app: related.app.to_owned(),
                 units: related.units.clone(),
+                joined: Some(related.units.keys().cloned().collect()),
                 expected: self.expected(related),
                 own_app: Some(related.own_app.clone()),
                 own_unit: Some(related.own_units[self.leader].clone()),

@@ -188,10 +188,13 @@ fn relation(app: &'static str) -> impl Strategy<Value = Relation> {
         own_app_bag(),
         own_unit_bag(),
         btree_map(select(vec![0, 2]), own_unit_bag(), 0..2),
+        any::<bool>(),
     )
         .prop_map(
-            move |(units, expected, own_app, own_unit, siblings)| Relation {
+            move |(units, expected, own_app, own_unit, siblings, is_list_known)| Relation {
                 app: app.to_owned(),
+                joined: is_list_known
+                    .then(|| units.keys().map(|number| unit(app, number)).collect()),
                 units: units
                     .into_iter()
                     .map(|(number, bag)| (unit(app, number), bag))
