@@ -4,10 +4,11 @@
 //! | key | value |
 //! | --- | --- |
 //! | `mirror-<key>` | the mirror: what a consumer wrote, `empty`, `member` or `retired` |
-//! | `host-<hostname>` | the units that announced this name, first comer first, separated by a space; `*` after the one that is the member of that name |
+//! | `host-<hostname>` | the units that announced this name, first comer first, separated by a space; `*` after the one that is the member of that name, `-` after one that is gone and may have used the token |
 //! | `bootstrap-app` | the application that may bootstrap |
 //! | `leader` | the unit that published last, and how often the leader has changed |
 //! | `relation-<number>` | the remote application of a relation that this ledger was published to; ` -` after it where its bags may not show it |
+//! | `other-models` | the applications that are of another model, separated by a space; `?` after one of which nobody can tell |
 //! | `option-bootstrap-app`, `option-log-level` | the options when everything was last looked at |
 //! | `communicators` | the units whose mirror is up, separated by a space; `*` after one that speaks the second protocol |
 //! | `spent-<hostname>` | as published (second protocol) |
@@ -30,6 +31,7 @@ const LEADER: &str = "leader";
 const RELATION_PREFIX: &str = "relation-";
 const OPTION_BOOTSTRAP_APP: &str = "option-bootstrap-app";
 const OPTION_LOG_LEVEL: &str = "option-log-level";
+const OTHER_MODELS: &str = "other-models";
 const COMMUNICATORS: &str = "communicators";
 const LEFT_OUT: &str = "left-out";
 
@@ -40,7 +42,7 @@ pub const REFUSED_PREFIX: &str = "refused-";
 /// only at the end of the hook, where everything that the hook wrote would be lost.
 pub const CAPACITY: usize = 15 << 20;
 
-/// Each databag is kept below this many keys. Juju 4 seems to refuse about 10 900.
+/// Each databag is kept below this many keys. Juju 4 refuses one of 10 922.
 pub const MOST_KEYS: usize = 10_000;
 
 /// All that this charm remembers.
@@ -60,6 +62,8 @@ pub struct Ledger {
     pub leader: Option<Leader>,
     /// The relations that this ledger was published to. Juju never uses a number twice.
     pub relations: BTreeMap<RelationId, Listed>,
+    /// Where applications are that are not known to be of this model.
+    pub places: BTreeMap<String, Place>,
     /// The options when everything was last looked at.
     pub options: Options,
     /// The value of the nudge.
@@ -75,6 +79,9 @@ pub struct Claim {
     pub unit: UnitName,
     /// Whether it is the member of that name. It stays so until it departs.
     pub is_member: bool,
+    /// Whether it has departed. Its claim stays where it may have used the token, see
+    /// [`Ledger::keeps_claim`].
+    pub is_gone: bool,
     /// The fingerprint of the token that it refuses, see [`crate::core::second_protocol`].
     pub refuses: Option<String>,
 }
@@ -85,6 +92,7 @@ impl Claim {
         Claim {
             unit,
             is_member: false,
+            is_gone: false,
             refuses: None,
         }
     }
@@ -115,6 +123,20 @@ pub struct Listed {
     pub app: String,
     /// Whether its bags show the ledger. They may not where the relation broke or is passed over.
     pub is_current: bool,
+}
+
+/// Whether an application is of this model. One of another model has a name here that is not its
+/// own, and the form of a name does not show it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// goal-state lists it by this name.
+    #[default]
+    Here,
+    /// goal-state answers, and does not list it by this name.
+    Elsewhere,
+    /// Nobody can tell: goal-state fails, or lists the name and none of the units that have joined.
+    /// It does so for a subordinate application, and (Juju 4) for one whose offer was consumed.
+    Unknown,
 }
 
 /// The charm's options, trimmed. `None` is unset or empty.
@@ -153,10 +175,7 @@ impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Ledger {
             } else if let Some(name) = key.strip_prefix(HOST_PREFIX) {
                 // Most names have one claim.
                 let mut claims = Vec::with_capacity(1);
-                claims.extend(units(value).map(|(unit, is_member)| Claim {
-                    is_member,
-                    ..Claim::of(unit)
-                }));
+                claims.extend(value.split(' ').filter_map(claim));
                 if !claims.is_empty() {
                     hosts.push((name.to_owned(), claims));
                 }
@@ -186,6 +205,7 @@ impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Ledger {
                         let speaks = |(unit, is_second)| (unit, Protocol::of(is_second));
                         ledger.communicators = units(value).map(speaks).collect();
                     }
+                    OTHER_MODELS => ledger.places = value.split(' ').map(place).collect(),
                     NUDGE => ledger.nudge = text(),
                     LEFT_OUT => ledger.left_out = text(),
                     _ => {}
@@ -207,6 +227,16 @@ impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Ledger {
     }
 }
 
+/// A unit that claims a name, with the mark that follows it.
+fn claim(word: &str) -> Option<Claim> {
+    let unit = word.strip_suffix(['*', '-']).unwrap_or(word);
+    Some(Claim {
+        is_member: word.ends_with('*'),
+        is_gone: word.ends_with('-'),
+        ..Claim::of(unit.parse().ok()?)
+    })
+}
+
 /// Units separated by a space, each with whether a `*` follows it.
 fn units(text: &str) -> impl Iterator<Item = (UnitName, bool)> {
     text.split(' ')
@@ -214,6 +244,14 @@ fn units(text: &str) -> impl Iterator<Item = (UnitName, bool)> {
             Some(unit) => Some((unit.parse().ok()?, true)),
             None => Some((word.parse().ok()?, false)),
         })
+}
+
+/// An application and where it is.
+fn place(word: &str) -> (String, Place) {
+    match word.strip_suffix('?') {
+        Some(app) => (app.to_owned(), Place::Unknown),
+        None => (word.to_owned(), Place::Elsewhere),
+    }
 }
 
 fn leader(text: &str) -> Option<Leader> {
@@ -249,8 +287,21 @@ impl Ledger {
             bag.insert(wire::mirror_key(name), value.as_str().to_owned());
         }
         for (name, claims) in self.hosts.iter() {
-            let claims = claims.iter().map(|claim| (&claim.unit, claim.is_member));
-            bag.insert([HOST_PREFIX, name].concat(), starred(claims));
+            let claims = claims.iter().map(|claim| match claim {
+                Claim {
+                    unit,
+                    is_member: true,
+                    ..
+                } => format!("{unit}*"),
+                Claim {
+                    unit,
+                    is_gone: true,
+                    ..
+                } => format!("{unit}-"),
+                Claim { unit, .. } => unit.to_string(),
+            });
+            let claims: Vec<String> = claims.collect();
+            bag.insert([HOST_PREFIX, name].concat(), claims.join(" "));
         }
         for (name, claims) in self.hosts.iter() {
             let refusals = claims.iter().filter_map(|claim| {
@@ -273,6 +324,15 @@ impl Ledger {
             let units = self.communicators.iter();
             let units = units.map(|(unit, speaks)| (unit, *speaks == Protocol::Second));
             bag.insert(COMMUNICATORS.to_owned(), starred(units));
+        }
+        let places = self.places.iter().filter_map(|(app, place)| match place {
+            Place::Here => None,
+            Place::Elsewhere => Some(app.clone()),
+            Place::Unknown => Some(format!("{app}?")),
+        });
+        let places: Vec<String> = places.collect();
+        if !places.is_empty() {
+            bag.insert(OTHER_MODELS.to_owned(), places.join(" "));
         }
         let leader = self.leader.as_ref();
         let leader = leader.map(|Leader { unit, changes }| format!("{unit} {changes}"));
@@ -335,6 +395,12 @@ impl Ledger {
         claims.is_some_and(|claims| claims.iter().any(|claim| claim.is_member))
     }
 
+    /// The units that claim this name and have not departed, first comer first.
+    pub fn claimants(&self, name: &str) -> impl Iterator<Item = &Claim> {
+        let claims = self.hosts.get(name).into_iter().flatten();
+        claims.filter(|claim| !claim.is_gone)
+    }
+
     /// Whether this claim stays when its unit departs: the first of a name that has no member and a
     /// token which was not refused. The unit may have used that token.
     pub fn keeps_claim(&self, name: &str, unit: &UnitName) -> bool {
@@ -377,6 +443,11 @@ impl Ledger {
     pub fn apps(&self) -> BTreeSet<&str> {
         let current = self.relations.values().filter(|listed| listed.is_current);
         current.map(|listed| listed.app.as_str()).collect()
+    }
+
+    /// Where an application is, as far as it is known.
+    pub fn place(&self, app: &str) -> Place {
+        self.places.get(app).copied().unwrap_or_default()
     }
 
     /// Bytes and keys of the databag that holds this ledger.
@@ -441,13 +512,14 @@ mod tests {
             ("mirror-h2", "empty"),
             ("mirror-", "bare"),
             ("host-h0", "m/0*"),
-            ("host-h1", "m/1 n/1"),
+            ("host-h1", "m/1- n/1"),
             ("refused-h1", "n/1:89ab0123"),
             ("spent-h1", "0123abcd 4567cdef"),
             ("bootstrap-app", "m"),
             ("leader", "d/1 7"),
             ("relation-3", "m"),
             ("relation-12", "n -"),
+            ("other-models", "n ovn-east?"),
             ("option-bootstrap-app", "m"),
             ("option-log-level", "debug"),
             ("communicators", "m/0* m/1"),
@@ -460,6 +532,8 @@ mod tests {
         assert!(ledger.is_shown_in(RelationId(3)) && !ledger.is_shown_in(RelationId(12)));
         assert!(ledger.has_member("h0") && !ledger.has_member("h1"));
         assert_eq!(ledger.waiting(), BTreeSet::from(["h2"]));
+        let claimants = ledger.claimants("h1").map(|claim| claim.unit.as_str());
+        assert_eq!(claimants.collect::<Vec<_>>(), ["n/1"]);
     }
 
     #[test]

@@ -65,20 +65,11 @@ impl Plan {
 
 /// What an event changes: the bags show the ledger as it was `before`.
 pub fn of_event(before: &Ledger, learned: Learned) -> Plan {
-    let Learned {
-        mut ledger,
-        mut notes,
-        ..
-    } = learned;
-    let mut writes = differences(before, &ledger);
-    if !writes.is_empty() {
-        clear_used_tokens(&mut ledger, &mut notes);
-        writes = differences(before, &ledger);
-    }
+    let Learned { ledger, notes, .. } = learned;
     let mut plan = Plan {
         before: before.clone(),
+        writes: differences(before, &ledger),
         ledger,
-        writes,
         notes,
     };
     plan.note_problems(&status::problems(before));
@@ -112,11 +103,7 @@ pub fn of_everything(before: &Ledger, learned: Learned, world: &World) -> Plan {
         mut notes,
         ..
     } = learned;
-    let (mut writes, mut left_out) = repairs(before, &ledger, world);
-    if !writes.is_empty() {
-        clear_used_tokens(&mut ledger, &mut notes);
-        (writes, left_out) = repairs(before, &ledger, world);
-    }
+    let (writes, left_out) = repairs(before, &ledger, world);
     if ledger.left_out.is_none() {
         ledger.left_out = left_out.first().cloned();
     }

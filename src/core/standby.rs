@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::core::bootstrap::{Application, choose};
-use crate::core::ledger::{Ledger, Listed};
+use crate::core::ledger::{Ledger, Listed, Place};
 use crate::core::names::{RelationId, UnitName};
 use crate::core::publish::{is_ours_in_unit_bag, needs_guard};
 use crate::core::wire::{
@@ -16,6 +16,8 @@ use crate::core::wire::{
 pub struct StandbyRelation {
     /// The remote application.
     pub app: String,
+    /// Whether it is of this model.
+    pub place: Place,
     /// Whether it has a unit; `None` where goal-state does not tell.
     pub has_units: Option<bool>,
     /// Our unit's bag.
@@ -77,6 +79,7 @@ fn with_relations(ledger: &Ledger, relations: &BTreeMap<RelationId, StandbyRelat
             is_current: true,
         };
         ledger.relations.insert(*id, listed);
+        ledger.places.insert(relation.app.clone(), relation.place);
     }
     if ledger.bootstrap_app.is_none() {
         ledger.bootstrap_app = foreseen(&ledger, relations).map(str::to_owned);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::core::ledger::Options;
+use crate::core::ledger::{Options, Place};
 use crate::core::names::{RelationId, UnitName};
 use crate::core::wire::Databag;
 
@@ -30,6 +30,8 @@ pub struct World {
 pub struct Relation {
     /// The remote application's name here, which is not its own if it is of another model.
     pub app: String,
+    /// Whether it is of this model, by goal-state.
+    pub place: Place,
     /// The bags of the remote units, by name. A unit that Juju expects and that has not entered the
     /// relation has none.
     pub units: BTreeMap<UnitName, Databag>,

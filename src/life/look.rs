@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::core::ledger::{Ledger, Options};
+use crate::core::ledger::{Ledger, Options, Place};
 use crate::core::names::{RelationId, UnitName};
 use crate::core::publish;
 use crate::core::standby::StandbyRelation;
 use crate::core::wire::Databag;
 use crate::core::world::{Relation, World, is_gone};
 use crate::juju::hook_tools::{Bag, HookTools, ToolError};
+use crate::report::check::UNSERVED_REMEDY;
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +83,10 @@ pub fn world(
             .chain(relation.expected.iter().flatten())
             .collect();
         reads.extend(units.into_iter().map(|unit| (id, unit.clone())));
-        see_joined(tools, &mut relation, joined, leaving);
+        relation.place = place(tools, ledger, &relation.app, !joined.is_empty());
+        if scope == Scope::Everything {
+            see_joined(tools, &mut relation, joined, leaving);
+        }
         world.relations.insert(id, relation);
     }
     // A unit that Juju removes sees its relations broken one by one. They stay where they are, so
@@ -144,8 +148,7 @@ fn pass_over(world: &mut World, tools: &HookTools<'_>, ledger: &Ledger, id: Rela
     let listed = ledger.relations.get(&id).map(|listed| listed.app.clone());
     let app = listed.or_else(|| tools.relation_list_app(id).ok());
     tracing::warn!(
-        "relation {id}{}: Juju lists it and does not serve it, so it is passed over; if it stays so, \
-         remove it with juju remove-relation --force",
+        "relation {id}{}: Juju lists it and does not serve it, so it is passed over; {UNSERVED_REMEDY}",
         app.as_ref()
             .map_or(String::new(), |app| format!(" with {app}"))
     );
@@ -160,6 +163,7 @@ fn as_published(tools: &HookTools<'_>, ledger: &Ledger, id: RelationId) -> Optio
         .filter(|listed| listed.is_current)?;
     Some(Relation {
         app: listed.app.clone(),
+        place: ledger.place(&listed.app),
         expected: expected(tools, &listed.app),
         own_app: Some(publish::app_bag(ledger, id)),
         own_unit: Some(publish::unit_bag(ledger, id)),
@@ -284,6 +288,20 @@ pub fn unheard<'a>(
         .filter(move |unit| !heard.contains(unit))
 }
 
+/// Whether `app` is of this model; `has_joined` where a unit of it has joined. What the ledger knows
+/// of it stays while nobody can tell.
+pub fn place(tools: &HookTools<'_>, ledger: &Ledger, app: &str, has_joined: bool) -> Place {
+    let mut listed = ledger.relations.values();
+    let is_known = listed.any(|listed| listed.app == app);
+    let known = is_known.then(|| ledger.place(app));
+    match tools.goal_state().map(|goal| goal.place(app)) {
+        Some(Some(place)) => place,
+        Some(None) if has_joined => Place::Unknown,
+        Some(None) => known.unwrap_or(Place::Here),
+        None => known.unwrap_or(Place::Unknown),
+    }
+}
+
 /// The units of `app` that are to stay; `None` where nobody can tell.
 fn expected(tools: &HookTools<'_>, app: &str) -> Option<BTreeSet<UnitName>> {
     tools.goal_state()?.expected(app)
@@ -371,10 +389,13 @@ pub fn standby(
             Err(error) if error.is_relation_unserved() => continue,
             bag => bag?,
         };
-        let app = match ledger.relations.get(&id) {
-            Some(listed) => listed.app.clone(),
+        let (app, place) = match ledger.relations.get(&id) {
+            Some(listed) => (listed.app.clone(), ledger.place(&listed.app)),
             None => match unless_unserved(tools.relation_list_app(id))? {
-                Some(app) => app,
+                Some(app) => {
+                    let place = place(tools, ledger, &app, false);
+                    (app, place)
+                }
                 None => continue,
             },
         };
@@ -385,6 +406,7 @@ pub fn standby(
         };
         let relation = StandbyRelation {
             app,
+            place,
             has_units,
             own_unit,
         };

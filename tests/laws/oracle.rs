@@ -130,13 +130,13 @@ impl Look<'_> {
             .chain(units)
     }
 
-    /// Who claimed the name before, with a star after a member.
+    /// Who claimed the name before, and whether as its member.
     fn former(&self, name: &str) -> Vec<(UnitName, bool)> {
         let text = self.ledger.get(&format!("host-{name}"));
         let words = text.into_iter().flat_map(|text| text.split(' '));
         words
             .map(|word| {
-                let unit = word.trim_end_matches('*').parse().expect("a unit");
+                let unit = word.trim_end_matches(['*', '-']).parse().expect("a unit");
                 (unit, word.ends_with('*'))
             })
             .collect()
