@@ -61,6 +61,8 @@ fn leader(ledger: Pairs<'_>, units: &[(&str, Pairs<'_>)]) -> View {
         .map(|(name, pairs)| (unit(name), bag(pairs)))
         .collect();
     let relation = Relation {
+        joined: None,
+        place: Default::default(),
         app: "a".to_owned(),
         expected: Some(units.keys().cloned().collect()),
         units,
@@ -168,6 +170,19 @@ fn parameters_are_read_or_refused_with_one_clear_sentence() {
             json!({"host": ""}),
             Err("parameter host must be a host name"),
         ),
+        (
+            "resolve-host",
+            json!({"host": "h0", "member": false}),
+            Ok(Action::ResolveHost {
+                host: "h0".to_owned(),
+                is_member: false,
+            }),
+        ),
+        (
+            "resolve-host",
+            json!({"host": "h0"}),
+            Err("parameter member must be true or false"),
+        ),
         ("check", json!({}), Ok(Action::Check)),
         ("forget", json!({}), Ok(Action::Forget { force: Force::No })),
         (
@@ -179,7 +194,8 @@ fn parameters_are_read_or_refused_with_one_clear_sentence() {
             "restart",
             json!({}),
             Err(
-                "no action \"restart\": there are show-mirror, resync, retire-host, check and forget",
+                "no action \"restart\": there are show-mirror, resync, retire-host, resolve-host, \
+                 check and forget",
             ),
         ),
     ] {
@@ -749,6 +765,7 @@ fn every_action_works_in_a_model_or_says_where_it_does() {
         for (action, given) in [
             ("resync", json!({})),
             ("retire-host", json!({"host": host})),
+            ("resolve-host", json!({"host": host, "member": true})),
             ("forget", json!({})),
         ] {
             let refused = run(&mut deployment, &standby, action, given);
@@ -860,6 +877,7 @@ fn bad_parameters_are_refused_on_leader_and_standby() {
             ("retire-host", json!({"force": true})),
             ("retire-host", json!({"host": "h0", "force": "yes"})),
             ("retire-host", json!({"host": "h0", "reveal": true})),
+            ("resolve-host", json!({"host": "h0"})),
             ("check", json!({"host": "h0"})),
             ("forget", json!({"host": "h0"})),
             ("forget", json!({"force": "yes"})),

@@ -399,10 +399,9 @@ fn the_reference_lists_every_action_with_its_parameters() {
 /// Every text that a status can have, with the examples that the table uses: a ledger for each.
 fn statuses() -> Vec<Status> {
     let app = ("relation-1", "microovn");
-    let remote = "remote-0123456789abcdef0123456789abcdef";
     let refused = fingerprint("token");
     let twice = format!("00000000 {refused}");
-    let ledgers: [&[(&str, &str)]; 14] = [
+    let ledgers: [&[(&str, &str)]; 15] = [
         &[],
         &[app],
         &[app, ("mirror-h0", "token")],
@@ -420,15 +419,26 @@ fn statuses() -> Vec<Status> {
             ("mirror-h2", "token"),
         ],
         &[app, ("option-bootstrap-app", "ovn")],
-        &[("relation-1", remote), ("bootstrap-app", remote)],
+        &[
+            ("relation-1", "ovn-east"),
+            ("other-models", "ovn-east"),
+            ("bootstrap-app", "ovn-east"),
+        ],
         &[app, ("left-out", "mirror-h9")],
         &[app, ("host-node_1", "microovn/1")],
         &[app, ("host-h0", "microovn/0 microovn/7")],
         &[app, ("host-h0", "microovn/0 microovn/7 microovn/8")],
-        &[app, ("mirror-h0", "token"), ("spent-h0", &twice)],
+        &[app, ("host-h0", "microovn/0- microovn/7")],
         &[
             app,
             ("mirror-h0", "token"),
+            ("host-h0", "microovn/7"),
+            ("spent-h0", &twice),
+        ],
+        &[
+            app,
+            ("mirror-h0", "token"),
+            ("host-h0", "microovn/7"),
             ("spent-h0", &refused),
             ("communicators", "microovn/1"),
         ],
@@ -454,6 +464,7 @@ fn kind_with_an_example(problem: &Problem) -> &'static str {
         | Problem::Full { .. }
         | Problem::InvalidName { .. }
         | Problem::Contested { .. }
+        | Problem::SecondUnit { .. }
         | Problem::Refused { .. }
         | Problem::LogLevel { .. } => problem.kind(),
     }

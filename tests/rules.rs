@@ -202,7 +202,10 @@ fn spec_2_after_a_return_real_values_come_before_placeholders() {
         .own_unit(&[("mirror", "up"), ("mirror-h0", "minted by python")]);
     assert_eq!(
         written(&world.plan(&before)),
-        ["ledger: mirror-h0=minted by python"]
+        [
+            "1 app: may-bootstrap=false",
+            "ledger: mirror-h0=minted by python"
+        ]
     );
 }
 
@@ -221,6 +224,7 @@ fn spec_3_1_only_keys_with_the_exact_prefix_are_copied() {
     assert_eq!(
         event(&settled(&[]), "a/0", offered),
         [
+            "1 app: may-bootstrap=false",
             "1 unit: mirror-=bare mirror-h0=t",
             "ledger: communicators=a/0 mirror-=bare mirror-h0=t",
         ]
@@ -236,7 +240,11 @@ fn spec_3_2_only_a_unit_that_says_exactly_up_is_copied() {
             &[("mirror", mirror), ("mirror-k", "t")],
         );
         let expected: &[&str] = match copied {
-            true => &["1 unit: mirror-k=t", "ledger: communicators=a/0 mirror-k=t"],
+            true => &[
+                "1 app: may-bootstrap=false",
+                "1 unit: mirror-k=t",
+                "ledger: communicators=a/0 mirror-k=t",
+            ],
             false => &[],
         };
         assert_eq!(writes, expected, "{mirror:?}");
@@ -385,7 +393,7 @@ fn spec_3_3_a_name_has_the_value_that_its_claims_ask_for() {
 }
 
 #[test]
-fn spec_3_3_a_used_token_goes_with_the_next_write_or_at_update_status() {
+fn spec_3_3_a_used_token_goes_at_update_status_and_with_no_other_write() {
     let before = settled(&[
         ("mirror-h", "T"),
         ("host-h", "a/0*"),
@@ -395,10 +403,16 @@ fn spec_3_3_a_used_token_goes_with_the_next_write_or_at_update_status() {
     assert_eq!(
         event(&before, "a/1", &[("hostname", "i")]),
         [
-            "1 unit: mirror-h=member mirror-i=empty spent-h-",
-            "ledger: host-i=a/1 mirror-h=member mirror-i=empty spent-h-",
+            "1 unit: mirror-i=empty",
+            "ledger: host-i=a/1 mirror-i=empty",
         ]
     );
+    let new_relation = world()
+        .relation(1, "a")
+        .unit("a/0", &[("hostname", "h"), ("member", "h")])
+        .relation(2, "b");
+    let shown = new_relation.plan(&before).ledger.to_databag();
+    assert_eq!((&*shown["mirror-h"], &*shown["relation-2"]), ("T", "b"));
     assert_eq!(
         written(&plan::of_update_status(&before, &Moment::default())),
         [
@@ -467,7 +481,7 @@ fn spec_3_5_a_real_value_of_the_python_charm_stays_until_the_ledgers_changes() {
         world
             .own_app(&[
                 ("bootstrap-app", "a"),
-                ("may-bootstrap", "true"),
+                ("may-bootstrap", "false"),
                 ("protocol", "2"),
             ])
             .own_unit(&[("mirror", "up"), ("mirror-h", "other")])
@@ -540,7 +554,7 @@ fn spec_3_5_a_relation_that_was_passed_over_shows_the_ledger_again() {
         .relation(1, "a")
         .own_app(&[
             ("bootstrap-app", "a"),
-            ("may-bootstrap", "true"),
+            ("may-bootstrap", "false"),
             ("protocol", "2"),
         ])
         .own_unit(&[("mirror", "up"), ("mirror-h", "once in the ledger")])
@@ -623,6 +637,48 @@ fn spec_3_6_a_departed_unit_takes_its_claim_and_the_last_its_placeholder() {
 }
 
 #[test]
+fn spec_3_6_a_whole_application_that_goal_state_leaves_out_is_unknown() {
+    let units = |names: &[&str]| Some(names.iter().map(|name| unit(name)).collect());
+    for (case, expected, joined, gone) in [
+        (
+            "others are listed and not it",
+            &["a/1"][..],
+            Some(&["a/0", "a/1"][..]),
+            true,
+        ),
+        ("it is listed", &["a/0"], Some(&[]), false),
+        (
+            "none is listed, and it has joined",
+            &[],
+            Some(&["a/0"]),
+            false,
+        ),
+        (
+            "none is listed, and it has not joined",
+            &[],
+            Some(&["a/1"]),
+            true,
+        ),
+        ("nothing is known", &[], None, false),
+    ] {
+        let mut world = world().relation(1, "a").0;
+        let relation = world.relations.get_mut(&RelationId(1)).expect("made");
+        relation.expected = units(expected).filter(|_| !expected.is_empty());
+        relation.joined = joined.and_then(units);
+        assert_eq!(world.is_gone(&unit("a/0")), gone, "{case}");
+    }
+}
+
+#[test]
+fn spec_3_6_a_first_claimant_that_comes_back_is_gone_no_more() {
+    let before = settled(&[("mirror-h", "T"), ("host-h", "a/0")]);
+    let left = learn::departure(&before, &unit("a/0"), &bag(&[])).ledger;
+    assert_eq!(shown(&left.changes_since(&before)), "host-h=a/0-");
+    let back = learn::unit(&left, &unit("a/0"), &bag(&[("hostname", "h")])).ledger;
+    assert_eq!(back, before);
+}
+
+#[test]
 fn spec_3_6_tokens_of_a_departed_communicator_that_no_unit_has_read_are_learned() {
     let before = settled(&[("mirror-h", "empty"), ("host-h", "a/1")]);
     let left = learn::departure(
@@ -643,14 +699,14 @@ fn spec_3_6_a_first_claimant_that_is_gone_stays_until_the_member_of_its_name_is_
             .expects(&["a/1"])
             .own_app(&[
                 ("bootstrap-app", "a"),
-                ("may-bootstrap", "true"),
+                ("may-bootstrap", "false"),
                 ("protocol", "2"),
             ])
             .own_unit(shows)
             .unit("a/1", says)
     };
     let waits = relation(&[("hostname", "h")]);
-    assert_eq!(written(&waits.plan(&before)), [""; 0]);
+    assert_eq!(written(&waits.plan(&before)), ["ledger: host-h=a/0- a/1"]);
     let joined: Pairs<'_> = &[("hostname", "h"), ("member", "h")];
     assert_eq!(
         written(&relation(joined).plan(&before)),
@@ -989,7 +1045,7 @@ fn spec_4_the_guard_is_shown_where_no_application_may_bootstrap_until_a_value_sh
 
 #[test]
 fn spec_4_the_chosen_application_stays_the_only_one_while_its_relation_is_passed_over() {
-    let before = settled(&[("relation-2", CROSS_MODEL)]);
+    let before = settled(&[("relation-2", CROSS_MODEL), ("other-models", CROSS_MODEL)]);
     let world = world()
         .relation(2, CROSS_MODEL)
         .own_app(&[
@@ -1008,6 +1064,7 @@ fn relations(
     let relations = all.iter().map(|(id, app, has_units, own_unit)| {
         let relation = StandbyRelation {
             app: (*app).to_owned(),
+            place: support::place(app),
             has_units: *has_units,
             own_unit: bag(own_unit),
         };
@@ -1171,6 +1228,7 @@ fn second_1_a_unit_that_says_member_is_the_member_of_that_name() {
     assert_eq!(
         event(&settled(&[]), "a/0", &[("hostname", "g"), ("member", "h")]),
         [
+            "1 app: may-bootstrap=false",
             "1 unit: mirror-h=member",
             "ledger: host-h=a/0* mirror-h=member"
         ]
@@ -1309,7 +1367,7 @@ fn second_2_the_next_token_is_found_wherever_it_is() {
             .relation(1, "a")
             .own_app(&[
                 ("bootstrap-app", "a"),
-                ("may-bootstrap", "true"),
+                ("may-bootstrap", "false"),
                 ("protocol", "2"),
             ])
             .own_unit(&[("mirror", "up"), ("mirror-h", "T")])
@@ -1364,7 +1422,7 @@ fn second_3_a_host_whose_token_is_spent_waits_and_the_status_says_when_no_other_
             "two were refused",
             &both,
             second,
-            "blocked: host h: two tokens were refused",
+            "blocked: host h: 2 tokens did not serve",
         ),
         (
             "nobody mints again",
@@ -1398,7 +1456,7 @@ fn second_4_relations_made_anew_learn_their_members_and_mint_nothing() {
     assert_eq!(
         written(&world.plan(&before)),
         [
-            "2 app: bootstrap-app=a may-bootstrap=true protocol=2",
+            "2 app: bootstrap-app=a may-bootstrap=false protocol=2",
             "2 unit: mirror=up mirror-h=member",
             "ledger: relation-1- relation-2=a",
         ]
@@ -1406,6 +1464,75 @@ fn second_4_relations_made_anew_learn_their_members_and_mint_nothing() {
 }
 
 // What an operator asks for.
+
+#[test]
+fn an_operator_says_whether_a_host_is_in_the_cluster() {
+    let t = fingerprint("T");
+    let renewed = format!("host-h=a/1 mirror-h=empty spent-h={t}");
+    let member = Ok("host-h=a/1* mirror-h=member");
+    let again = vec![("mirror-h", "T"), ("host-h", "a/0- a/1")];
+    let says: Pairs<'_> = &[("hostname", "h")];
+    let in_it: Pairs<'_> = &[("hostname", "h"), ("member", "h")];
+    for (case, before, bag, is_member, expected) in [
+        ("the same machine again", again.clone(), says, true, member),
+        (
+            "a second machine",
+            again.clone(),
+            says,
+            false,
+            Ok(renewed.as_str()),
+        ),
+        (
+            "the word is taken back",
+            vec![("mirror-h", "member"), ("host-h", "a/1*")],
+            says,
+            false,
+            Ok("host-h=a/1 mirror-h=empty"),
+        ),
+        (
+            "its tokens did not serve, and yet it is in",
+            vec![
+                ("mirror-h", "T"),
+                ("host-h", "a/1"),
+                ("spent-h", "00000000 11111111"),
+            ],
+            says,
+            true,
+            Ok("host-h=a/1* mirror-h=member spent-h-"),
+        ),
+        (
+            "it says itself that it is in",
+            vec![("mirror-h", "member"), ("host-h", "a/1*")],
+            in_it,
+            false,
+            Err(operator::NotResolved::IsMember(unit("a/1"))),
+        ),
+        (
+            "nobody has the name",
+            vec![("mirror-h", "T"), ("host-h", "a/0-")],
+            &[],
+            true,
+            Err(operator::NotResolved::NotAnnounced),
+        ),
+        (
+            "no such host",
+            vec![],
+            &[],
+            true,
+            Err(operator::NotResolved::Unknown),
+        ),
+    ] {
+        let before = settled(&before);
+        let world = world()
+            .relation(1, "a")
+            .expects(&["a/1"])
+            .unit("a/1", bag)
+            .0;
+        let resolved = operator::resolve(&before, &world, "h", is_member);
+        let changes = resolved.map(|(after, _)| shown(&after.changes_since(&before)));
+        assert_eq!(changes, expected.map(str::to_owned), "{case}");
+    }
+}
 
 #[test]
 fn an_operator_retires_a_host() {

@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::document::{Document, InputError, ShownRelation, ShownUnit};
-use crate::core::ledger::{Ledger, Options};
+use crate::core::ledger::{Ledger, Options, Place};
 use crate::core::names::{RelationId, UnitName};
 use crate::core::publish::{app_bag, unit_bag};
 use crate::core::queue::Moment;
@@ -584,12 +584,27 @@ impl Relation {
         let units = self.remote_units.keys().cloned();
         Some(world::Relation {
             app: self.remote_app.shown()?.clone(),
+            place: self.place(ledger),
             units: shown(&self.remote_units),
+            joined: None,
             expected: self.are_all.shown().map(|()| units.collect()),
             own_app: own_app.or_else(|| published(app_bag)),
             own_unit: own_unit.or_else(|| published(unit_bag)),
             siblings,
         })
+    }
+
+    /// Whether its application is of this model. A dump has no goal-state: where neither Juju 3 nor
+    /// the ledger says it, a name that Juju makes for an application of another model tells it.
+    fn place(&self, ledger: &Ledger) -> Place {
+        let app = self.remote_app.shown().map_or("", String::as_str);
+        let hex = app.strip_prefix("remote-");
+        let is_made = hex
+            .is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        match self.is_cross_model || is_made {
+            true => Place::Elsewhere,
+            false => ledger.place(app),
+        }
     }
 
     /// What was not seen of it, in words.

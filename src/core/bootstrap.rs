@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::core::ledger::Ledger;
-use crate::core::names::is_cross_model;
+use crate::core::ledger::{Ledger, Place};
 use crate::core::wire::{self, Databag, MEMBER, MIRROR};
 use crate::core::world::World;
 
@@ -96,16 +95,42 @@ pub fn bag_shows_cluster(bag: &Databag) -> bool {
         || wire::mirror_values(bag).next().is_some()
 }
 
-/// Whether `app` is certainly not the one that may bootstrap. `related` are all related
-/// applications. One related across models may be the chosen one under another name, unless the
-/// chosen name is that of somebody else.
-pub fn must_not_bootstrap(app: &str, bootstrap: &str, related: &BTreeSet<&str>) -> bool {
-    app != bootstrap && (!is_cross_model(app) || related.contains(bootstrap))
+/// Whether `app` is certainly not the one that may bootstrap: another is chosen. One that may be of
+/// another model may be the chosen one under another name, unless that name is somebody's here.
+pub fn must_not_bootstrap(ledger: &Ledger, app: &str) -> bool {
+    let chosen = ledger.bootstrap_app.as_deref();
+    chosen.is_some_and(|chosen| {
+        app != chosen && (ledger.place(app) == Place::Here || names_here(ledger).contains(chosen))
+    })
+}
+
+/// What the application `app` is told: whether it may bootstrap. Nobody may where a cluster exists.
+/// `None`: nobody is chosen, or the option names an application that none has here, and of several
+/// applications of other models any may have that name there.
+pub fn may_bootstrap(ledger: &Ledger, app: &str) -> Option<bool> {
+    let chosen = ledger.bootstrap_app.as_deref()?;
+    if ledger_shows_cluster(ledger) || must_not_bootstrap(ledger, app) {
+        return Some(false);
+    }
+    let apps = ledger.apps().into_iter();
+    let elsewhere = apps.filter(|app| ledger.place(app) != Place::Here);
+    (app == chosen || elsewhere.count() == 1).then_some(true)
+}
+
+/// The names that related applications have here. The chosen one is among them, also while its
+/// relation is passed over, unless the option gives it: that may be a name in another model.
+fn names_here(ledger: &Ledger) -> BTreeSet<&str> {
+    let mut names = ledger.apps();
+    if ledger.bootstrap_app != ledger.options.bootstrap_app {
+        names.extend(ledger.bootstrap_app.as_deref());
+    }
+    names
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::wire::Value;
 
     #[test]
     fn the_first_rule_that_applies_chooses() {
@@ -181,21 +206,91 @@ mod tests {
     }
 
     #[test]
-    fn only_an_application_of_another_model_may_be_the_chosen_one_under_another_name() {
-        let remote = "remote-0123456789abcdef0123456789abcdef";
-        for (app, bootstrap, related, must_not) in [
-            ("a", "a", vec!["a"], false),
-            ("b", "a", vec!["a", "b"], true),
-            ("b", "a", vec!["b"], true),
-            (remote, "a", vec![remote], false),
-            (remote, "a", vec!["a", remote], true),
-            (remote, remote, vec!["a", remote], false),
+    fn an_application_learns_whether_it_may_bootstrap() {
+        // `a` and `b` are of this model, `x` and `y` of others, and nobody knows of `u`.
+        for (case, chosen, related, app, may, must_not) in [
+            ("it is chosen", "a", "a b", "a", Some(true), false),
+            ("another is", "a", "a b", "b", Some(false), true),
+            (
+                "another that is not related",
+                "c",
+                "b",
+                "b",
+                Some(false),
+                true,
+            ),
+            (
+                "across models, another is",
+                "a",
+                "a x",
+                "x",
+                Some(false),
+                true,
+            ),
+            (
+                "across models, it is chosen",
+                "x",
+                "x y",
+                "x",
+                Some(true),
+                false,
+            ),
+            (
+                "across models, another one is",
+                "x",
+                "x y",
+                "y",
+                Some(false),
+                true,
+            ),
+            (
+                "it has the chosen name there",
+                "c",
+                "x",
+                "x",
+                Some(true),
+                false,
+            ),
+            ("or so it may be", "c", "u", "u", Some(true), false),
+            ("it has it, and not b", "c", "b x", "x", Some(true), false),
+            (
+                "x has it, so b is not chosen",
+                "c",
+                "b x",
+                "b",
+                Some(false),
+                true,
+            ),
+            ("one of two has it", "c", "x y", "x", None, false),
+            ("one of them, nobody knows", "c", "x u", "x", None, false),
         ] {
-            let related = related.into_iter().collect();
+            let mut pairs: Vec<(String, &str)> = [
+                ("bootstrap-app", chosen),
+                ("other-models", "u? x y"),
+                (
+                    "option-bootstrap-app",
+                    if "abxyu".contains(chosen) { "" } else { chosen },
+                ),
+            ]
+            .map(|(key, value)| (key.to_owned(), value))
+            .into();
+            pairs.extend(
+                (1..)
+                    .zip(related.split(' '))
+                    .map(|(id, app)| (format!("relation-{id}"), app)),
+            );
+            let ledger: Ledger = pairs
+                .into_iter()
+                .filter(|(_, value)| !value.is_empty())
+                .collect();
+            assert_eq!(may_bootstrap(&ledger, app), may, "{case}");
+            assert_eq!(must_not_bootstrap(&ledger, app), must_not, "{case}");
+            let mut formed = ledger.clone();
+            formed.mirror.insert("h".to_owned(), Value::Member);
             assert_eq!(
-                must_not_bootstrap(app, bootstrap, &related),
-                must_not,
-                "{app} beside {bootstrap}"
+                may_bootstrap(&formed, app),
+                Some(false),
+                "{case}, and a cluster exists"
             );
         }
     }

@@ -5,11 +5,11 @@
 //! order, after the claims of units that are certainly gone are forgotten. Where no two units
 //! contradict each other, the order of events does not matter.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::core::bootstrap;
 use crate::core::ledger::{
-    Claim, Leader, Ledger, Listed, Protocol, REFUSED_PREFIX, Size, printed_key,
+    Claim, Leader, Ledger, Listed, Place, Protocol, REFUSED_PREFIX, Size, printed_key,
 };
 use crate::core::names::UnitName;
 use crate::core::note::Note;
@@ -161,12 +161,23 @@ pub fn emptied(ledger: &Ledger) -> Ledger {
 
 fn list_relations(ledger: &mut Ledger, world: &World) {
     for (id, relation) in &world.relations {
+        let app = relation.app.clone();
+        match relation.place {
+            Place::Here => drop(ledger.places.remove(&app)),
+            place => drop(ledger.places.insert(app.clone(), place)),
+        }
         let listed = Listed {
-            app: relation.app.clone(),
+            app,
             is_current: true,
         };
         ledger.relations.insert(*id, listed);
     }
+    let known: BTreeSet<&str> = ledger
+        .relations
+        .values()
+        .map(|listed| listed.app.as_str())
+        .collect();
+    ledger.places.retain(|app, _| known.contains(app.as_str()));
     for (id, app) in &world.passed_over {
         if let Some(app) = app {
             let listed = Listed {
@@ -192,10 +203,8 @@ fn name_leader(ledger: &mut Ledger, unit: &UnitName) {
     }
 }
 
-/// Gives the name of each member the constant in place of its used token (spec 3, rule 3).
-///
-/// That is done with a write that runs a hook of every consumer anyway, or at update-status for all
-/// members together: alone it is not worth those hooks.
+/// Gives the name of each member the constant in place of its used token (spec 3, rule 3). Each
+/// such change runs a hook of every consumer, so update-status does it, for all members together.
 pub fn clear_used_tokens(ledger: &mut Ledger, notes: &mut Vec<Note>) {
     let names = ledger.hosts.keys().filter(|name| ledger.has_member(name));
     let names: Vec<String> = names.cloned().collect();
@@ -296,6 +305,8 @@ impl Learner {
                 if let Some(known) = self.claim_to_change(name, unit) {
                     known.is_member |= is_member;
                     known.speaks = claim.speaks;
+                    // A relation that was suspended brings its units back.
+                    known.is_gone = false;
                 }
             }
             None => {
@@ -502,9 +513,14 @@ impl Learner {
         };
         if !self.ledger.keeps_claim(&name, unit) {
             self.unclaim(&name, unit);
-        } else if let Some(claim) = self.claim_to_change(&name, unit) {
+        } else if self
+            .claim_under(&name, unit)
+            .is_some_and(|claim| !claim.is_gone)
+            && let Some(claim) = self.claim_to_change(&name, unit)
+        {
             // It may have used that token, so a second unit under the same name is to be noticed.
             claim.refuses = None;
+            claim.is_gone = true;
         }
     }
 

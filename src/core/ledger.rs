@@ -6,10 +6,11 @@
 //! | `mirror-<key>` | the mirror: what a consumer wrote, `empty`, `member` or `retired` |
 //! | `queue` | the names whose token is held back, in order of arrival, separated by a space, see [`crate::core::queue`] |
 //! | `let-in` | the host whose token was shown last and that is not known to be in, when that was (seconds since 1970), and how often the ledger was written since only to run this charm again |
-//! | `host-<hostname>` | the units that announced this name, first comer first, separated by a space; `+` after one that speaks the second protocol, `*` after the one that is the member of that name |
+//! | `host-<hostname>` | the units that announced this name, first comer first, separated by a space; `+` after one that speaks the second protocol, then `*` after the one that is the member of that name, or `-` after one that is gone and may have used the token |
 //! | `bootstrap-app` | the application that may bootstrap |
 //! | `leader` | the unit that published last, and how often the leader has changed |
 //! | `relation-<number>` | the remote application of a relation that this ledger was published to; ` -` after it where its bags may not show it |
+//! | `other-models` | the applications that are of another model, separated by a space; `?` after one of which nobody can tell |
 //! | `option-bootstrap-app`, `option-log-level` | the options when everything was last looked at |
 //! | `communicators` | the units whose mirror is up, separated by a space; `*` after one that speaks the second protocol |
 //! | `spent-<hostname>` | as published (second protocol) |
@@ -33,6 +34,7 @@ const LEADER: &str = "leader";
 const RELATION_PREFIX: &str = "relation-";
 const OPTION_BOOTSTRAP_APP: &str = "option-bootstrap-app";
 const OPTION_LOG_LEVEL: &str = "option-log-level";
+const OTHER_MODELS: &str = "other-models";
 const COMMUNICATORS: &str = "communicators";
 const LEFT_OUT: &str = "left-out";
 const QUEUE: &str = "queue";
@@ -45,7 +47,7 @@ pub const REFUSED_PREFIX: &str = "refused-";
 /// only at the end of the hook, where everything that the hook wrote would be lost.
 pub const CAPACITY: usize = 15 << 20;
 
-/// Each databag is kept below this many keys. Juju 4 seems to refuse about 10 900.
+/// Each databag is kept below this many keys. Juju 4 refuses one of 10 922.
 pub const MOST_KEYS: usize = 10_000;
 
 /// All that this charm remembers.
@@ -69,6 +71,8 @@ pub struct Ledger {
     pub leader: Option<Leader>,
     /// The relations that this ledger was published to. Juju never uses a number twice.
     pub relations: BTreeMap<RelationId, Listed>,
+    /// Where applications are that are not known to be of this model.
+    pub places: BTreeMap<String, Place>,
     /// The options when everything was last looked at.
     pub options: Options,
     /// The value of the nudge.
@@ -86,6 +90,9 @@ pub struct Claim {
     pub speaks: Protocol,
     /// Whether it is the member of that name. It stays so until it departs.
     pub is_member: bool,
+    /// Whether it has departed. Its claim stays where it may have used the token, see
+    /// [`Ledger::keeps_claim`].
+    pub is_gone: bool,
     /// The fingerprint of the token that it refuses, see [`crate::core::second_protocol`].
     pub refuses: Option<String>,
 }
@@ -97,6 +104,7 @@ impl Claim {
             unit,
             speaks: Protocol::First,
             is_member: false,
+            is_gone: false,
             refuses: None,
         }
     }
@@ -105,15 +113,17 @@ impl Claim {
 impl Claim {
     /// Whether a claim of the same unit tells nothing beside this one.
     pub fn says_no_less_than(&self, other: &Claim) -> bool {
-        self.speaks == other.speaks && (self.is_member || !other.is_member)
+        !self.is_gone && self.speaks == other.speaks && (self.is_member || !other.is_member)
     }
 
     fn parse(word: &str) -> Option<Self> {
         let (word, is_member) = without(word, '*');
+        let (word, is_gone) = without(word, '-');
         let (unit, is_second) = without(word, '+');
         Some(Claim {
             speaks: Protocol::of(is_second),
             is_member,
+            is_gone,
             ..Claim::of(unit.parse().ok()?)
         })
     }
@@ -123,8 +133,14 @@ impl Claim {
             Protocol::First => "",
             Protocol::Second => "+",
         };
-        let member = if self.is_member { "*" } else { "" };
-        format!("{}{second}{member}", self.unit)
+        let standing = match self {
+            Claim {
+                is_member: true, ..
+            } => "*",
+            Claim { is_gone: true, .. } => "-",
+            _ => "",
+        };
+        format!("{}{second}{standing}", self.unit)
     }
 }
 
@@ -153,6 +169,20 @@ pub struct Listed {
     pub app: String,
     /// Whether its bags show the ledger. They may not where the relation broke or is passed over.
     pub is_current: bool,
+}
+
+/// Whether an application is of this model. One of another model has a name here that is not its
+/// own, and the form of a name does not show it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// goal-state lists it by this name.
+    #[default]
+    Here,
+    /// goal-state answers, and does not list it by this name.
+    Elsewhere,
+    /// Nobody can tell: goal-state fails, or lists the name and none of the units that have joined.
+    /// It does so for a subordinate application, and (Juju 4) for one whose offer was consumed.
+    Unknown,
 }
 
 /// The charm's options, trimmed. `None` is unset or empty.
@@ -221,6 +251,7 @@ impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Ledger {
                         let speaks = |(unit, is_second)| (unit, Protocol::of(is_second));
                         ledger.communicators = units(value).map(speaks).collect();
                     }
+                    OTHER_MODELS => ledger.places = value.split(' ').map(place).collect(),
                     NUDGE => ledger.nudge = text(),
                     LEFT_OUT => ledger.left_out = text(),
                     QUEUE => {
@@ -272,6 +303,14 @@ fn turn(text: &str) -> Option<Turn> {
         ticks: words.next().map_or(Ok(0), str::parse).ok()?,
     };
     (wire::is_hostname(&turn.host) && words.next().is_none()).then_some(turn)
+}
+
+/// An application and where it is.
+fn place(word: &str) -> (String, Place) {
+    match word.strip_suffix('?') {
+        Some(app) => (app.to_owned(), Place::Unknown),
+        None => (word.to_owned(), Place::Elsewhere),
+    }
 }
 
 fn leader(text: &str) -> Option<Leader> {
@@ -331,6 +370,15 @@ impl Ledger {
             let units = self.communicators.iter();
             let units = units.map(|(unit, speaks)| (unit, *speaks == Protocol::Second));
             bag.insert(COMMUNICATORS.to_owned(), starred(units));
+        }
+        let places = self.places.iter().filter_map(|(app, place)| match place {
+            Place::Here => None,
+            Place::Elsewhere => Some(app.clone()),
+            Place::Unknown => Some(format!("{app}?")),
+        });
+        let places: Vec<String> = places.collect();
+        if !places.is_empty() {
+            bag.insert(OTHER_MODELS.to_owned(), places.join(" "));
         }
         let leader = self.leader.as_ref();
         let leader = leader.map(|Leader { unit, changes }| format!("{unit} {changes}"));
@@ -404,6 +452,12 @@ impl Ledger {
         claims.is_some_and(|claims| claims.iter().any(|claim| claim.is_member))
     }
 
+    /// The units that claim this name and have not departed, first comer first.
+    pub fn claimants(&self, name: &str) -> impl Iterator<Item = &Claim> {
+        let claims = self.hosts.get(name).into_iter().flatten();
+        claims.filter(|claim| !claim.is_gone)
+    }
+
     /// Whether this claim stays when its unit departs: the first of a name that has no member and a
     /// token which was shown and not refused. The unit may have used that token.
     pub fn keeps_claim(&self, name: &str, unit: &UnitName) -> bool {
@@ -447,6 +501,11 @@ impl Ledger {
     pub fn apps(&self) -> BTreeSet<&str> {
         let current = self.relations.values().filter(|listed| listed.is_current);
         current.map(|listed| listed.app.as_str()).collect()
+    }
+
+    /// Where an application is, as far as it is known.
+    pub fn place(&self, app: &str) -> Place {
+        self.places.get(app).copied().unwrap_or_default()
     }
 
     /// Bytes and keys of the databag that holds this ledger.
@@ -511,13 +570,14 @@ mod tests {
             ("mirror-h2", "empty"),
             ("mirror-", "bare"),
             ("host-h0", "m/0*"),
-            ("host-h1", "m/1 n/1"),
+            ("host-h1", "m/1- n/1"),
             ("refused-h1", "n/1:89ab0123"),
             ("spent-h1", "0123abcd 4567cdef"),
             ("bootstrap-app", "m"),
             ("leader", "d/1 7"),
             ("relation-3", "m"),
             ("relation-12", "n -"),
+            ("other-models", "n ovn-east?"),
             ("option-bootstrap-app", "m"),
             ("option-log-level", "debug"),
             ("communicators", "m/0* m/1"),
@@ -530,6 +590,8 @@ mod tests {
         assert!(ledger.is_shown_in(RelationId(3)) && !ledger.is_shown_in(RelationId(12)));
         assert!(ledger.has_member("h0") && !ledger.has_member("h1"));
         assert_eq!(ledger.waiting(), BTreeSet::from(["h2"]));
+        let claimants = ledger.claimants("h1").map(|claim| claim.unit.as_str());
+        assert_eq!(claimants.collect::<Vec<_>>(), ["n/1"]);
     }
 
     #[test]

@@ -91,13 +91,6 @@ impl fmt::Display for UnitName {
     }
 }
 
-/// Whether an application belongs to another model: Juju calls it `remote-` and 32 hex digits, and
-/// in its own model it has another name.
-pub fn is_cross_model(app: &str) -> bool {
-    app.strip_prefix("remote-")
-        .is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,19 +121,6 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(text.parse::<UnitName>().is_ok(), valid, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn a_cross_model_name_is_remote_and_32_hex_digits() {
-        for (app, cross_model) in [
-            ("remote-0123456789abcdef0123456789abcdef", true),
-            ("remote-0123456789abcdef0123456789abcde", false),
-            ("remote-0123456789abcdef0123456789abcdeg", false),
-            ("remote", false),
-            ("microovn", false),
-        ] {
-            assert_eq!(is_cross_model(app), cross_model, "{app}");
         }
     }
 }

@@ -2,9 +2,9 @@
 //! host that its token was refused, take a real value away.
 
 use crate::core::learn::{self, Learned};
-use crate::core::ledger::Ledger;
+use crate::core::ledger::{Claim, Ledger};
 use crate::core::names::UnitName;
-use crate::core::wire::Value;
+use crate::core::wire::{MEMBER, MIRROR, Value, is_hostname};
 use crate::core::world::World;
 
 /// Whether it is done although a living unit speaks against it.
@@ -25,6 +25,8 @@ pub enum Outcome {
     Renewed,
     /// It went: it had no value, and no unit announces the host.
     Removed,
+    /// It has the constant `member`.
+    Member,
     /// It was as it should be.
     Unchanged,
 }
@@ -36,6 +38,7 @@ impl Outcome {
             Outcome::Retired => "retired",
             Outcome::Renewed => "renewed",
             Outcome::Removed => "removed",
+            Outcome::Member => "member",
             Outcome::Unchanged => "unchanged",
         }
     }
@@ -79,7 +82,7 @@ pub fn retire(
         first.is_member = true;
         first.refuses = None;
     }
-    claims.retain(|claim| !world.is_gone(&claim.unit));
+    claims.retain(|claim| !claim.is_gone && !world.is_gone(&claim.unit));
     if let (Some(claim), Force::No) = (claims.first(), force) {
         return Err(NotRetired::Announced(claim.unit.clone()));
     }
@@ -89,23 +92,76 @@ pub fn retire(
         after.hosts.remove(host);
     }
     after.end_refusals(host);
-    let outcome = match held {
-        Value::Placeholder if !is_announced => Outcome::Removed,
-        Value::Retired => Outcome::Unchanged,
-        _ if is_announced && !has_member => Outcome::Renewed,
-        _ => Outcome::Retired,
-    };
-    let value = match outcome {
-        Outcome::Retired => Some(Value::Retired),
-        Outcome::Renewed => Some(Value::Placeholder),
-        Outcome::Removed => None,
-        Outcome::Unchanged => Some(held.clone()),
+    let (outcome, value) = match held {
+        Value::Placeholder if !is_announced => (Outcome::Removed, None),
+        Value::Retired => (Outcome::Unchanged, Some(Value::Retired)),
+        _ if is_announced && !has_member => (Outcome::Renewed, Some(Value::Placeholder)),
+        _ => (Outcome::Retired, Some(Value::Retired)),
     };
     match value {
         Some(value) => drop(after.mirror.insert(host.to_owned(), value)),
         None => drop(after.mirror.remove(host)),
     }
     Ok((after, outcome))
+}
+
+/// Why it cannot be said whether a host is in the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotResolved {
+    /// The mirror has no such host.
+    Unknown,
+    /// No unit announces it any more.
+    NotAnnounced,
+    /// A unit says itself that it is in the cluster under this name.
+    IsMember(UnitName),
+}
+
+/// Whether `host` is in the cluster, by the word of an operator: a name that a second unit announced
+/// after the first was gone may be that of the same machine or of another. `ledger` has learned
+/// everything in `world`.
+///
+/// If it is, its name becomes `member`. If it is not, its token is renewed.
+///
+/// # Errors
+/// When no unit announces the host, or one says itself that it is a member and the operator not.
+pub fn resolve(
+    ledger: &Ledger,
+    world: &World,
+    host: &str,
+    is_member: bool,
+) -> Result<(Ledger, Outcome), NotResolved> {
+    if !ledger.mirror.contains_key(host) || !is_hostname(host) {
+        return Err(NotResolved::Unknown);
+    }
+    let mut after = ledger.clone();
+    let claims = after.hosts.entry(host.to_owned()).or_default();
+    claims.retain(|claim| !claim.is_gone && !world.is_gone(&claim.unit));
+    let says_so = |claim: &&Claim| {
+        let mut bags = world
+            .relations
+            .values()
+            .filter_map(|relation| relation.units.get(&claim.unit));
+        bags.any(|bag| bag.contains_key(MEMBER) || bag.contains_key(MIRROR))
+    };
+    if !is_member && let Some(claim) = claims.iter().find(says_so) {
+        return Err(NotResolved::IsMember(claim.unit.clone()));
+    }
+    for claim in &mut *claims {
+        claim.is_member &= is_member;
+        claim.refuses = None;
+    }
+    let Some(first) = claims.first_mut() else {
+        return Err(NotResolved::NotAnnounced);
+    };
+    first.is_member = is_member;
+    if is_member {
+        after.mirror.insert(host.to_owned(), Value::Member);
+        after.end_refusals(host);
+        return Ok((after, Outcome::Member));
+    }
+    after.spend(host);
+    after.mirror.insert(host.to_owned(), Value::Placeholder);
+    Ok((after, Outcome::Renewed))
 }
 
 /// Empties the ledger for a cluster that is lost as a whole, and learns anew what the units say.

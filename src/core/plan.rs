@@ -72,15 +72,10 @@ pub fn of_event(before: &Ledger, learned: Learned, moment: &Moment) -> Plan {
         ..
     } = learned;
     notes.extend(take_turns(before, &mut ledger, moment, |_, _| false));
-    let mut writes = differences(before, &ledger);
-    if !writes.is_empty() {
-        clear_used_tokens(&mut ledger, &mut notes);
-        writes = differences(before, &ledger);
-    }
     let mut plan = Plan {
         before: before.clone(),
+        writes: differences(before, &ledger),
         ledger,
-        writes,
         notes,
     };
     plan.note_problems(&status::problems(before));
@@ -116,11 +111,7 @@ pub fn of_everything(before: &Ledger, learned: Learned, world: &World, moment: &
     } = learned;
     let is_shown = |name: &str, token: &str| world.shows(&wire::mirror_key(name), token);
     notes.extend(take_turns(before, &mut ledger, moment, is_shown));
-    let (mut writes, mut left_out) = repairs(before, &ledger, world);
-    if !writes.is_empty() {
-        clear_used_tokens(&mut ledger, &mut notes);
-        (writes, left_out) = repairs(before, &ledger, world);
-    }
+    let (writes, left_out) = repairs(before, &ledger, world);
     if ledger.left_out.is_none() {
         ledger.left_out = left_out.first().cloned();
     }

@@ -1,7 +1,5 @@
 //! What the leader's bags of each relation show: a function of the ledger and the relation (spec 1).
 
-use std::collections::BTreeSet;
-
 use crate::core::bootstrap::{ledger_shows_cluster, must_not_bootstrap};
 use crate::core::ledger::Ledger;
 use crate::core::names::RelationId;
@@ -41,7 +39,7 @@ pub fn app_bag(ledger: &Ledger, id: RelationId) -> Databag {
         return Databag::new();
     };
     let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
-    second_protocol::application_keys(bootstrap, &listed.app, &names_here(ledger))
+    second_protocol::application_keys(ledger, &listed.app)
         .map(owned)
         .chain([owned((BOOTSTRAP_APP, bootstrap))])
         .collect()
@@ -50,19 +48,7 @@ pub fn app_bag(ledger: &Ledger, id: RelationId) -> Databag {
 /// Whether a relation whose own bag shows no real value needs the guard (spec 4): another
 /// application is chosen, or a cluster exists.
 pub fn needs_guard(ledger: &Ledger, app: &str) -> bool {
-    let bootstrap = ledger.bootstrap_app.as_deref();
-    ledger_shows_cluster(ledger)
-        || bootstrap.is_some_and(|chosen| must_not_bootstrap(app, chosen, &names_here(ledger)))
-}
-
-/// The names that related applications have here. The chosen one is among them, also while its
-/// relation is passed over, unless the option gives it: that may be a name in another model.
-fn names_here(ledger: &Ledger) -> BTreeSet<&str> {
-    let mut names = ledger.apps();
-    if ledger.bootstrap_app != ledger.options.bootstrap_app {
-        names.extend(ledger.bootstrap_app.as_deref());
-    }
-    names
+    ledger_shows_cluster(ledger) || must_not_bootstrap(ledger, app)
 }
 
 /// Whether a key of an own unit bag is one that the leader writes.

@@ -72,7 +72,7 @@ pub fn asks_about<'a>(before: &Ledger, after: &'a Ledger) -> Vec<&'a UnitName> {
     if !somebody_waits || has_left(after, &turn.host) {
         return Vec::new();
     }
-    let claims = after.hosts.get(&turn.host).into_iter().flatten();
+    let claims = after.claimants(&turn.host);
     let silent = claims.filter(|claim| claim.speaks == Protocol::First);
     silent.map(|claim| &claim.unit).collect()
 }
@@ -128,7 +128,7 @@ pub fn tick(ledger: &mut Ledger) {
 pub fn needs_the_clock(ledger: &Ledger) -> bool {
     !ledger.queue.is_empty()
         && ledger.let_in.as_ref().is_none_or(|turn| {
-            let mut claims = ledger.hosts.get(&turn.host).into_iter().flatten();
+            let mut claims = ledger.claimants(&turn.host);
             !claims.any(|claim| claim.speaks == Protocol::Second)
         })
 }
@@ -193,14 +193,14 @@ fn new_tokens<'a>(before: &'a Ledger, after: &'a Ledger) -> impl Iterator<Item =
 fn has_left(ledger: &Ledger, name: &str) -> bool {
     let token = ledger.mirror.get(name).and_then(Value::text);
     ledger.has_member(name)
-        || !ledger.hosts.contains_key(name)
+        || ledger.claimants(name).next().is_none()
         || token.is_none_or(|token| ledger.is_spent(name, token))
 }
 
 /// Whether the turn of a host that is not known to be in is over: the word of its unit's workload
 /// first, time last.
 fn is_over(ledger: &Ledger, turn: &Turn, moment: &Moment, notes: &mut Vec<Note>) -> bool {
-    let claims = ledger.hosts.get(&turn.host).map_or(&[][..], Vec::as_slice);
+    let claims = || ledger.claimants(&turn.host);
     let has_ended = |unit: &UnitName| {
         let workload = moment.workloads.get(unit);
         workload.is_some_and(|workload| {
@@ -209,11 +209,11 @@ fn is_over(ledger: &Ledger, turn: &Turn, moment: &Moment, notes: &mut Vec<Note>)
         })
     };
     let is_second = |speaks: Protocol| speaks == Protocol::Second;
-    let mut silent = claims.iter().filter(|claim| !is_second(claim.speaks));
+    let mut silent = claims().filter(|claim| !is_second(claim.speaks));
     if silent.any(|claim| has_ended(&claim.unit)) {
         return true;
     }
-    let patience = match claims.iter().any(|claim| is_second(claim.speaks)) {
+    let patience = match claims().any(|claim| is_second(claim.speaks)) {
         true => PATIENCE_WITH_SECOND,
         false => PATIENCE,
     };

@@ -5,12 +5,10 @@
 //! (`refused`). We say which tokens no longer serve (`spent-<hostname>`), and to each application
 //! whether it may bootstrap (`may-bootstrap`).
 
-use std::collections::BTreeSet;
-
-use crate::core::bootstrap::must_not_bootstrap;
+use crate::core::bootstrap::may_bootstrap;
 use crate::core::fingerprint::{fingerprint, is_fingerprint};
 use crate::core::ledger::{Ledger, Protocol};
-use crate::core::names::{UnitName, is_cross_model};
+use crate::core::names::UnitName;
 use crate::core::wire::{
     Databag, MAY_BOOTSTRAP, MEMBER, PROTOCOL, REFUSED, SECOND, SPENT_PREFIX, Value,
 };
@@ -86,60 +84,42 @@ impl Ledger {
         }
     }
 
-    /// Why a person must help the host that waits under `name`, if so.
+    /// Why a person must look at the host of this name, if so. It stays so until the host is a
+    /// member or nobody claims the name, whatever is shown meanwhile.
     pub fn needs_help(&self, name: &str) -> Option<Help> {
-        let refusals = self.spent.get(name)?.len();
-        if !self.waits(name) {
-            return None;
-        }
+        let tokens = self.spent.get(name)?.len();
         let mut speak = self.communicators.values();
         let nobody_mints_again =
             !self.communicators.is_empty() && speak.all(|speaks| *speaks == Protocol::First);
-        match refusals {
-            _ if nobody_mints_again => Some(Help::NobodyMintsAgain),
+        match tokens {
+            _ if self.has_member(name) || self.claimants(name).next().is_none() => None,
+            _ if self.waits(name) && nobody_mints_again => Some(Help::NobodyMintsAgain),
             0 | 1 => None,
-            _ => Some(Help::RemoveNamesake),
+            tokens => Some(Help::NoTokenServes { tokens }),
         }
     }
 }
 
-/// What a person must do for a host whose token was refused.
+/// What a person must know of a host whose tokens were refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Help {
-    /// A member of that name that is gone has to be removed from the cluster: two different tokens
-    /// were refused.
-    RemoveNamesake,
+    /// Two tokens and more did not serve. The charm cannot see why, and the host's own log says it.
+    NoTokenServes {
+        /// How many.
+        tokens: usize,
+    },
     /// The communicator speaks the first protocol, and its library mints one token for a name.
     NobodyMintsAgain,
 }
 
-/// What an own application bag says of the second protocol. `bootstrap` is the chosen application,
-/// `app` that of the relation, `related` are all.
+/// What the own application bag of a relation with `app` says of the second protocol.
 pub fn application_keys(
-    bootstrap: &str,
+    ledger: &Ledger,
     app: &str,
-    related: &BTreeSet<&str>,
 ) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
-    let word = match may_bootstrap(bootstrap, app, related) {
-        Some(true) => Some("true"),
-        Some(false) => Some("false"),
-        None => None,
-    };
+    let word = may_bootstrap(ledger, app).map(|may| if may { "true" } else { "false" });
     let may = word.map(|word| (MAY_BOOTSTRAP, word));
     std::iter::once((PROTOCOL, SECOND)).chain(may)
-}
-
-/// Whether `app` may bootstrap. `None`: the option names an application that none has here, and of
-/// several applications of other models any may have that name there.
-fn may_bootstrap(bootstrap: &str, app: &str, related: &BTreeSet<&str>) -> Option<bool> {
-    if app == bootstrap {
-        return Some(true);
-    }
-    if must_not_bootstrap(app, bootstrap, related) {
-        return Some(false);
-    }
-    let cross_model = related.iter().filter(|related| is_cross_model(related));
-    (cross_model.count() == 1).then_some(true)
 }
 
 /// What an own unit bag says of tokens that no longer serve.
@@ -151,58 +131,4 @@ pub fn unit_keys(ledger: &Ledger) -> impl Iterator<Item = (String, String)> {
 /// Whether a key of an own bag is one of those that this file writes.
 pub fn is_ours(key: &str) -> bool {
     key == PROTOCOL || key == MAY_BOOTSTRAP || key.starts_with(SPENT_PREFIX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_application_learns_whether_it_may_bootstrap() {
-        let one = "remote-0123456789abcdef0123456789abcdef";
-        let other = "remote-fedcba9876543210fedcba9876543210";
-        for (case, bootstrap, app, related, may) in [
-            ("it is chosen", "a", "a", vec!["a", "b"], Some(true)),
-            ("another is chosen", "a", "b", vec!["a", "b"], Some(false)),
-            (
-                "another, across models",
-                "a",
-                one,
-                vec!["a", one],
-                Some(false),
-            ),
-            (
-                "chosen, across models",
-                one,
-                one,
-                vec![one, other],
-                Some(true),
-            ),
-            (
-                "not chosen, across models",
-                one,
-                other,
-                vec![one, other],
-                Some(false),
-            ),
-            ("the option names it there", "a", one, vec![one], Some(true)),
-            (
-                "the option names one of two",
-                "a",
-                one,
-                vec![one, other],
-                None,
-            ),
-            (
-                "the option names one of them",
-                "a",
-                "b",
-                vec!["b", one, other],
-                Some(false),
-            ),
-        ] {
-            let related = related.into_iter().collect();
-            assert_eq!(may_bootstrap(bootstrap, app, &related), may, "{case}");
-        }
-    }
 }

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::core::bootstrap::{Application, choose};
-use crate::core::ledger::{Ledger, Listed};
-use crate::core::names::{RelationId, UnitName, is_cross_model};
+use crate::core::ledger::{Ledger, Listed, Place};
+use crate::core::names::{RelationId, UnitName};
 use crate::core::publish::{is_ours_in_unit_bag, needs_guard};
 use crate::core::wire::{
     self, Changes, DOWN, Databag, GUARD, GUARD_VALUE, MIRROR, Value, difference,
@@ -16,7 +16,9 @@ use crate::core::wire::{
 pub struct StandbyRelation {
     /// The remote application.
     pub app: String,
-    /// Whether goal-state expects a unit of it; `None` where nobody can tell.
+    /// Whether it is of this model.
+    pub place: Place,
+    /// Whether it has a unit; `None` where goal-state does not tell.
     pub has_units: Option<bool>,
     /// Our unit's bag.
     pub own_unit: Databag,
@@ -77,6 +79,7 @@ fn with_relations(ledger: &Ledger, relations: &BTreeMap<RelationId, StandbyRelat
             is_current: true,
         };
         ledger.relations.insert(*id, listed);
+        ledger.places.insert(relation.app.clone(), relation.place);
     }
     if ledger.bootstrap_app.is_none() {
         ledger.bootstrap_app = foreseen(&ledger, relations).map(str::to_owned);
@@ -84,21 +87,16 @@ fn with_relations(ledger: &Ledger, relations: &BTreeMap<RelationId, StandbyRelat
     ledger
 }
 
-/// The application that the leader will choose. Only the leader learns whether an application of
-/// another model has units.
+/// The application that the leader will choose. The leader alone sees which units have joined, so
+/// nothing can be foreseen where goal-state does not tell whether an earlier application has some.
 fn foreseen<'a>(
     ledger: &'a Ledger,
     relations: &'a BTreeMap<RelationId, StandbyRelation>,
 ) -> Option<&'a str> {
     let option = ledger.options.bootstrap_app.as_deref();
-    if option.is_none()
-        && relations
-            .values()
-            .any(|relation| is_cross_model(&relation.app))
-    {
-        return None;
-    }
-    let applications = relations.values().map(|relation| Application {
+    let is_known = |relation: &&StandbyRelation| relation.has_units.is_some();
+    let applications = relations.values().take_while(is_known);
+    let applications = applications.map(|relation| Application {
         name: &relation.app,
         has_units: relation.has_units,
         is_up: false,

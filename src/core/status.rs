@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::core::bootstrap::ledger_shows_cluster;
-use crate::core::ledger::{Claim, Ledger};
-use crate::core::names::{UnitName, is_cross_model};
+use crate::core::ledger::{Claim, Ledger, Place};
+use crate::core::names::UnitName;
 use crate::core::second_protocol::Help;
 use crate::core::wire::{is_hostname, printable};
 
@@ -83,6 +83,11 @@ pub enum Problem {
         /// How many more did.
         more: usize,
     },
+    /// Another unit announced a host name than the one that may have used its token, which is gone.
+    SecondUnit {
+        /// The host name.
+        name: String,
+    },
     /// The token of a host was refused, and no other will come by itself.
     Refused {
         /// The host name.
@@ -105,7 +110,7 @@ impl Problem {
             Problem::CrossModel => "bootstrap-app-cross-model",
             Problem::Full { .. } => "databag-full",
             Problem::InvalidName { .. } => "host-name-invalid",
-            Problem::Contested { .. } => "host-name-contested",
+            Problem::Contested { .. } | Problem::SecondUnit { .. } => "host-name-contested",
             Problem::Refused { .. } => "token-refused",
             Problem::LogLevel { .. } => "log-level",
         }
@@ -149,13 +154,18 @@ impl fmt::Display for Problem {
                     ),
                 }
             }
+            Problem::SecondUnit { name } => write!(
+                text,
+                "host name {}: the same machine again, or a second one; run resolve-host, \
+                 member=true if it is in the cluster, else false",
+                short(name)
+            ),
             Problem::Refused { name, help } => {
                 let name = short(name);
                 match help {
-                    Help::RemoveNamesake => write!(
+                    Help::NoTokenServes { tokens } => write!(
                         text,
-                        "host {name}: two tokens were refused; remove the old member {name} from \
-                         the cluster"
+                        "host {name}: {tokens} tokens did not serve; the log of its unit says why"
                     ),
                     Help::NobodyMintsAgain => write!(
                         text,
@@ -192,17 +202,20 @@ pub fn problems(ledger: &Ledger) -> Vec<Problem> {
     let mut problems = Vec::new();
     let apps = ledger.apps();
     match &ledger.options.bootstrap_app {
-        // One related across models may be meant: here it has another name.
+        // One of another model may be meant: here it has another name.
         Some(app)
             if !apps.is_empty()
                 && !apps
                     .iter()
-                    .any(|related| related == app || is_cross_model(related)) =>
+                    .any(|related| related == app || ledger.place(related) != Place::Here) =>
         {
             problems.push(Problem::NotRelated { app: app.clone() });
         }
         // Once a cluster exists, nobody asks for permission any more.
-        None if ledger.bootstrap_app.as_deref().is_some_and(is_cross_model)
+        None if ledger
+            .bootstrap_app
+            .as_deref()
+            .is_some_and(|app| ledger.place(app) == Place::Elsewhere)
             && !ledger_shows_cluster(ledger) =>
         {
             problems.push(Problem::CrossModel);
@@ -232,13 +245,18 @@ pub fn problems(ledger: &Ledger) -> Vec<Problem> {
 }
 
 fn of_claims(name: &str, claims: &[Claim]) -> Option<Problem> {
-    let first = claims.first()?.unit.clone();
     let name = name.to_owned();
     if !is_hostname(&name) {
-        return Some(Problem::InvalidName { name, unit: first });
+        let unit = claims.first()?.unit.clone();
+        return Some(Problem::InvalidName { name, unit });
     }
-    let more = claims.len() - 1;
-    (more > 0).then_some(Problem::Contested { name, first, more })
+    let mut claimants = claims.iter().filter(|claim| !claim.is_gone);
+    let first = claimants.next()?.unit.clone();
+    match claimants.count() {
+        0 if claims.len() > 1 => Some(Problem::SecondUnit { name }),
+        0 => None,
+        more => Some(Problem::Contested { name, first, more }),
+    }
 }
 
 /// The leader's status.
@@ -303,7 +321,6 @@ mod tests {
     #[test]
     fn a_person_sees_whether_to_wait_or_to_act() {
         let m = ("relation-1", "m");
-        let remote = "remote-0123456789abcdef0123456789abcdef";
         for (pairs, text) in [
             (vec![], "active: no microcluster related"),
             (
@@ -343,13 +360,37 @@ mod tests {
                 "waiting: 1 of 1 host waiting for a join token",
             ),
             (
-                vec![m, ("mirror-h", "foobar"), ("spent-h", "00000000 72ad2699")],
-                "blocked: host h: two tokens were refused; remove the old member h from the cluster",
+                vec![
+                    m,
+                    ("mirror-h", "foobar"),
+                    ("host-h", "m/1"),
+                    ("spent-h", "00000000 72ad2699"),
+                ],
+                "blocked: host h: 2 tokens did not serve; the log of its unit says why",
+            ),
+            (
+                vec![
+                    m,
+                    ("mirror-h", "another"),
+                    ("host-h", "m/1"),
+                    ("spent-h", "00000000 72ad2699 11111111"),
+                ],
+                "blocked: host h: 3 tokens did not serve; the log of its unit says why",
+            ),
+            (
+                vec![
+                    m,
+                    ("mirror-h", "another"),
+                    ("host-h", "m/1*"),
+                    ("spent-h", "00000000 72ad2699"),
+                ],
+                "active: 1 host",
             ),
             (
                 vec![
                     m,
                     ("mirror-h", "foobar"),
+                    ("host-h", "m/1"),
                     ("spent-h", "72ad2699"),
                     ("communicators", "m/0"),
                 ],
@@ -366,6 +407,20 @@ mod tests {
                  another name (+1 more)",
             ),
             (
+                vec![m, ("host-h", "m/1- n/1"), ("mirror-h", "token")],
+                "blocked: host name h: the same machine again, or a second one; run resolve-host, \
+                 member=true if it is in the cluster, else false",
+            ),
+            (
+                vec![m, ("host-h", "m/1- n/1 n/2"), ("mirror-h", "token")],
+                "blocked: host name h: another unit beside n/1 has it; redeploy the other under \
+                 another name",
+            ),
+            (
+                vec![m, ("host-h", "m/1-"), ("mirror-h", "token")],
+                "active: 1 host",
+            ),
+            (
                 vec![("option-log-level", "loud")],
                 "blocked: config log-level: \"loud\" is none of trace, debug, info, warning, \
                  error, critical",
@@ -375,13 +430,30 @@ mod tests {
                 "blocked: config bootstrap-app: x is not related; relate it or set another",
             ),
             (
-                vec![("relation-1", remote), ("option-bootstrap-app", "x")],
+                vec![
+                    ("relation-1", "ovn-east"),
+                    ("other-models", "ovn-east"),
+                    ("option-bootstrap-app", "x"),
+                ],
                 "active: 0 hosts",
             ),
             (
-                vec![("relation-1", remote), ("bootstrap-app", remote)],
+                vec![
+                    ("relation-1", "ovn-east"),
+                    ("other-models", "ovn-east"),
+                    ("bootstrap-app", "ovn-east"),
+                ],
                 "blocked: config bootstrap-app: set it to the name that the application related \
                  across models has in its own model",
+            ),
+            (
+                vec![
+                    m,
+                    ("other-models", "m?"),
+                    ("bootstrap-app", "m"),
+                    ("mirror-h", "empty"),
+                ],
+                "waiting: 1 of 1 host waiting for a join token",
             ),
             (
                 vec![m, ("left-out", "mirror-h")],

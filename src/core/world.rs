@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::core::ledger::Options;
+use crate::core::ledger::{Options, Place};
 use crate::core::names::{RelationId, UnitName};
 use crate::core::wire::Databag;
 
@@ -28,13 +28,18 @@ pub struct World {
 /// One relation with a consumer application.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Relation {
-    /// The remote application's name here: `remote-<32 hex>` for one in another model.
+    /// The remote application's name here, which is not its own if it is of another model.
     pub app: String,
+    /// Whether it is of this model, by goal-state.
+    pub place: Place,
     /// The bags of the remote units, by name. A unit that Juju expects and that has not entered the
     /// relation has none.
     pub units: BTreeMap<UnitName, Databag>,
+    /// The units that relation-list lists. `None` is unknown, and then nothing rests on it.
+    pub joined: Option<BTreeSet<UnitName>>,
     /// The units that goal-state expects to be there and to stay. `None` is unknown: goal-state
-    /// failed, or does not know the application (it never knows those of other models).
+    /// failed, or lists no unit of the application. It lists none of another model, and none of a
+    /// subordinate application whose principals are others.
     pub expected: Option<BTreeSet<UnitName>>,
     /// Our application's bag. `None` where a unit that does not lead may not read it.
     pub own_app: Option<Databag>,
@@ -47,7 +52,7 @@ pub struct Relation {
 impl Relation {
     /// Whether some unit is here or on its way; `None` where nobody can tell.
     pub fn has_units(&self) -> Option<bool> {
-        if !self.units.is_empty() {
+        if !self.units.is_empty() || self.joined.as_ref().is_some_and(|units| !units.is_empty()) {
             return Some(true);
         }
         self.expected.as_ref().map(|units| !units.is_empty())
@@ -83,9 +88,22 @@ impl World {
             .relations
             .values()
             .filter(|relation| relation.app == unit.app());
-        relations.all(|relation| {
-            let expected = relation.expected.as_ref();
-            expected.is_some_and(|units| !units.contains(unit))
-        })
+        relations
+            .all(|relation| is_gone(unit, relation.expected.as_ref(), relation.joined.as_ref()))
     }
+}
+
+/// Whether a unit is certainly not in a relation any more (spec 3.6). `expected` are the units that
+/// goal-state lists for its application, `joined` those that relation-list lists; each may be
+/// unknown.
+///
+/// Where goal-state lists units of an application and not this one, Juju has removed it, even if
+/// this agent still lists it. Where it lists none, that says nothing, and relation-list decides.
+pub fn is_gone(
+    unit: &UnitName,
+    expected: Option<&BTreeSet<UnitName>>,
+    joined: Option<&BTreeSet<UnitName>>,
+) -> bool {
+    let known = expected.or(joined);
+    known.is_some_and(|units| !units.contains(unit))
 }

@@ -4,7 +4,7 @@
 //! error can show the whole command; and no error ever shows what a tool printed as data.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, Write};
 use std::iter;
@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tracing::warn;
 
-use crate::core::ledger::Ledger;
+use crate::core::ledger::{Ledger, Place};
 use crate::core::names::{RelationId, UnitName, is_application};
 use crate::core::queue::Workload;
 use crate::core::status::Status;
@@ -234,14 +234,32 @@ impl GoalState {
         self.units.keys().filter_map(|name| name.parse().ok())
     }
 
-    /// The units of `app` on our endpoint that are to stay, or `None` where Juju does not know the
-    /// application: it never knows those of other models.
-    pub fn remote_units(&self, app: &str) -> Option<impl Iterator<Item = UnitName>> {
-        let goals = self.relations.get(ENDPOINT)?;
-        goals.get(app)?;
-        let staying = goals.iter().filter(|(_, goal)| !goal.is_leaving());
+    /// The units of `app` on our endpoint that are to stay. `None` is unknown: Juju lists no such
+    /// unit. It never lists those of other models, nor those of a subordinate application whose
+    /// principals are others.
+    pub fn expected(&self, app: &str) -> Option<BTreeSet<UnitName>> {
+        let goals = self.relations.get(ENDPOINT).into_iter().flatten();
+        let staying = goals.filter(|(_, goal)| !goal.is_leaving());
         let units = staying.filter_map(|(name, _)| name.parse().ok());
-        Some(units.filter(move |unit: &UnitName| unit.app() == app))
+        let units: BTreeSet<_> = units.filter(|unit: &UnitName| unit.app() == app).collect();
+        (!units.is_empty()).then_some(units)
+    }
+
+    /// Whether `app` is of this model. `None`: Juju lists the name and no unit of it.
+    pub fn place(&self, app: &str) -> Option<Place> {
+        let goals = self.relations.get(ENDPOINT).into_iter().flatten();
+        let mut units = goals.filter_map(|(name, _)| name.parse().ok());
+        match self.lists(app) {
+            false => Some(Place::Elsewhere),
+            true if units.any(|unit: UnitName| unit.app() == app) => Some(Place::Here),
+            true => None,
+        }
+    }
+
+    /// Whether Juju lists the application `app` on our endpoint by this name.
+    pub fn lists(&self, app: &str) -> bool {
+        let goals = self.relations.get(ENDPOINT);
+        goals.is_some_and(|goals| goals.contains_key(app))
     }
 
     /// What is said of the workloads of these units on our endpoint.
@@ -283,6 +301,34 @@ impl ShownStatus {
     /// Whether it is this one.
     pub fn is(&self, status: &Status) -> bool {
         self.status == status.kind.as_str() && self.message == status.message
+    }
+}
+
+/// The statuses of the application and of its units, as the leader may ask for them.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ShownStatuses {
+    application_status: ShownApplication,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct ShownApplication {
+    #[serde(flatten)]
+    status: ShownStatus,
+    #[serde(default)]
+    units: BTreeMap<String, ShownStatus>,
+}
+
+impl ShownStatuses {
+    /// Whether the application shows this status.
+    pub fn application_is(&self, status: &Status) -> bool {
+        self.application_status.status.is(status)
+    }
+
+    /// Whether `unit` shows this status.
+    pub fn unit_is(&self, unit: &UnitName, status: &Status) -> bool {
+        let shown = self.application_status.units.get(unit.as_str());
+        shown.is_some_and(|shown| shown.is(status))
     }
 }
 
@@ -483,6 +529,18 @@ impl<'a> HookTools<'a> {
     /// Shows a workload status, at once and whatever becomes of the hook.
     pub fn status_set(&self, status: &Status) -> Result<(), ToolError> {
         let arguments = [status.kind.as_str(), "--", &status.message];
+        self.run("status-set", &arguments, None).map(drop)
+    }
+
+    /// The statuses of the application and its units. Only the leader may ask.
+    pub fn status_get_of_all(&self) -> Result<ShownStatuses, ToolError> {
+        let arguments = ["--application", "--include-data", "--format=json"];
+        self.json("status", "status-get", &arguments)
+    }
+
+    /// Shows a status of the application. Only the leader may.
+    pub fn status_set_of_application(&self, status: &Status) -> Result<(), ToolError> {
+        let arguments = ["--application", status.kind.as_str(), "--", &status.message];
         self.run("status-set", &arguments, None).map(drop)
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::core::fingerprint::fingerprint;
 use crate::core::note::{Level, Note};
-use crate::core::operator::{Force, NotRetired, Outcome};
+use crate::core::operator::{Force, NotResolved, NotRetired, Outcome};
 use crate::core::plan::Plan;
 use crate::core::status::Status;
 use crate::core::wire::{RETIRED, Value as MirrorValue, printable};
@@ -34,6 +34,13 @@ pub enum Action {
         /// Whether a living unit may lose it.
         force: Force,
     },
+    /// Say whether a host is in the cluster.
+    ResolveHost {
+        /// The host.
+        host: String,
+        /// Whether it is.
+        is_member: bool,
+    },
     /// Look for what is wrong.
     Check,
     /// Empty the ledger.
@@ -58,7 +65,9 @@ pub enum Subject {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// `actions.yaml` has no such action, or an older one than this executable has.
-    #[error("no action {0:?}: there are show-mirror, resync, retire-host, check and forget")]
+    #[error(
+        "no action {0:?}: there are show-mirror, resync, retire-host, resolve-host, check and forget"
+    )]
     Unknown(String),
     /// A parameter is not what it must be.
     #[error("parameter {name} must be {expected}")]
@@ -87,6 +96,15 @@ pub enum Refusal {
     Announced {
         /// The host.
         host: String,
+        /// The unit.
+        unit: String,
+    },
+    /// Nobody has the name.
+    #[error("no unit announces {0}: retire-host removes its token")]
+    NotAnnounced(String),
+    /// The unit knows better.
+    #[error("{unit} says itself that it is a member of the cluster: remove the unit first")]
+    SaysMember {
         /// The unit.
         unit: String,
     },
@@ -127,6 +145,17 @@ impl Action {
                 })?,
                 force: force(parameters)?,
             }),
+            "resolve-host" => {
+                let missing = |name, expected| Refusal::Parameter { name, expected };
+                let host = host(parameters)?.ok_or(missing("host", "a host name"))?;
+                match parameters.get("member") {
+                    Some(Value::Bool(is_member)) => Ok(Action::ResolveHost {
+                        host,
+                        is_member: *is_member,
+                    }),
+                    _ => Err(missing("member", "true or false")),
+                }
+            }
             "forget" => Ok(Action::Forget {
                 force: force(parameters)?,
             }),
@@ -140,6 +169,7 @@ impl Action {
         match self {
             Action::Resync => Some("resync"),
             Action::RetireHost { .. } => Some("retire-host"),
+            Action::ResolveHost { .. } => Some("resolve-host"),
             Action::Forget { .. } => Some("forget"),
             Action::ShowMirror(_) | Action::Check => None,
         }
@@ -182,6 +212,19 @@ impl NotRetired {
             NotRetired::Unknown => Refusal::NoHost(printable(host)),
             NotRetired::Announced(unit) => Refusal::Announced {
                 host: printable(host),
+                unit: unit.as_str().to_owned(),
+            },
+        }
+    }
+}
+
+impl NotResolved {
+    /// The refusal for an operator who asked about `host`.
+    pub fn refusal(self, host: &str) -> Refusal {
+        match self {
+            NotResolved::Unknown => Refusal::NoHost(printable(host)),
+            NotResolved::NotAnnounced => Refusal::NotAnnounced(printable(host)),
+            NotResolved::IsMember(unit) => Refusal::SaysMember {
                 unit: unit.as_str().to_owned(),
             },
         }
@@ -371,8 +414,8 @@ pub fn resynced(changes: &[PlannedChange], status: &Status) -> Results {
     results
 }
 
-/// What `retire-host` answers.
-pub fn retired(host: &str, outcome: Outcome, status: &Status) -> Results {
+/// What `retire-host` and `resolve-host` answer.
+pub fn decided(host: &str, outcome: Outcome, status: &Status) -> Results {
     #[derive(Serialize)]
     struct Answer<'a> {
         host: &'a str,

@@ -84,22 +84,44 @@ fn set_app(
     }
 }
 
-/// Shows a status, unless Juju shows it already: setting it again would renew its time, and people
-/// read that time. Both tools only speak to people, so their failure is a warning.
+/// Shows a standby's status, unless Juju shows it already: setting it again would renew its time,
+/// and people read that time. The tools only speak to people, so their failure is a warning.
 pub(super) fn status(tools: &HookTools<'_>, status: &Status) {
     match tools.status_get() {
-        Ok(shown) if shown.is(status) => {}
-        Ok(_) => set_status(tools, status),
-        Err(error) => {
-            tracing::warn!("the status that is shown is not known: {error}");
-            set_status(tools, status);
-        }
+        Ok(shown) if shown.is(status) => return,
+        Ok(_) => {}
+        Err(error) => warn_unknown(&error),
+    }
+    warn_unshown(tools.status_set(status));
+}
+
+/// The same of the leader, which speaks for the application, too: otherwise the row of the
+/// application in `juju status` shows what any unit says.
+pub(super) fn leaders_status(tools: &HookTools<'_>, status: &Status) {
+    let shown = tools.status_get_of_all().inspect_err(warn_unknown).ok();
+    if !shown
+        .as_ref()
+        .is_some_and(|shown| shown.unit_is(tools.own_unit(), status))
+    {
+        warn_unshown(tools.status_set(status));
+    }
+    if !shown.is_some_and(|shown| shown.application_is(status)) {
+        warn_unshown(tools.status_set_of_application(status));
     }
 }
 
-/// Shows a status.
-pub(super) fn set_status(tools: &HookTools<'_>, status: &Status) {
-    if let Err(error) = tools.status_set(status) {
+/// Shows a leader's status that was not shown before.
+pub(super) fn set_leaders_status(tools: &HookTools<'_>, status: &Status) {
+    warn_unshown(tools.status_set(status));
+    warn_unshown(tools.status_set_of_application(status));
+}
+
+fn warn_unknown(error: &ToolError) {
+    tracing::warn!("the status that is shown is not known: {error}");
+}
+
+fn warn_unshown(set: Result<(), ToolError>) {
+    if let Err(error) = set {
         tracing::warn!("the status cannot be shown: {error}");
     }
 }

@@ -87,6 +87,11 @@ impl Run<'_> {
             return self.everything(&memory, Leaving::default());
         }
         if asks_others {
+            // Juju 4 lists an application whose offer was consumed as if it were of this model, until
+            // its first unit shows that it lists no units of it.
+            if look::place(self.tools, before, unit.app(), true) != before.place(unit.app()) {
+                return self.everything(&memory, Leaving::default());
+            }
             let unheard = look::unheard(self.tools, &learned.ledger, unit.app());
             let units = unheard.filter(|other| other != unit).collect();
             let newcomers = look::bags_of_newcomers(self.tools, relation, units)?;
@@ -200,6 +205,11 @@ impl Run<'_> {
         let waits = !before.waiting().is_empty();
         if waits || is_undecided || before.left_out.is_some() || !before.is_led_by(self.own_unit())
         {
+            return self.everything_with_nudge(memory);
+        }
+        // Juju runs no config-changed for `juju config --reset`.
+        if look::options(self.tools)? != before.options {
+            debug!("the options are others: looking at everything");
             return self.everything_with_nudge(memory);
         }
         if self.serves_again(before)? {
@@ -396,7 +406,7 @@ impl Run<'_> {
         log(&plan.notes);
         apply::plan(self.tools, memory.peer, &plan)?;
         if plan.changes_the_status() {
-            apply::set_status(self.tools, &plan.status());
+            apply::set_leaders_status(self.tools, &plan.status());
         }
         Ok(())
     }
@@ -409,7 +419,7 @@ impl Run<'_> {
     ) -> Result<(), RunError> {
         log(&plan.notes);
         apply::plan(self.tools, memory.peer, &plan)?;
-        apply::status(self.tools, &plan.status());
+        apply::leaders_status(self.tools, &plan.status());
         Ok(())
     }
 }

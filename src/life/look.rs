@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::core::ledger::{Ledger, Options};
+use crate::core::ledger::{Ledger, Options, Place};
 use crate::core::names::{RelationId, UnitName};
 use crate::core::publish;
 use crate::core::standby::StandbyRelation;
 use crate::core::wire::Databag;
-use crate::core::world::{Relation, World};
+use crate::core::world::{Relation, World, is_gone};
 use crate::juju::hook_tools::{Bag, HookTools, ToolError};
+use crate::report::check::UNSERVED_REMEDY;
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,15 +70,23 @@ pub fn world(
             Scope::Everything => None,
             Scope::NewRelation(_) => Some(Vec::new()),
         };
-        let (Some(relation), Some(members)) = (relation, members) else {
+        let (Some(mut relation), Some(members)) = (relation, members) else {
             pass_over(&mut world, tools, ledger, id);
             continue;
         };
-        let joined = members
+        let members = members.into_iter();
+        let joined: BTreeSet<UnitName> = members
+            .filter(|unit| leaving.unit.as_ref() != Some(unit))
+            .collect();
+        let units: BTreeSet<&UnitName> = joined
             .iter()
-            .filter(|unit| leaving.unit.as_ref() != Some(unit));
-        let units: BTreeSet<&UnitName> = joined.chain(relation.expected.iter().flatten()).collect();
+            .chain(relation.expected.iter().flatten())
+            .collect();
         reads.extend(units.into_iter().map(|unit| (id, unit.clone())));
+        relation.place = place(tools, ledger, &relation.app, !joined.is_empty());
+        if scope == Scope::Everything {
+            see_joined(tools, &mut relation, joined, leaving);
+        }
         world.relations.insert(id, relation);
     }
     // A unit that Juju removes sees its relations broken one by one. They stay where they are, so
@@ -115,12 +124,31 @@ pub fn world(
     Ok(world)
 }
 
+/// Notes which units relation-list lists, where their absence tells something: while goal-state
+/// fails, one that is not listed may be on its way.
+fn see_joined(
+    tools: &HookTools<'_>,
+    relation: &mut Relation,
+    joined: BTreeSet<UnitName>,
+    leaving: &Leaving,
+) {
+    let Some(goal) = tools.goal_state() else {
+        return;
+    };
+    let leaves = |unit: &UnitName| unit.app() == relation.app;
+    let was_last = joined.is_empty() && leaving.unit.as_ref().is_some_and(leaves);
+    if was_last && relation.expected.is_none() && goal.lists(&relation.app) {
+        // Juju knows the application, and its last unit has just left: it has no units.
+        relation.expected = Some(BTreeSet::new());
+    }
+    relation.joined = Some(joined);
+}
+
 fn pass_over(world: &mut World, tools: &HookTools<'_>, ledger: &Ledger, id: RelationId) {
     let listed = ledger.relations.get(&id).map(|listed| listed.app.clone());
     let app = listed.or_else(|| tools.relation_list_app(id).ok());
     tracing::warn!(
-        "relation {id}{}: Juju lists it and does not serve it, so it is passed over; if it stays so, \
-         remove it with juju remove-relation --force",
+        "relation {id}{}: Juju lists it and does not serve it, so it is passed over; {UNSERVED_REMEDY}",
         app.as_ref()
             .map_or(String::new(), |app| format!(" with {app}"))
     );
@@ -133,12 +161,10 @@ fn as_published(tools: &HookTools<'_>, ledger: &Ledger, id: RelationId) -> Optio
         .relations
         .get(&id)
         .filter(|listed| listed.is_current)?;
-    let expected = tools
-        .goal_state()
-        .and_then(|goal| goal.remote_units(&listed.app));
     Some(Relation {
         app: listed.app.clone(),
-        expected: expected.map(Iterator::collect),
+        place: ledger.place(&listed.app),
+        expected: expected(tools, &listed.app),
         own_app: Some(publish::app_bag(ledger, id)),
         own_unit: Some(publish::unit_bag(ledger, id)),
         ..Relation::default()
@@ -170,10 +196,12 @@ fn relation(
         },
         false => None,
     };
-    let stays = |unit: &UnitName| leaving.unit.as_ref() != Some(unit);
-    let expected = tools.goal_state().and_then(|goal| goal.remote_units(&app));
+    let mut expected = expected(tools, &app);
+    if let (Some(units), Some(unit)) = (&mut expected, &leaving.unit) {
+        units.remove(unit);
+    }
     Ok(Some(Relation {
-        expected: expected.map(|units| units.filter(stays).collect()),
+        expected: expected.filter(|units| !units.is_empty()),
         app,
         own_app,
         own_unit,
@@ -253,22 +281,38 @@ pub fn unheard<'a>(
 ) -> impl Iterator<Item = UnitName> + use<'a> {
     let claims = ledger.hosts.values().flatten();
     let heard: BTreeSet<UnitName> = claims.map(|claim| claim.unit.clone()).collect();
-    let expected = tools.goal_state().and_then(|goal| goal.remote_units(app));
+    let expected = expected(tools, app);
     expected
         .into_iter()
         .flatten()
         .filter(move |unit| !heard.contains(unit))
 }
 
-/// A unit that the ledger counts on and that goal-state does not expect: it left in a hook whose
-/// writes were lost.
+/// Whether `app` is of this model; `has_joined` where a unit of it has joined. What the ledger knows
+/// of it stays while nobody can tell.
+pub fn place(tools: &HookTools<'_>, ledger: &Ledger, app: &str, has_joined: bool) -> Place {
+    let mut listed = ledger.relations.values();
+    let is_known = listed.any(|listed| listed.app == app);
+    let known = is_known.then(|| ledger.place(app));
+    match tools.goal_state().map(|goal| goal.place(app)) {
+        Some(Some(place)) => place,
+        Some(None) if has_joined => Place::Unknown,
+        Some(None) => known.unwrap_or(Place::Here),
+        None => known.unwrap_or(Place::Unknown),
+    }
+}
+
+/// The units of `app` that are to stay; `None` where nobody can tell.
+fn expected(tools: &HookTools<'_>, app: &str) -> Option<BTreeSet<UnitName>> {
+    tools.goal_state()?.expected(app)
+}
+
+/// A unit that the ledger counts on and that is gone: it left in a hook whose writes were lost.
 pub fn unexpected<'a>(tools: &HookTools<'_>, ledger: &'a Ledger) -> Option<&'a UnitName> {
-    let goal = tools.goal_state()?;
-    let expected: BTreeSet<UnitName> = ledger
+    let expected: BTreeMap<&str, Option<BTreeSet<UnitName>>> = ledger
         .apps()
         .into_iter()
-        .filter_map(|app| goal.remote_units(app))
-        .flatten()
+        .map(|app| (app, expected(tools, app)))
         .collect();
     let hosts = ledger.hosts.iter();
     let claims =
@@ -277,7 +321,10 @@ pub fn unexpected<'a>(tools: &HookTools<'_>, ledger: &'a Ledger) -> Option<&'a U
     let mut units = counted
         .map(|(_, unit)| unit)
         .chain(ledger.communicators.keys());
-    units.find(|unit| !expected.contains(unit) && goal.remote_units(unit.app()).is_some())
+    units.find(|unit| {
+        let expected = expected.get(unit.app());
+        expected.is_some_and(|expected| is_gone(unit, expected.as_ref(), None))
+    })
 }
 
 /// The bags of units that Juju has not shown yet. Juju shows them from their live bags.
@@ -342,23 +389,24 @@ pub fn standby(
             Err(error) if error.is_relation_unserved() => continue,
             bag => bag?,
         };
-        let app = match ledger.relations.get(&id) {
-            Some(listed) => listed.app.clone(),
+        let (app, place) = match ledger.relations.get(&id) {
+            Some(listed) => (listed.app.clone(), ledger.place(&listed.app)),
             None => match unless_unserved(tools.relation_list_app(id))? {
-                Some(app) => app,
+                Some(app) => {
+                    let place = place(tools, ledger, &app, false);
+                    (app, place)
+                }
                 None => continue,
             },
         };
         // Only a choice that nobody has made yet depends on it.
         let has_units = match ledger.bootstrap_app {
             Some(_) => None,
-            None => {
-                let units = tools.goal_state().and_then(|goal| goal.remote_units(&app));
-                units.map(|mut units| units.next().is_some())
-            }
+            None => expected(tools, &app).map(|_| true),
         };
         let relation = StandbyRelation {
             app,
+            place,
             has_units,
             own_unit,
         };

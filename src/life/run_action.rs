@@ -5,11 +5,13 @@ use tracing::{info, warn};
 use super::actions::{self, Action, LONGEST_RESULT, Refusal, Results};
 use super::look::{self, Leaving, Scope};
 use super::{Memory, Run, RunError};
-use crate::core::learn::{self, Learned};
+use crate::core::learn;
+use crate::core::ledger::Ledger;
 use crate::core::note::Level;
 use crate::core::operator::{self, Force, Outcome};
 use crate::core::plan::Plan;
 use crate::core::wire::printable;
+use crate::core::world::World;
 use crate::report::View;
 use crate::report::changes::planned_changes;
 
@@ -49,7 +51,16 @@ impl Run<'_> {
             )?),
             Action::Check => Ok(actions::checked(&self.view(&memory, is_leader)?)),
             Action::Resync => Ok(self.resync(&memory)?),
-            Action::RetireHost { host, force } => self.retire_host(&memory, &host, force),
+            Action::RetireHost { host, force } => self.decide(&memory, &host, |ledger, world| {
+                let retired = operator::retire(ledger, world, &host, force);
+                retired.map_err(|error| error.refusal(&host))
+            }),
+            Action::ResolveHost { host, is_member } => {
+                self.decide(&memory, &host, |ledger, world| {
+                    let resolved = operator::resolve(ledger, world, &host, is_member);
+                    resolved.map_err(|error| error.refusal(&host))
+                })
+            }
             Action::Forget { force } => self.forget(&memory, force),
         }
     }
@@ -81,26 +92,29 @@ impl Run<'_> {
         Ok(actions::resynced(&changes, &status))
     }
 
-    fn retire_host(
+    /// Carries out what an operator decides of `host`, from everything that is to be seen. A token
+    /// that no longer serves may have its successor in a bag that will not change again, so all is
+    /// learned once more.
+    fn decide(
         &mut self,
         memory: &Memory,
         host: &str,
-        force: Force,
+        decide: impl FnOnce(&Ledger, &World) -> Result<(Ledger, Outcome), Refusal>,
     ) -> Result<Results, NoResults> {
         let before = &memory.ledger;
         let world = self.look(before, Scope::Everything, &Leaving::default())?;
-        let learned = learn::everything(before, &world, self.own_unit());
-        let retired = operator::retire(&learned.ledger, &world, host, force);
-        let (ledger, outcome) = retired.map_err(|error| error.refusal(host))?;
+        let seen = learn::everything(before, &world, self.own_unit());
+        let (ledger, outcome) = decide(&seen.ledger, &world)?;
         if outcome != Outcome::Unchanged {
             let host = printable(host);
             info!("host {host}: {} by an operator", outcome.as_str());
         }
-        let learned = Learned { ledger, ..learned };
+        let mut learned = learn::everything(&ledger, &world, self.own_unit());
+        learned.notes = [seen.notes, learned.notes].concat();
         let plan = self.plan_of_everything(before, learned, &world);
         let status = plan.status();
         self.carry_out_everything(memory, plan)?;
-        Ok(actions::retired(host, outcome, &status))
+        Ok(actions::decided(host, outcome, &status))
     }
 
     fn forget(&mut self, memory: &Memory, force: Force) -> Result<Results, NoResults> {

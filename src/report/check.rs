@@ -4,12 +4,16 @@
 use serde::Serialize;
 
 use super::View;
-use crate::core::ledger::{CAPACITY, MOST_KEYS, Size};
-use crate::core::names::is_cross_model;
+use crate::core::ledger::{CAPACITY, MOST_KEYS, Place, Size};
 use crate::core::plan::{Plan, Writes};
 use crate::core::status;
 use crate::core::wire::{self, BOOTSTRAP_APP};
 use crate::report::hosts::{Host, Report, State};
+
+/// What ends a relation that Juju lists and does not serve. Juju 4 forgets one whose other model was
+/// destroyed, and its agents do not.
+pub const UNSERVED_REMEDY: &str = "if it stays so: juju remove-relation --force, or, where that \
+    answers not found, restart the machine agent of each unit of this application";
 
 /// Something that is wrong, or may soon be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -35,8 +39,8 @@ pub fn findings(view: &View, plan: &Plan, report: &Report) -> Vec<Finding> {
         findings.add(
             "relation-passed-over",
             format!(
-                "relation {id}{app}: Juju lists it and does not serve it; other relations work; if it \
-                 stays so, remove it with juju remove-relation --force"
+                "relation {id}{app}: Juju lists it and does not serve it; other relations work; \
+                 {UNSERVED_REMEDY}"
             ),
         );
     }
@@ -189,12 +193,17 @@ impl Findings {
                     ),
                 );
             }
-            if is_cross_model(&relation.app) && view.world.options.bootstrap_app.is_none() {
+            let where_it_is = match relation.place {
+                Place::Here => continue,
+                Place::Elsewhere => "is of another model",
+                Place::Unknown => "may be of another model",
+            };
+            if view.world.options.bootstrap_app.is_none() {
                 self.add(
                     "cross-model",
                     format!(
-                        "relation {id}: {} has another name in its own model; if it is to bootstrap, \
-                         set the option bootstrap-app to that name",
+                        "relation {id}: {} {where_it_is}, where it has another name; if it is to \
+                         bootstrap, set the option bootstrap-app to that name",
                         relation.app
                     ),
                 );

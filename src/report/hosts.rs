@@ -191,6 +191,10 @@ impl Report {
     /// What happens next to `host`, and who can make it happen.
     pub fn next(&self, host: &Host) -> String {
         let name = &host.host;
+        if let Some(Help::NoTokenServes { tokens }) = self.needs_help.get(name) {
+            let units = host.announced_by.join(" and ");
+            return format!("{tokens} of its tokens did not serve; the log of {units} says why");
+        }
         match host.state {
             State::Waiting => self.next_of_waiting(host),
             State::Queued => format!(
@@ -235,31 +239,27 @@ impl Report {
             self.communicators.first(),
             &self.bootstrap_app,
         ) {
-            (Some(Help::RemoveNamesake), ..) => format!(
-                "two of its tokens were refused: remove the old member {name} from the cluster"
-            ),
             (Some(Help::NobodyMintsAgain), ..) => {
                 "its token was refused, and the communicator's library makes only one token for a \
                  name: redeploy the host under another name"
                     .to_owned()
             }
-            (None, Some(unit), _) if host.spent > 0 => format!(
-                "its token was refused, and {unit} makes another; if it does not, its log says why \
-                 `cluster add {name}` failed"
+            (_, Some(unit), _) => format!(
+                "{}{unit} makes {}; if it does not, run cluster list on a member: remove a member \
+                 that is unreachable and gone for good, or read the log of {unit}",
+                if host.spent > 0 { "its token was refused, and " } else { "" },
+                if host.spent > 0 { "another" } else { "a token" },
             ),
-            (None, Some(unit), _) => format!(
-                "{unit} makes a token; if it does not, its log says why `cluster add {name}` failed"
-            ),
-            (None, None, _) if self.knows_a_cluster => "no unit is communicator, so no \
+            (_, None, _) if self.knows_a_cluster => "no unit is communicator, so no \
                  token is made: repair the first voter of the cluster, and members that are PENDING or \
                  unreachable"
                 .to_owned(),
-            (None, None, Some(app)) => format!(
+            (_, None, Some(app)) => format!(
                 "there is no cluster yet: the leader of {app} bootstraps it; if it is up and does \
                  not, as after a change of leader, add a unit to the token distributor, and {app} \
                  tries again"
             ),
-            (None, None, None) => {
+            (_, None, None) => {
                 "no application may bootstrap yet: add a unit to one, or set the \
                  option bootstrap-app"
                     .to_owned()
@@ -285,7 +285,9 @@ fn host(ledger: &Ledger, world: &World, name: &str) -> Option<Host> {
     };
     let place = ledger.queue.iter().position(|queued| queued == name);
     let in_turn = usize::from(ledger.let_in.is_some());
-    let living = claims.iter().filter(|claim| !world.is_gone(&claim.unit));
+    let living = claims
+        .iter()
+        .filter(|claim| !claim.is_gone && !world.is_gone(&claim.unit));
     Some(Host {
         host: printable(name),
         state,

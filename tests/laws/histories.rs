@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use microcluster_token_distributor::core::fingerprint::fingerprint;
-use microcluster_token_distributor::core::ledger::{Ledger, Options};
+use microcluster_token_distributor::core::ledger::{Ledger, Options, Place};
 use microcluster_token_distributor::core::names::{RelationId, UnitName};
 use microcluster_token_distributor::core::plan::Writes;
 use microcluster_token_distributor::core::queue::Moment;
@@ -53,8 +53,21 @@ enum Step {
     Hear(usize),
     /// The operator sets or resets the option `bootstrap-app`.
     Configure(Option<usize>),
+    /// Goal-state begins to leave out this application's units, the application, or nothing.
+    Advise(usize, Advice),
     /// Time passes.
     UpdateStatus,
+}
+
+/// What goal-state says of an application. It never says more than there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Advice {
+    /// The application and its units.
+    All,
+    /// The application and none of its units, as of a subordinate one.
+    NoUnits,
+    /// Nothing, as of an application of another model.
+    Nothing,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -71,7 +84,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => app.clone().prop_map(Step::Unrelate),
         1 => (ours.clone(), any::<bool>()).prop_map(|(who, late)| Step::Elect(who, late)),
         2 => ours.prop_map(Step::Hear),
-        1 => weighted(0.5, app).prop_map(Step::Configure),
+        1 => weighted(0.5, app.clone()).prop_map(Step::Configure),
+        1 => (app, select(vec![Advice::All, Advice::NoUnits, Advice::Nothing]))
+            .prop_map(|(app, advice)| Step::Advise(app, advice)),
         1 => Just(Step::UpdateStatus),
     ]
 }
@@ -107,6 +122,8 @@ struct Juju {
     /// A former leader's mirror went down.
     went_down: bool,
     configured: Option<&'static str>,
+    /// Of each application.
+    advice: [Advice; APPS.len()],
     statuses: [(String, String); DISTRIBUTORS],
 }
 
@@ -124,6 +141,11 @@ impl Juju {
             unheard: BTreeSet::new(),
             went_down: false,
             configured: None,
+            // Goal-state knows no application of another model.
+            advice: APPS.map(|app| match app.starts_with("remote-") {
+                true => Advice::Nothing,
+                false => Advice::All,
+            }),
             statuses: Default::default(),
         }
     }
@@ -233,6 +255,12 @@ impl Juju {
                 self.configured = app.map(|app| APPS[app]);
                 self.all_run(&Event::Plain("config-changed"));
             }
+            Step::Advise(app, advice) => {
+                if !APPS[app].starts_with("remote-") {
+                    self.advice[app] = advice;
+                }
+                self.all_run(&Event::Plain("start"));
+            }
             Step::UpdateStatus => self.all_run(&Event::Plain("update-status")),
         }
     }
@@ -311,6 +339,25 @@ impl Juju {
             assert!(!lost || is_emptied, "the token of {name} is lost");
         }
         self.lets_one_in_at_a_time_since(before);
+        // Whatever goal-state leaves out.
+        for (unit, bag) in self.relations.values().flat_map(|related| &related.units) {
+            let name = bag
+                .get(HOSTNAME)
+                .filter(|_| !bag.contains_key(wire::MEMBER));
+            let claims = name
+                .and_then(|name| old.hosts.get(name))
+                .into_iter()
+                .flatten();
+            if let Some(name) = name
+                && claims.into_iter().any(|claim| claim.unit == *unit)
+            {
+                let is_lost = old.mirror.contains_key(name) && !new.mirror.contains_key(name);
+                assert!(
+                    !is_lost,
+                    "{unit} is there, and the placeholder of {name} is lost"
+                );
+            }
+        }
         for (id, related) in &self.relations {
             let is_up = |related: &Related| related.own_units.iter().any(wire::is_up);
             if is_up(related) {
@@ -407,10 +454,30 @@ impl Juju {
         }
     }
 
-    /// Goal-state knows no application of another model.
+    fn advice(&self, related: &Related) -> Advice {
+        let known = APPS.iter().zip(self.advice);
+        let mut of_app = known.filter(|(app, _)| **app == related.app);
+        of_app.next().expect("one of them").1
+    }
+
+    /// The units that goal-state lists, if it lists the application.
     fn expected(&self, related: &Related) -> Option<BTreeSet<UnitName>> {
         let here = related.units.keys().chain(&related.planned).cloned();
-        (!related.app.starts_with("remote-")).then(|| here.collect())
+        match self.advice(related) {
+            Advice::All => Some(here.collect()),
+            Advice::NoUnits => Some(BTreeSet::new()),
+            Advice::Nothing => None,
+        }
+    }
+
+    fn place(&self, related: &Related) -> Place {
+        let ledger = Ledger::from(self.ledger.clone());
+        match self.expected(related) {
+            None => Place::Elsewhere,
+            Some(units) if !units.is_empty() => Place::Here,
+            Some(_) if !related.units.is_empty() => Place::Unknown,
+            Some(_) => ledger.place(related.app),
+        }
     }
 
     fn world(&self) -> World {
@@ -419,8 +486,10 @@ impl Juju {
             let siblings = siblings.filter(|(number, _)| *number != self.leader);
             let relation = Relation {
                 app: related.app.to_owned(),
+                place: self.place(related),
                 units: related.units.clone(),
-                expected: self.expected(related),
+                joined: Some(related.units.keys().cloned().collect()),
+                expected: self.expected(related).filter(|units| !units.is_empty()),
                 own_app: Some(related.own_app.clone()),
                 own_unit: Some(related.own_units[self.leader].clone()),
                 siblings: siblings
@@ -805,7 +874,7 @@ fn a_hook_costs_what_the_specification_says() {
             Event::Relation("changed", id, None),
             0,
         ),
-        ("update-status", 0, Event::Plain("update-status"), 5),
+        ("update-status", 0, Event::Plain("update-status"), 6),
         ("install", 0, Event::Plain("install"), 1),
         ("a departure", 0, relation("departed", "microovn/9"), 3),
         (

@@ -130,27 +130,33 @@ impl Look<'_> {
             .chain(units)
     }
 
-    /// Who claimed the name before, with a star after a member.
+    /// Who claimed the name before, and whether as its member.
     fn former(&self, name: &str) -> Vec<(UnitName, bool)> {
         let text = self.ledger.get(&format!("host-{name}"));
         let words = text.into_iter().flat_map(|text| text.split(' '));
         words
             .map(|word| {
-                let unit = word.trim_end_matches(['*', '+']).parse().expect("a unit");
+                let unit = word
+                    .trim_end_matches(['*', '-', '+'])
+                    .parse()
+                    .expect("a unit");
                 (unit, word.ends_with('*'))
             })
             .collect()
     }
 
-    /// Not expected, and its application's relation, if any, is served.
+    /// No relation of its application counts it: by goal-state's list, by relation-list where there
+    /// is no such list, and where nobody can see that either, nothing is certain. So is nothing of
+    /// an application whose relation is not served.
     fn is_gone(&self, unit: &UnitName) -> bool {
         let app = |app: &str| unit.as_str().rsplit_once('/').map(|(of, _)| of) == Some(app);
         let mut of_app = self.relations().filter(|relation| app(&relation.app));
         let mut unserved = self.world.passed_over.values().flatten();
         !unserved.any(|unserved| app(unserved))
-            && !of_app.any(|relation| {
-                let expected = relation.expected.as_ref();
-                expected.is_none_or(|expected| expected.contains(unit))
+            && !of_app.any(|relation| match (&relation.expected, &relation.joined) {
+                (Some(expected), _) => expected.contains(unit),
+                (None, Some(joined)) => joined.contains(unit),
+                (None, None) => true,
             })
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use microcluster_token_distributor::core::fingerprint::fingerprint;
-use microcluster_token_distributor::core::ledger::{Ledger, Options};
+use microcluster_token_distributor::core::ledger::{Ledger, Options, Place};
 use microcluster_token_distributor::core::names::{RelationId, UnitName};
 use microcluster_token_distributor::core::queue::Moment;
 use microcluster_token_distributor::core::standby::StandbyRelation;
@@ -182,6 +182,21 @@ fn numbers() -> impl Strategy<Value = u8> {
     select(vec![0, 1, 2, 9, 10, 11])
 }
 
+/// Goal-state lists no application of another model, and now and then not another one either.
+fn place(app: &str) -> impl Strategy<Value = Place> + use<> {
+    let others = match app == APPS[2] {
+        true => vec![Place::Elsewhere],
+        false => vec![
+            Place::Here,
+            Place::Here,
+            Place::Here,
+            Place::Elsewhere,
+            Place::Unknown,
+        ],
+    };
+    select(others)
+}
+
 fn relation(app: &'static str) -> impl Strategy<Value = Relation> {
     (
         btree_map(numbers(), consumer_bag(), 0..4),
@@ -189,10 +204,15 @@ fn relation(app: &'static str) -> impl Strategy<Value = Relation> {
         own_app_bag(),
         own_unit_bag(),
         btree_map(select(vec![0, 2]), own_unit_bag(), 0..2),
+        any::<bool>(),
+        place(app),
     )
         .prop_map(
-            move |(units, expected, own_app, own_unit, siblings)| Relation {
+            move |(units, expected, own_app, own_unit, siblings, is_list_known, place)| Relation {
                 app: app.to_owned(),
+                place,
+                joined: is_list_known
+                    .then(|| units.keys().map(|number| unit(app, number)).collect()),
                 units: units
                     .into_iter()
                     .map(|(number, bag)| (unit(app, number), bag))
@@ -306,6 +326,10 @@ pub(crate) fn standby() -> impl Strategy<Value = (Ledger, BTreeMap<RelationId, S
         let relations = numbered.map(|((own_unit, has_units), (id, app))| {
             let relation = StandbyRelation {
                 app: app.to_owned(),
+                place: match app == APPS[2] {
+                    true => Place::Elsewhere,
+                    false => Place::Here,
+                },
                 has_units,
                 own_unit,
             };

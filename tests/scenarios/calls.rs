@@ -41,7 +41,7 @@ fn counts_are_as_specified(juju: JujuGeneration, units: usize, provider: &Provid
         ("config-changed", everything, stand_by),
         ("start", everything, stand_by),
         ("upgrade-charm", everything + 1, stand_by + 1),
-        ("update-status", 5, stand_by),
+        ("update-status", 6, stand_by),
         ("stop", 0, 0),
         ("remove", 0, 0),
         ("a-hook-of-2031", 0, 0),
@@ -96,7 +96,7 @@ fn a_hook_of_a_thousand_units_calls_as_few_tools_as_specified() {
 }
 
 #[test]
-fn news_costs_seven_calls_and_one_for_each_relation() {
+fn news_that_changes_the_status_costs_eight_calls_and_one_for_each_relation() {
     for relations in [1, 3] {
         let mut stage = Stage::new(JujuGeneration::Four, 2).related("microovn", 3);
         stage.says("microovn/0", &[("hostname", "h0"), ("mirror", "up")]);
@@ -112,7 +112,7 @@ fn news_costs_seven_calls_and_one_for_each_relation() {
         let played = stage.changed("microovn/1");
         assert_eq!(
             played.succeeds().calls(),
-            7 + relations + 2,
+            8 + relations + 2,
             "{:?}",
             played.run.tool_calls
         );
@@ -121,7 +121,7 @@ fn news_costs_seven_calls_and_one_for_each_relation() {
         let played = stage.changed("microovn/0");
         assert_eq!(
             played.succeeds().calls(),
-            7 + relations,
+            8 + relations,
             "{:?}",
             played.run.tool_calls
         );

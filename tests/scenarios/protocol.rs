@@ -57,6 +57,14 @@ fn each_application_sees_whether_it_may_bootstrap() {
 }
 
 #[test]
+fn nobody_may_bootstrap_from_the_first_sign_of_a_cluster_on() {
+    let stage = a_token_is_given(&[("protocol", "2")]);
+    for app in ["microovn", "microcloud"] {
+        assert_eq!(stage.shown_by_app(app)["may-bootstrap"], "false");
+    }
+}
+
+#[test]
 fn both_words_move_in_the_commit_that_chooses_another() {
     let mut stage = Stage::new(BOTH[1], 1)
         .related("microovn", 1)
@@ -125,7 +133,16 @@ fn a_refused_token_stays_shown_until_there_is_another() {
     refuses(&mut stage, 2);
     assert_eq!(
         stage.status(LEADER),
-        "blocked host h1: two tokens were refused; remove the old member h1 from the cluster"
+        "blocked host h1: 2 tokens did not serve; the log of its unit says why"
+    );
+    // It stays so while the next is shown.
+    stage.says("microovn/0", &[("mirror-h1", &token(3))]);
+    stage.settle();
+    assert_eq!(stage.shown(LEADER, "microovn")["mirror-h1"], token(3));
+    assert!(
+        stage
+            .status(LEADER)
+            .starts_with("blocked host h1: 2 tokens")
     );
     stage.says("microovn/1", &[("member", "h1")]);
     stage.settle();

@@ -23,7 +23,7 @@ enum Deed {
     Action(&'static str, Pairs<'static>),
 }
 
-const DEEDS: [Deed; 22] = [
+const DEEDS: [Deed; 23] = [
     Deed::Hook("install"),
     Deed::Hook("leader-elected"),
     Deed::Hook("config-changed"),
@@ -43,6 +43,7 @@ const DEEDS: [Deed; 22] = [
     Deed::Action("resync", &[]),
     Deed::Action("retire-host", &[("host", "h9")]),
     Deed::Action("retire-host", &[("host", "h1")]),
+    Deed::Action("resolve-host", &[("host", "h1"), ("member", "false")]),
     Deed::Action("check", &[]),
     Deed::Action("forget", &[("force", "true")]),
     // After this the agent no longer knows the relation.

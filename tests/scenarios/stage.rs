@@ -81,6 +81,29 @@ impl Stage {
         self
     }
 
+    /// The same with an application of another model, which the distributor knows as `name` alone.
+    pub(crate) fn related_across_models(mut self, app: &str, name: &str, units: usize) -> Self {
+        let metadata =
+            format!("{{name: {app}, requires: {{cluster: {{interface: worker-cluster}}}}}}");
+        self.world
+            .deploy(app, &idle(&metadata, ""), 0, &[])
+            .expect("deployed");
+        self.integrate_across_models(app, name);
+        for _ in 0..units {
+            self.enter(app);
+        }
+        self.settle();
+        self
+    }
+
+    /// Relates an application that is there, as one of another model.
+    pub(crate) fn integrate_across_models(&mut self, app: &str, name: &str) {
+        let provider = format!("{APP}:microcluster-cluster");
+        let model = self.world.model_mut();
+        let id = model.integrate_across_models(&provider, &format!("{app}:cluster"), name);
+        self.relations.insert(app.to_owned(), id.expect("related"));
+    }
+
     /// A consumer application gets one more unit: of the model alone, no agent runs anything for
     /// it.
     pub(crate) fn enter(&mut self, app: &str) {
@@ -297,6 +320,7 @@ impl Stage {
     pub(crate) fn action(&mut self, unit: &str, name: &str, parameters: Pairs<'_>) -> ActionResult {
         let parameters = owned(parameters).map(|(name, value)| match value.as_str() {
             "true" => (name, true.into()),
+            "false" => (name, false.into()),
             _ => (name, value.into()),
         });
         let answered = self.world.run_action(unit, name, parameters.collect());

@@ -49,6 +49,10 @@ fn the_other_relation_is_served_and_check_names_this_one() {
             let expected = "relation-passed-over: relation 2 with microcloud: Juju lists it and \
                             does not serve it";
             assert!(report.contains(expected), "{case}, {unit}: {report}");
+            assert!(
+                report.contains("restart the machine agent"),
+                "{case}: {report}"
+            );
         }
         // Served again, it is shown what it has missed.
         let id = stage.relation("microcloud");
@@ -136,11 +140,12 @@ const WITHOUT_PEERS: [&str; 4] = ["install", "stop", "remove", "broken"];
 
 /// The actions end with exit status 1, so Juju keeps nothing of what they wrote.
 fn all_actions_fail(stage: &mut Stage, unit: &str) {
-    let actions: [(&str, Pairs<'_>); 5] = [
+    let actions: [(&str, Pairs<'_>); 6] = [
         ("show-mirror", &[]),
         ("check", &[]),
         ("resync", &[]),
         ("retire-host", &[("host", "h1")]),
+        ("resolve-host", &[("host", "h1"), ("member", "true")]),
         ("forget", &[("force", "true")]),
     ];
     for (action, parameters) in actions {

@@ -1,7 +1,7 @@
 //! Builders, so that a test states only what matters to it.
 
 use microcluster_token_distributor::core::learn;
-use microcluster_token_distributor::core::ledger::{Ledger, Options};
+use microcluster_token_distributor::core::ledger::{Ledger, Options, Place};
 use microcluster_token_distributor::core::names::{RelationId, UnitName};
 use microcluster_token_distributor::core::plan::{self, Plan};
 use microcluster_token_distributor::core::queue::Moment;
@@ -31,6 +31,14 @@ pub(crate) fn unit(name: &str) -> UnitName {
 /// The distributor unit that leads.
 pub(crate) fn leader() -> UnitName {
     unit("d/0")
+}
+
+/// Of these tests' applications, those with a name that Juju makes are of another model.
+pub(crate) fn place(app: &str) -> Place {
+    match app.starts_with("remote-") {
+        true => Place::Elsewhere,
+        false => Place::Here,
+    }
 }
 
 /// Changes as text: `key=value`, `key-` for one that goes, in the order of keys.
@@ -76,6 +84,7 @@ impl Builder {
     pub(crate) fn relation(mut self, id: u64, app: &str) -> Self {
         let relation = Relation {
             app: app.to_owned(),
+            place: place(app),
             own_app: Some(Databag::new()),
             own_unit: Some(Databag::new()),
             ..Relation::default()

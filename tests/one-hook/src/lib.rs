@@ -169,6 +169,15 @@ impl Tools<'_> {
                 let (status, message) = &self.said().status;
                 Ok(json!({"status": status, "message": message, "status-data": {}}))
             }
+            // The model knows one status, and the application shows that of the leader.
+            ("status-get", ["--application", "--include-data", "--format=json"]) => {
+                let (status, message) = &self.said().status;
+                let shown = json!({"status": status, "message": message, "status-data": {}});
+                let mut application = shown.clone();
+                application["units"] = json!({view.unit.as_str(): shown});
+                Ok(json!({ "application-status": application }))
+            }
+            ("status-set", ["--application", _, "--", _]) => Ok(Value::Null),
             ("status-set", [status, "--", message]) => {
                 self.said().status = ((*status).to_owned(), (*message).to_owned());
                 Ok(Value::Null)

@@ -202,8 +202,7 @@ pub fn large() -> Vec<Bound> {
     vec![
         bound("2 hosts, 1 unit replaced", released, &[0, 0], 1, REPLACED),
         bound("2 hosts, 1 unit replaced", second, &[0, 0], 1, REPLACED),
-        // Splits: an application whose leader is lost after it bootstrapped gets another, which has
-        // not seen a value yet and still may bootstrap.
+        // Its application gets another leader, which has not seen a value yet: it may not bootstrap.
         bound(
             "3 hosts, 1 unit, 1 machine lost",
             second,

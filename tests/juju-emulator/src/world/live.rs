@@ -171,6 +171,9 @@ impl World {
                     complaint,
                     duration: hook.begun.elapsed(),
                     started: hook.started,
+                    // A process waits by itself.
+                    answers: Vec::new(),
+                    pause: None,
                 }))
             }
         }
@@ -195,6 +198,9 @@ impl World {
             killed: hook.killed.take(),
             is_process: true,
             held: hook.held.take(),
+            resumed: false,
+            answers: Vec::new(),
+            pause: None,
         };
         let answer = act(&mut session);
         hook.calls = session.calls;
