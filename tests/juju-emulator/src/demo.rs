@@ -101,6 +101,7 @@ impl Args {
                 None => Provider::Executable,
             },
             consumers,
+            ..Setup::default()
         }
     }
 }

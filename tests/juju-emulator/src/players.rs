@@ -18,6 +18,7 @@ use microovn::consumer::{
 use microovn::microcluster::Cloud;
 
 use crate::charm::{CallTool, InProcess};
+use crate::model::EPOCH;
 use crate::tools::{SHARED, ToolOutput};
 
 /// The clock that all players share, in seconds since the model began.
@@ -57,9 +58,6 @@ impl InProcess for Distributor {
         environment: &BTreeMap<String, String>,
         tools: &mut CallTool<'_>,
     ) -> i32 {
-        /// Some time in 2026: the charm is given seconds since 1970.
-        const EPOCH: u64 = 1_780_000_000;
-
         let agent = InHook(RefCell::new(tools));
         let variable = |name: &str| environment.get(name).cloned();
         match distributor::dispatch(variable, &agent, EPOCH + self.clock.now()) {
