@@ -71,9 +71,21 @@ pub struct Omissions {
     pub percent: u8,
     /// Decides.
     pub rng: Rng,
+    /// The units that it has listed since somebody emptied this.
+    pub listed: BTreeSet<UnitName>,
 }
 
 impl Omissions {
+    /// Leaves out so many of a hundred, by a chance that follows from `seed`.
+    #[must_use]
+    pub fn new(percent: u8, seed: u64) -> Self {
+        Self {
+            percent,
+            rng: Rng::with_seed(seed),
+            listed: BTreeSet::new(),
+        }
+    }
+
     /// Whether the next one is left out.
     pub(crate) fn strikes(&mut self) -> bool {
         self.rng.u8(..100) < self.percent

@@ -11,7 +11,7 @@ use super::{Call, Reply, Stop, relation};
 use crate::context::ActionRun;
 use crate::document;
 use crate::model::{EPOCH, JujuGeneration, Life, Model, OFFERING_MODEL, Relation, Side, Status};
-use crate::names::RelationId;
+use crate::names::{RelationId, UnitName};
 use crate::quirks::{ConsumedOffer, Omissions};
 
 const MAX_STATE_KEY: usize = 256;
@@ -288,7 +288,7 @@ fn goal_state_of(app: &str, model: &Model, omissions: &mut Option<Omissions>) ->
             continue;
         };
         // An application that is left out takes its units with it.
-        if is_left_out(omissions) {
+        if is_left_out(omissions, None) {
             continue;
         }
         let status = if relation.suspended {
@@ -310,8 +310,15 @@ fn goal(status: &str, since: Duration) -> Value {
     json!({"status": status, "since": timestamp(since)})
 }
 
-fn is_left_out(omissions: &mut Option<Omissions>) -> bool {
-    omissions.as_mut().is_some_and(Omissions::strikes)
+fn is_left_out(omissions: &mut Option<Omissions>, unit: Option<&UnitName>) -> bool {
+    let Some(omissions) = omissions else {
+        return false;
+    };
+    let left_out = omissions.strikes();
+    if !left_out {
+        omissions.listed.extend(unit.cloned());
+    }
+    left_out
 }
 
 /// The units of a subordinate are listed to nobody, not even to themselves.
@@ -325,7 +332,7 @@ fn unit_goals(app: &str, model: &Model, omissions: &mut Option<Omissions>) -> Ma
         .units
         .iter()
         .filter(|(name, _)| name.application() == app)
-        .filter(|_| !is_left_out(omissions))
+        .filter(|(name, _)| !is_left_out(omissions, Some(name)))
         .map(|(name, unit)| {
             let status = match unit.life {
                 Life::Dying => "dying",
