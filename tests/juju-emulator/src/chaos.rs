@@ -359,6 +359,20 @@ impl Chaos<'_> {
         let consumer = some(&consumers, rng);
         let related = deployment.relation(&app);
         let is_over = related.is_some() && !deployment.is_related(&app);
+        // Juju 4.0.14 takes the relation from the distributor's model, and what the distributor said
+        // last stays with the units of the offering application, old and new: a permission, maybe,
+        // that no charm can take back.
+        let juju = deployment.world.model().generation;
+        let offering: Vec<String> = apps
+            .iter()
+            .filter(|app| juju == JujuGeneration::Four && deployment.place(app) == Place::Offering)
+            .cloned()
+            .collect();
+        let leaves_its_last_word = |unit: &str| {
+            offering
+                .iter()
+                .any(|app| unit.starts_with(&format!("{app}/")))
+        };
         let world = &mut deployment.world;
         let deed = Deed::draw(self.plot, rng);
         (self.listener)(&format!(
@@ -388,7 +402,9 @@ impl Chaos<'_> {
                 drop(world.lose_leadership(DISTRIBUTOR));
             }
             (AddConsumer, ..) if consumers.len() < 8 => drop(deployment.add_unit(&app)),
-            (RemoveConsumer, _, Some(unit)) if consumers.len() > 1 => {
+            (RemoveConsumer, _, Some(unit))
+                if consumers.len() > 1 && !leaves_its_last_word(&unit) =>
+            {
                 drop(world.remove_unit(&unit));
             }
             (LoseConsumer, _, Some(unit)) if consumers.len() > 1 => drop(deployment.lose(&unit)),

@@ -411,7 +411,9 @@ impl Deployment {
         Ok(())
     }
 
-    fn place(&self, app: &str) -> Place {
+    /// Where a consumer application is.
+    #[must_use]
+    pub fn place(&self, app: &str) -> Place {
         self.places.get(app).copied().unwrap_or_default()
     }
 
