@@ -773,3 +773,25 @@ fn contents_that_juju_4_takes_for_equal_are_committed_and_never_delivered() {
         "a hook for another reason shows it"
     );
 }
+
+#[test]
+fn the_table_names_tests_that_are_there() {
+    let sources = [
+        include_str!("commit.rs"),
+        include_str!("order.rs"),
+        include_str!("peers.rs"),
+        include_str!("seen.rs"),
+    ];
+    let rows = include_str!("../../README.md").lines();
+    let cells = rows.filter_map(|row| row.strip_prefix("| ")?.split(" | ").nth(1));
+    let code = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let named: Vec<&str> = code.filter(|name| !name.ends_with(".rs")).collect();
+    assert!(named.len() > 30, "{named:?}");
+    for name in named {
+        let declaration = format!("fn {name}()");
+        assert!(
+            sources.iter().any(|source| source.contains(&declaration)),
+            "{name}"
+        );
+    }
+}
