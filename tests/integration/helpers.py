@@ -12,6 +12,9 @@ MICROOVN = "microovn"
 # What upstream's own tests deploy beside the distributor.
 MICROOVN_CHANNEL = "latest/edge"
 
+# What the charm writes itself in place of a value.
+CONSTANTS = ("empty", "member", "retired")
+
 # How long machines may take to come up and clusters to form, in seconds.
 PATIENCE = 20 * 60
 
@@ -104,14 +107,19 @@ def communicator(juju: jubilant.Juju, app: str = MICROOVN) -> str:
     raise AssertionError(f"no unit of {app} is {first}")
 
 
+def juju_version(juju: jubilant.Juju) -> int:
+    """The major version of the controller's model."""
+    return int(juju.status().model.version.split(".")[0])
+
+
 def application_data(juju: jubilant.Juju, unit: str) -> dict[str, str]:
-    """The distributor's application databag, as a consumer's unit sees it."""
-    shown = json.loads(juju.cli("show-unit", unit, "--format", "json"))[unit]
-    for relation in shown["relation-info"]:
-        if relation["related-endpoint"] == "microcluster-cluster":
-            data: dict[str, str] = relation["application-data"]
-            return data
-    raise AssertionError(f"{unit} is not related")
+    """The distributor's application databag, as a consumer's unit reads it.
+
+    Not from `show-unit`: since Juju 4 its `application-data` is the bag of the unit's own side.
+    """
+    read = f'relation-get --app --format=json -r "$(relation-ids cluster)" - {DISTRIBUTOR}'
+    data: dict[str, str] = json.loads(juju.exec(read, unit=unit).stdout)
+    return data
 
 
 def mirror(juju: jubilant.Juju, app: str = MICROOVN) -> dict[str, str]:
@@ -125,6 +133,16 @@ def mirror(juju: jubilant.Juju, app: str = MICROOVN) -> dict[str, str]:
             if name.startswith(f"{DISTRIBUTOR}/") and data.get("mirror") == "up":
                 mirrored |= {key: data[key] for key in data if key.startswith("mirror-")}
     return mirrored
+
+
+def tokens(juju: jubilant.Juju, app: str = MICROOVN) -> list[str]:
+    """The values in the mirror that are secrets."""
+    return [value for value in mirror(juju, app).values() if value not in CONSTANTS]
+
+
+def keeps(before: dict[str, str], after: dict[str, str]) -> bool:
+    """Whether no value was lost or replaced. A token that its host has used becomes `member`."""
+    return all(after.get(key) in (value, "member") for key, value in before.items())
 
 
 def action(juju: jubilant.Juju, name: str, unit: str | None = None, **params: object) -> Any:

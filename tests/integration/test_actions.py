@@ -12,10 +12,12 @@ from helpers import (
     deploy_distributor,
     deploy_microovn,
     hostname,
+    keeps,
     leader,
     mirror,
     one_cluster,
     relate,
+    tokens,
     wait_for_hosts,
 )
 
@@ -36,7 +38,7 @@ def test_a_cluster_forms(juju: jubilant.Juju, charm_path: Path) -> None:
 def test_show_mirror_shows_every_host_and_hides_values(juju: jubilant.Juju) -> None:
     shown = action(juju, "show-mirror")
     assert {host["host"] for host in shown["hosts"]} == one_cluster(juju, MICROOVN)
-    assert not any(value in str(shown) for value in mirror(juju).values())
+    assert not any(token in str(shown) for token in tokens(juju))
 
 
 def test_show_mirror_reveals_one_value(juju: jubilant.Juju) -> None:
@@ -58,7 +60,9 @@ def test_resync_changes_nothing(juju: jubilant.Juju) -> None:
     before = mirror(juju)
     action(juju, "resync")
     juju.wait(jubilant.all_agents_idle)
-    assert mirror(juju) == before
+    after = mirror(juju)
+    assert after.keys() == before.keys()
+    assert keeps(before, after), "a value that was mirrored changed"
 
 
 def test_a_living_host_is_not_retired(juju: jubilant.Juju) -> None:
@@ -85,5 +89,6 @@ def test_a_host_that_left_is_retired_for_good(juju: jubilant.Juju) -> None:
 
 
 def test_an_unknown_parameter_is_refused(juju: jubilant.Juju) -> None:
-    with pytest.raises(jubilant.CLIError):
+    # Juju 3 refuses the call, Juju 4 accepts it and fails the task.
+    with pytest.raises((jubilant.CLIError, jubilant.TaskError)):
         juju.run(f"{DISTRIBUTOR}/leader", "check", {"nonsense": True})

@@ -10,6 +10,7 @@ from helpers import (
     communicator,
     deploy_distributor,
     deploy_microovn,
+    keeps,
     leader,
     members,
     mirror,
@@ -40,7 +41,7 @@ def test_a_standby_takes_over(juju: jubilant.Juju) -> None:
     before = mirror(juju)
     lose(juju, leader(juju))
     wait_for_hosts(juju, 4)
-    assert mirror(juju) == before
+    assert keeps(before, mirror(juju)), "a value that was mirrored changed"
 
 
 def test_nothing_is_lost_with_all_distributors(juju: jubilant.Juju) -> None:
@@ -48,7 +49,7 @@ def test_nothing_is_lost_with_all_distributors(juju: jubilant.Juju) -> None:
     lose(juju, *juju.status().get_units(DISTRIBUTOR))
     juju.add_unit(DISTRIBUTOR)
     wait_for_hosts(juju, 4)
-    assert mirror(juju) == before
+    assert keeps(before, mirror(juju)), "a value that was mirrored changed"
 
 
 def test_another_communicator_takes_over(juju: jubilant.Juju) -> None:
@@ -65,5 +66,4 @@ def test_nothing_is_lost_with_all_of_them(juju: jubilant.Juju) -> None:
     juju.add_unit(DISTRIBUTOR)
     juju.add_unit(MICROOVN)
     wait_for_hosts(juju, 6)
-    after = mirror(juju)
-    assert all(after[key] == before[key] for key in before), "a value that was mirrored changed"
+    assert keeps(before, mirror(juju)), "a value that was mirrored changed"

@@ -59,6 +59,7 @@ def test_an_unrelated_bootstrap_app_blocks(juju: jubilant.Juju) -> None:
         "blocked",
         "config bootstrap-app: nobody is not related; relate it or set another",
     )
+    # Juju 4 runs no hook for this: the next update-status notices it.
     juju.config(DISTRIBUTOR, reset=["bootstrap-app", "log-level"])
     wait_for_hosts(juju, 2)
 

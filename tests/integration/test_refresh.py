@@ -9,6 +9,7 @@ from helpers import (
     DISTRIBUTOR,
     MICROOVN,
     deploy_microovn,
+    keeps,
     mirror,
     one_cluster,
     relate,
@@ -44,7 +45,7 @@ def test_a_refresh_keeps_every_value(
 ) -> None:
     juju.refresh(DISTRIBUTOR, path=charm_path)
     wait_for_hosts(juju, 3)
-    assert mirror(juju) == before
+    assert keeps(before, mirror(juju)), "a value that was mirrored changed"
 
 
 def test_it_grows_after_the_refresh(juju: jubilant.Juju) -> None:
@@ -63,7 +64,7 @@ def test_the_way_back_keeps_every_value(juju: jubilant.Juju) -> None:
             and jubilant.all_agents_idle(status)
         )
     )
-    assert mirror(juju) == held
+    assert keeps(held, mirror(juju)), "a value that was mirrored changed"
 
 
 def test_it_grows_after_the_way_back(juju: jubilant.Juju) -> None:

@@ -12,7 +12,7 @@ fn stops_serving(stage: &mut Stage, app: &str, complaint: Complaint) {
     let id = stage.relation(app);
     let unserved = Unserved {
         complaint,
-        unit: None,
+        only: None,
     };
     let model = stage.world.model_mut();
     model.stop_serving(id, unserved).expect("it is there");

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use fastrand::Rng;
 use serde_json::{Map, Value};
@@ -144,9 +145,23 @@ pub struct ActionRequest {
     pub parameters: Map<String, Value>,
 }
 
+/// How long after the end of a killed charm its hook runs again.
+pub const RERUN_PAUSE: Duration = Duration::from_millis(4600);
+
+/// Which hooks may run again now, because their time has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Again {
+    /// One that failed.
+    pub failed: bool,
+    /// One whose charm was killed.
+    pub killed: bool,
+}
+
 /// What an agent can do next.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operation {
+    /// The machine is there, and the agent starts on it. No hook.
+    StartMachine,
     /// Take a lease that no unit holds. No hook.
     ClaimLeadership,
     /// Notice that the lease is gone. No hook.
@@ -251,6 +266,10 @@ pub struct FailedHook {
 pub struct Agent {
     /// Its unit.
     pub unit: UnitName,
+    /// Its machine is there.
+    pub on_machine: bool,
+    /// Somebody has stopped it, until somebody starts it.
+    pub switched_off: bool,
     /// The install hook has run.
     pub installed: bool,
     /// The start hook has run.
@@ -267,12 +286,16 @@ pub struct Agent {
     pub upgrading: bool,
     /// The configuration that config-changed has seen.
     pub config_seen: Option<u64>,
+    /// config-changed has run for an option that was set, and Juju 4 runs it once more.
+    pub config_repeats: bool,
     /// update-status is due as soon as nothing else is.
     pub update_status_due: bool,
     /// A hook that must come before others of its kind: start, upgrade-charm, one that was killed.
     pub queued: Option<Hook>,
     /// A hook that failed; the unit is in error.
     pub failed: Option<FailedHook>,
+    /// The charm was killed: nothing runs before its hook, [`RERUN_PAUSE`] later.
+    pub killed: bool,
     /// Actions and commands waiting.
     pub requests: VecDeque<Operation>,
     /// Relations it takes part in.
@@ -289,6 +312,8 @@ impl Agent {
     pub fn new(unit: UnitName, revision: u32, charm: Arc<Metadata>) -> Self {
         Self {
             unit,
+            on_machine: false,
+            switched_off: false,
             installed: false,
             started: false,
             stopped: false,
@@ -297,9 +322,11 @@ impl Agent {
             charm,
             upgrading: false,
             config_seen: None,
+            config_repeats: false,
             update_status_due: false,
             queued: None,
             failed: None,
+            killed: false,
             requests: VecDeque::new(),
             relations: BTreeMap::new(),
             busy: false,
@@ -307,13 +334,16 @@ impl Agent {
         }
     }
 
-    /// What to do next, if anything. `retry` says whether a failed hook may be tried again now.
+    /// What to do next, if anything. `again` says which hooks may run again now.
     #[must_use]
-    pub fn next_operation(&self, model: &Model, rng: &mut Rng, retry: bool) -> Option<Operation> {
+    pub fn next_operation(&self, model: &Model, rng: &mut Rng, again: Again) -> Option<Operation> {
         let unit = model.units.get(&self.unit)?;
         let application = model.applications.get(self.unit.application())?;
-        if self.busy {
+        if self.busy || self.switched_off || (self.killed && !again.killed) {
             return None;
+        }
+        if !self.on_machine {
+            return Some(Operation::StartMachine);
         }
         if model.may_claim_leadership(&self.unit) {
             return Some(Operation::ClaimLeadership);
@@ -326,7 +356,7 @@ impl Agent {
             if let Some(request) = self.requests.front() {
                 return Some(request.clone());
             }
-            return retry.then(|| Operation::Run(failed.hook.clone()));
+            return again.failed.then(|| Operation::Run(failed.hook.clone()));
         }
         let alive = unit.life == Life::Alive;
         if let Some(operation) = self.catch_up_with_relations(model, alive) {
@@ -345,7 +375,7 @@ impl Agent {
             return Some(Operation::Run(hook.clone()));
         }
         if !alive {
-            return Some(self.next_while_dying(model, rng));
+            return self.next_while_dying(model, rng);
         }
         if !self.installed {
             return Some(Operation::Run(Hook::Install));
@@ -353,30 +383,36 @@ impl Agent {
         if self.revision != application.revision {
             return Some(Operation::Upgrade);
         }
-        if self.config_seen != Some(application.config_version) {
-            return Some(Operation::Run(Hook::ConfigChanged(
-                application.config_version,
-            )));
+        let config_changed = Operation::Run(Hook::ConfigChanged(application.config_version));
+        // The repetition comes a second and a half later: before what is due meanwhile, or after.
+        if self.config_seen != Some(application.config_version)
+            || (self.config_repeats && rng.bool())
+        {
+            return Some(config_changed);
         }
         if let Some(hook) = self.next_relation_hook(model, rng, alive) {
             return Some(Operation::Run(hook));
+        }
+        if self.config_repeats {
+            return Some(config_changed);
         }
         self.update_status_due
             .then_some(Operation::Run(Hook::UpdateStatus))
     }
 
-    fn next_while_dying(&self, model: &Model, rng: &mut Rng) -> Operation {
+    fn next_while_dying(&self, model: &Model, rng: &mut Rng) -> Option<Operation> {
         if !self.installed {
-            return Operation::Vanish;
+            return Some(Operation::Vanish);
         }
         if let Some(hook) = self.next_relation_hook(model, rng, false) {
-            return Operation::Run(hook);
+            return Some(Operation::Run(hook));
         }
-        Operation::Run(if self.stopped {
-            Hook::Remove
-        } else {
-            Hook::Stop
-        })
+        if !self.stopped {
+            return Some(Operation::Run(Hook::Stop));
+        }
+        // A principal waits for the subordinates on its machine.
+        let is_alone = model.subordinates_of(&self.unit).is_empty();
+        is_alone.then_some(Operation::Run(Hook::Remove))
     }
 
     fn catch_up_with_relations(&self, model: &Model, alive: bool) -> Option<Operation> {
@@ -401,7 +437,8 @@ impl Agent {
             .filter(|r| r.life == Life::Alive && !r.suspended)
             .filter(|relation| !self.relations.contains_key(&relation.id))
             .filter_map(|relation| {
-                let endpoint = relation.own_side(app)?.endpoint.clone();
+                let own = relation.own_side(app).filter(|side| !side.over)?;
+                let endpoint = own.endpoint.clone();
                 let remote = AppName::new(relation.remote_side(app)?.shown_app());
                 Some((relation.id, endpoint, remote))
             })
@@ -472,6 +509,7 @@ impl Agent {
     pub fn starting(&mut self, hook: &Hook) {
         // A pending tick is swallowed by whatever runs first.
         self.update_status_due = false;
+        self.killed = false;
         if *hook == Hook::LeaderElected {
             self.leader = true;
         }
@@ -500,6 +538,8 @@ impl Agent {
         match hook {
             Hook::Install => self.installed = true,
             Hook::ConfigChanged(version) => {
+                let is_news = self.config_seen.is_some_and(|seen| seen != *version);
+                self.config_repeats = is_news && model.generation == JujuGeneration::Four;
                 self.config_seen = Some(*version);
                 self.upgrading = false;
                 if !self.started {
@@ -573,6 +613,7 @@ impl Agent {
     /// The agent process is started anew: what it only had in memory is gone.
     pub fn restart(&mut self, model: &Model) {
         self.died = self.busy;
+        self.killed = false;
         let gone = self
             .relations
             .keys()
@@ -629,7 +670,10 @@ pub fn next_in_relation(
     state: &RelationState,
     model: &Model,
 ) -> Option<RelationEvent> {
-    let ending = !alive || relation.suspended || relation.life == Life::Dying;
+    let is_over = relation
+        .own_side(unit.application())
+        .is_some_and(|own| own.over);
+    let ending = !alive || is_over || relation.suspended || relation.life == Life::Dying;
     let remote = relation.remote_side(unit.application())?;
     let seen = |name: &UnitName| {
         remote

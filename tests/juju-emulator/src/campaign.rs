@@ -7,7 +7,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use juju_emulator::JujuGeneration;
-use juju_emulator::chaos::{self, History};
+use juju_emulator::chaos::{self, History, Plot};
 use juju_emulator::deployment::Provider;
 use juju_emulator::parallel;
 use juju_emulator::trouble::{self, Count, Part};
@@ -15,7 +15,7 @@ use juju_emulator::trouble::{self, Count, Part};
 /// What to play.
 #[derive(ClapArgs)]
 pub(crate) struct Args {
-    /// Play only the troubles, or only the histories
+    /// Play only the troubles, or only one kind of histories
     #[arg(long)]
     only: Option<What>,
     /// Histories on each Juju
@@ -44,16 +44,27 @@ enum What {
     Troubles,
     /// Random histories with faults.
     Histories,
+    /// Random histories in which goal-state leaves out units and applications.
+    GoalState,
+    /// Random histories in which one side of a relation is refused, and options are reset.
+    OneSide,
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
-    // Each is played to its end whatever the other comes to.
-    let neglected = args.only != Some(What::Histories) && !troubles();
-    let broken = args.only != Some(What::Troubles) && !histories(args);
-    if neglected || broken {
-        ExitCode::FAILURE
-    } else {
+    let is_played = |what| args.only.is_none_or(|only| only == what);
+    // Each is played to its end whatever the others come to.
+    let mut kept = !is_played(What::Troubles) || troubles();
+    for (what, plot) in [
+        (What::Histories, Plot::Faults),
+        (What::GoalState, Plot::GoalState),
+        (What::OneSide, Plot::OneSide),
+    ] {
+        kept &= !is_played(what) || histories(plot, args);
+    }
+    if kept {
         ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 
@@ -108,7 +119,7 @@ fn troubles() -> bool {
 }
 
 /// Says whether every promise was kept.
-fn histories(args: &Args) -> bool {
+fn histories(plot: Plot, args: &Args) -> bool {
     let generations = match args.juju {
         Some(juju) => vec![juju],
         None => vec![JujuGeneration::Three, JujuGeneration::Four],
@@ -122,11 +133,16 @@ fn histories(args: &Args) -> bool {
         .flat_map(|seed| generations.iter().map(move |&juju| (seed, juju)))
         .collect();
     let bar = bar(histories.len(), "histories");
+    let title = match plot {
+        Plot::Faults => "histories with faults",
+        Plot::GoalState => "histories in which goal-state leaves out things",
+        Plot::OneSide => "histories in which one side is refused",
+    };
 
     // Lines of two histories are not to be mixed.
     let jobs = args.trace.then_some(1);
     let played = parallel::each(&histories, jobs, |&(seed, juju)| {
-        let played = chaos::play(seed, juju, &distributor, args.length, &mut |line| {
+        let played = chaos::play(seed, juju, plot, &distributor, args.length, &mut |line| {
             if args.trace {
                 println!("{line}");
             }
@@ -145,7 +161,7 @@ fn histories(args: &Args) -> bool {
         }
     }
     show(&[
-        ("histories", histories.len()),
+        (title, histories.len()),
         ("operations", total.steps),
         ("faults and operators' deeds", total.events),
         ("commits, each checked", total.commits),

@@ -16,10 +16,11 @@ use microcluster_token_distributor::core::wire::{self, BOOTSTRAP_APP, HOSTNAME, 
 use microovn::consumer::Release;
 
 use crate::agent::Hook;
-use crate::deployment::{DISTRIBUTOR, Deployment, DeploymentError, Provider, Setup};
+use crate::deployment::{DISTRIBUTOR, Deployment, DeploymentError, Place, Provider, Setup};
 use crate::faults::{Effect, Fault, Injection};
-use crate::model::{BagChange, BagOwner, JujuGeneration, Relation};
-use crate::names::{RelationId, UnitName};
+use crate::model::{BagChange, BagOwner, JujuGeneration, Life, Relation};
+use crate::names::{AppName, RelationId, UnitName};
+use crate::quirks::{Complaint, ConsumedOffer, Omissions, Party, Unserved};
 use crate::world::Begun;
 
 /// The endpoint under test.
@@ -77,6 +78,25 @@ pub enum ChaosError {
 /// Hears every hook, deed and commit, one line each; keys, never values.
 pub type Listener<'a> = dyn FnMut(&str) + 'a;
 
+/// What happens in a history, and where its consumers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Plot {
+    /// Faults of every kind, on consumers in the distributor's model.
+    Faults,
+    /// `goal-state` leaves out units and applications at random. Consumers are in this model or in
+    /// others, subordinate or not. Nothing else goes wrong.
+    GoalState,
+    /// Juju refuses a relation to one side alone, and options are reset. Nothing else goes wrong.
+    OneSide,
+}
+
+impl Plot {
+    /// Whether a hook of the distributor can fail in it.
+    fn has_faults(self) -> bool {
+        self == Plot::Faults
+    }
+}
+
 /// Plays the history of `seed`.
 ///
 /// # Errors
@@ -84,12 +104,13 @@ pub type Listener<'a> = dyn FnMut(&str) + 'a;
 pub fn play(
     seed: u64,
     juju: JujuGeneration,
+    plot: Plot,
     distributor: &Provider,
     length: usize,
     listener: &mut Listener<'_>,
 ) -> Result<History, ChaosError> {
     let mut rng = Rng::with_seed(seed);
-    let setup = Setup {
+    let mut setup = Setup {
         juju,
         seed,
         apps: rng.usize(1..=2),
@@ -100,8 +121,27 @@ pub fn play(
         distributor: distributor.clone(),
         ..Setup::default()
     };
-    let deployment = setup.deploy()?;
+    if plot != Plot::Faults {
+        let place = |rng: &mut Rng| Place::ALL[rng.usize(..Place::ALL.len())];
+        setup.places = (0..setup.apps).map(|_| place(&mut rng)).collect();
+        // A released consumer of an application that must not bootstrap may do so all the same.
+        setup.consumer = some_obedient_release(&mut rng);
+        setup.beside = rng.bool().then(|| some_obedient_release(&mut rng));
+    }
+    let mut deployment = setup.deploy()?;
+    if plot == Plot::GoalState {
+        let quirks = &mut deployment.world.model_mut().quirks;
+        let percent = [5, 20, 50, 100][rng.usize(..4)];
+        quirks.goal_state_omits = Some(Omissions::new(percent, seed));
+        quirks.consumed_offers = [
+            None,
+            Some(ConsumedOffer::Name),
+            Some(ConsumedOffer::Url),
+            Some(ConsumedOffer::Nothing),
+        ][rng.usize(..4)];
+    }
     let mut chaos = Chaos {
+        plot,
         promises: Promises::default(),
         history: History::default(),
         operator_spoke: false,
@@ -124,6 +164,11 @@ pub fn play(
 
 fn some_release(rng: &mut Rng) -> Release {
     Release::ALL[rng.usize(..Release::ALL.len())]
+}
+
+/// One that bootstraps with permission only.
+fn some_obedient_release(rng: &mut Rng) -> Release {
+    [Release::Newest, Release::Second][rng.usize(..2)]
 }
 
 /// Something that an operator does, or that goes wrong. Most that make no sense now become a fault.
@@ -151,18 +196,48 @@ enum Deed {
     RedeployConsumer,
     ExpireTokens,
     InjectFault,
+    // Not among the faults.
+    RefuseOneSide,
+    ServeAgain,
+    ResetOptions,
 }
 
 impl Deed {
-    /// Each is as likely as any other, the first and the last twice so.
-    fn draw(rng: &mut Rng) -> Self {
-        let deeds = Deed::value_variants();
-        let drawn = usize::from(rng.u8(..23)).saturating_sub(1);
-        deeds[drawn.min(deeds.len() - 1)]
+    /// Each is as likely as any other, among the faults the first and the last twice so.
+    fn draw(plot: Plot, rng: &mut Rng) -> Self {
+        use Deed::*;
+
+        const WITHOUT_FAULTS: [Deed; 13] = [
+            Relate,
+            ElectLeader,
+            LoseLeadership,
+            AddConsumer,
+            RemoveConsumer,
+            AddDistributor,
+            RemoveDistributor,
+            RestartDistributor,
+            RestartConsumer,
+            UpdateStatus,
+            UpdateStatus,
+            RepeatChanged,
+            SetLogLevel,
+        ];
+        const ONE_SIDE: [Deed; 4] = [RefuseOneSide, RefuseOneSide, ServeAgain, ResetOptions];
+
+        if plot == Plot::Faults {
+            let deeds = Deed::value_variants();
+            let drawn = usize::from(rng.u8(..23)).saturating_sub(1);
+            return deeds[drawn.min(InjectFault as usize)];
+        }
+        if plot == Plot::OneSide && rng.u8(..100) < 40 {
+            return ONE_SIDE[rng.usize(..ONE_SIDE.len())];
+        }
+        WITHOUT_FAULTS[rng.usize(..WITHOUT_FAULTS.len())]
     }
 }
 
 struct Chaos<'a> {
+    plot: Plot,
     listener: &'a mut Listener<'a>,
     deployment: Deployment,
     rng: Rng,
@@ -176,6 +251,7 @@ struct Chaos<'a> {
 
 impl Chaos<'_> {
     fn step(&mut self) -> Result<bool, Violation> {
+        self.forget_what_goal_state_listed();
         let clock = &self.deployment.clock;
         clock.set(clock.now() + 1);
         self.promises
@@ -184,6 +260,13 @@ impl Chaos<'_> {
         self.history.steps += usize::from(moved);
         self.check()?;
         Ok(moved)
+    }
+
+    fn forget_what_goal_state_listed(&mut self) {
+        let quirks = &mut self.deployment.world.model_mut().quirks;
+        if let Some(omissions) = &mut quirks.goal_state_omits {
+            omissions.listed.clear();
+        }
     }
 
     /// Checks what was committed since the last look.
@@ -196,6 +279,14 @@ impl Chaos<'_> {
             let remote = run.remote_unit.as_deref().unwrap_or_default();
             let failure = run.failure.as_deref().unwrap_or_default();
             (self.listener)(&format!("{}: {} {remote} {failure}", run.unit, run.hook));
+            if distributor && run.failure.is_some() && !self.plot.has_faults() {
+                let complaint = run.complaint.as_deref().unwrap_or(failure);
+                return Err(Violation {
+                    promise: format!("a hook failed where nothing did: {complaint}"),
+                    unit: run.unit.to_string(),
+                    hook: run.hook.clone(),
+                });
+            }
             // Faults are for distributors alone.
             if let Some(failure) = &run.failure
                 && self.deployment.release_of(&run.unit) == Some(Release::Second)
@@ -226,6 +317,10 @@ impl Chaos<'_> {
                     let relation = world.model().relation(change.relation);
                     let is_peer = relation.is_ok_and(Relation::is_peer);
                     only_known_keys(change, is_peer).map_err(violation)?;
+                    if is_peer {
+                        no_listed_unit_is_forgotten(&self.deployment, &commit.unit, change)
+                            .map_err(violation)?;
+                    }
                     shows_the_ledger(&self.deployment, &commit.unit, change).map_err(violation)?;
                     goes_down_after_the_next(&self.deployment, &commit.unit, change)
                         .map_err(violation)?;
@@ -248,6 +343,7 @@ impl Chaos<'_> {
         use Deed::*;
 
         self.history.events += 1;
+        self.forget_what_goal_state_listed();
         self.promises
             .forget_permission_unless(a_cluster_is_known(&self.deployment));
         let rng = &mut self.rng;
@@ -262,21 +358,53 @@ impl Chaos<'_> {
         let distributor = some(&distributors, rng);
         let consumer = some(&consumers, rng);
         let related = deployment.relation(&app);
+        let is_over = related.is_some() && !deployment.is_related(&app);
+        // Juju 4.0.14 takes the relation from the distributor's model, and what the distributor said
+        // last stays with the units of the offering application, old and new: a permission, maybe,
+        // that no charm can take back.
+        let juju = deployment.world.model().generation;
+        let offering: Vec<String> = apps
+            .iter()
+            .filter(|app| juju == JujuGeneration::Four && deployment.place(app) == Place::Offering)
+            .cloned()
+            .collect();
+        let leaves_its_last_word = |unit: &str| {
+            offering
+                .iter()
+                .any(|app| unit.starts_with(&format!("{app}/")))
+        };
         let world = &mut deployment.world;
-        let deed = Deed::draw(rng);
+        let deed = Deed::draw(self.plot, rng);
         (self.listener)(&format!(
             "deed {deed:?}: {app}, {distributor:?}, {consumer:?}"
         ));
         // A deed that the model refuses (no such unit any more, say) is no deed.
         match (deed, distributor, consumer) {
-            (Relate, ..) if related.is_none() => drop(deployment.relate(&app)),
+            (Relate, ..) if related.is_none() || is_over => drop(deployment.relate(&app)),
+            (RefuseOneSide, ..) => {
+                if let Some(id) = related {
+                    let side = [DISTRIBUTOR, app.as_str()][rng.usize(..2)];
+                    let unserved = Unserved {
+                        complaint: Complaint::ALL[rng.usize(..Complaint::ALL.len())],
+                        only: Some(Party::Application(AppName::new(side))),
+                    };
+                    (self.listener)(&format!("  refused: {unserved:?}"));
+                    drop(world.model_mut().stop_serving(id, unserved));
+                }
+            }
+            (ServeAgain, ..) => related
+                .into_iter()
+                .for_each(|id| world.model_mut().serve_again(id)),
+            (ResetOptions, ..) => drop(world.reset_config(DISTRIBUTOR, &["log-level"])),
             (ElectLeader, Some(unit), _) => drop(world.set_leader(&unit)),
             (LoseLeadership, ..) => {
                 self.leadership_was_lost = true;
                 drop(world.lose_leadership(DISTRIBUTOR));
             }
-            (AddConsumer, ..) if consumers.len() < 8 => drop(world.add_unit(&app)),
-            (RemoveConsumer, _, Some(unit)) if consumers.len() > 1 => {
+            (AddConsumer, ..) if consumers.len() < 8 => drop(deployment.add_unit(&app)),
+            (RemoveConsumer, _, Some(unit))
+                if consumers.len() > 1 && !leaves_its_last_word(&unit) =>
+            {
                 drop(world.remove_unit(&unit));
             }
             (LoseConsumer, _, Some(unit)) if consumers.len() > 1 => drop(deployment.lose(&unit)),
@@ -336,7 +464,7 @@ impl Chaos<'_> {
                 let life = deployment.with_cloud(|cloud| cloud.settings().token_life)?;
                 deployment.clock.set(deployment.clock.now() + life);
             }
-            (_, Some(unit), _) => {
+            (_, Some(unit), _) if self.plot.has_faults() => {
                 let injection = self.fault();
                 (self.listener)(&format!("  fault on {unit}: {:?}", injection.fault()));
                 self.deployment.world.inject(injection.on(&unit));
@@ -399,6 +527,11 @@ impl Chaos<'_> {
     /// lets everything run.
     fn heal(&mut self) -> Result<(), ChaosError> {
         self.deployment.world.clear_faults();
+        let relations = self.deployment.world.model().relations.keys();
+        for id in relations.copied().collect::<Vec<_>>() {
+            self.deployment.world.model_mut().serve_again(id);
+        }
+        self.deployment.world.model_mut().quirks.goal_state_omits = None;
         self.deployment
             .world
             .set_config(DISTRIBUTOR, &[("log-level", "info")])
@@ -413,7 +546,9 @@ impl Chaos<'_> {
             drop(self.deployment.world.add_unit(DISTRIBUTOR));
         }
         for app in self.deployment.apps().to_vec() {
-            if let Some(id) = self.deployment.relation(&app) {
+            if let Some(id) = self.deployment.relation(&app)
+                && (self.plot.has_faults() || self.deployment.is_related(&app))
+            {
                 drop(self.deployment.world.resume_relation(id));
             } else {
                 drop(self.deployment.relate(&app));
@@ -482,7 +617,11 @@ impl Chaos<'_> {
         let world = &mut self.deployment.world;
         drop(world.restart_agent(leader.as_str()));
         drop(world.run_hook(leader.as_str(), config_changed()));
-        every_host_is_named(&self.deployment, &leader).map_err(at_rest)
+        every_host_is_named(&self.deployment, &leader).map_err(at_rest)?;
+        if !self.plot.has_faults() {
+            no_cluster_splits(&self.deployment).map_err(at_rest)?;
+        }
+        Ok(())
     }
 
     fn full_reconciliation_is_silent(&mut self, leader: &UnitName) -> Result<(), Violation> {
@@ -655,6 +794,69 @@ fn shows_the_ledger(
     }
 }
 
+/// A placeholder stays as long as Juju lists, on the unit that decides, a living unit of its name;
+/// unless goal-state has just listed another unit of that application and not this one, which is
+/// the sign of one that Juju removed (spec, section 3.6).
+fn no_listed_unit_is_forgotten(
+    deployment: &Deployment,
+    unit: &UnitName,
+    change: &BagChange,
+) -> Result<(), String> {
+    let model = deployment.world.model();
+    let omissions = model.quirks.goal_state_omits.as_ref();
+    let seems_gone = |unit: &UnitName| {
+        omissions.is_some_and(|omissions| {
+            let mut listed = omissions.listed.iter();
+            !omissions.listed.contains(unit)
+                && listed.any(|other| other.application() == unit.application())
+        })
+    };
+    let Ok(agent) = deployment.world.agent(unit.as_str()) else {
+        return Ok(());
+    };
+    let is_lost = |(before, after): &(Option<String>, Option<String>)| {
+        before.as_deref() == Some(wire::PLACEHOLDER) && after.is_none()
+    };
+    let lost = change.keys.iter().filter(|(_, values)| is_lost(values));
+    for name in lost.filter_map(|(key, _)| key.strip_prefix(wire::MIRROR_PREFIX)) {
+        for relation in serving(deployment) {
+            let listed = agent.relations.get(&relation.id).into_iter();
+            let has_it = |unit: &&UnitName| {
+                let alive = model
+                    .units
+                    .get(*unit)
+                    .is_some_and(|u| u.life == Life::Alive);
+                let side = relation.own_side(unit.application());
+                let bag = side.and_then(|side| side.members.get(*unit));
+                let hostname = bag.and_then(|member| member.bag.content.get(HOSTNAME));
+                alive && !seems_gone(unit) && hostname.is_some_and(|hostname| hostname == name)
+            };
+            if let Some(unit) = listed.flat_map(|state| state.members.keys()).find(has_it) {
+                return Err(format!(
+                    "relation {}: the placeholder of {unit}, which is listed and alive, is lost",
+                    relation.id
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The units that are there are in one cluster at most. One whose members have all gone is none.
+fn no_cluster_splits(deployment: &Deployment) -> Result<(), String> {
+    let units = deployment.consumer_units();
+    let hosts: BTreeSet<String> = units
+        .iter()
+        .map(|unit| deployment.hostname(unit.as_str()))
+        .collect();
+    let mut clusters = deployment.clusters().map_err(|error| error.to_string())?;
+    clusters.retain(|members| members.iter().any(|member| hosts.contains(member)));
+    match clusters.len() {
+        0 | 1 => Ok(()),
+        several => Err(format!("{several} clusters: {clusters:?}")),
+    }
+}
+
 fn core_id(id: RelationId) -> CoreId {
     CoreId(id.0.into())
 }
@@ -715,10 +917,10 @@ fn serving(deployment: &Deployment) -> impl Iterator<Item = &Relation> {
     relations.filter(|relation| {
         !relation.suspended
             && !relation.is_peer()
-            && relation.life == crate::model::Life::Alive
+            && relation.life == Life::Alive
             && relation
                 .own_side(DISTRIBUTOR)
-                .is_some_and(|side| side.endpoint == ENDPOINT)
+                .is_some_and(|side| side.endpoint == ENDPOINT && !side.over)
     })
 }
 

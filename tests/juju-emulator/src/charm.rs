@@ -170,6 +170,8 @@ impl Parameter {
 pub struct Metadata {
     /// The charm's name.
     pub name: String,
+    /// Its units live on the machines of other applications' units.
+    pub subordinate: bool,
     /// Endpoints by name.
     pub endpoints: BTreeMap<String, Endpoint>,
     /// Configuration options by name.
@@ -181,6 +183,8 @@ pub struct Metadata {
 #[derive(Deserialize)]
 struct Declared {
     name: String,
+    #[serde(default)]
+    subordinate: bool,
     #[serde(default)]
     provides: BTreeMap<String, DeclaredEndpoint>,
     #[serde(default)]
@@ -244,6 +248,7 @@ impl Metadata {
         .collect();
         Ok(Self {
             name: declared.name,
+            subordinate: declared.subordinate,
             endpoints,
             options,
             actions: all_actions,
@@ -395,6 +400,13 @@ impl Charm {
             metadata: Arc::new(metadata),
             code: Code::InProcess(Arc::new(move |unit| Box::new(factory(unit)))),
         }
+    }
+
+    /// The same charm, declared to be a subordinate.
+    #[must_use]
+    pub fn subordinate(mut self) -> Self {
+        Arc::make_mut(&mut self.metadata).subordinate = true;
+        self
     }
 
     /// Unpacks the `.charm` archive at `path` into the directory `into`.

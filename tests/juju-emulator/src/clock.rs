@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use crate::agent::RERUN_PAUSE;
 use crate::deployment::{DISTRIBUTOR, Deployment, DeploymentError, Setup};
 use crate::names::{RelationId, UnitName};
 use crate::record::HookRun;
@@ -315,10 +316,12 @@ impl Timeline {
                     stops |= stop(self.now, Happened::Ended(run), &self.deployment);
                 }
                 self.deployment.world.clear_history();
-                let failed = self.deployment.world.agent(unit.as_str());
-                let attempts = failed
-                    .ok()
-                    .and_then(|agent| Some(agent.failed.as_ref()?.attempts));
+                let agent = self.deployment.world.agent(unit.as_str()).ok();
+                let killed = agent.is_some_and(|agent| agent.killed);
+                let attempts = agent.and_then(|agent| Some(agent.failed.as_ref()?.attempts));
+                if killed {
+                    self.due(self.now + RERUN_PAUSE, Event::Retry(unit.clone()));
+                }
                 if let Some(attempts) = attempts {
                     let doublings = attempts.saturating_sub(1).min(6);
                     let pause = (FIRST_RETRY * (1 << doublings)).min(LONGEST_RETRY);

@@ -205,6 +205,11 @@ fn environment(
 ) -> BTreeMap<String, String> {
     let unit = &agent.unit;
     let machine = model.units.get(unit).map(|entry| entry.machine.to_string());
+    let principal = model
+        .units
+        .get(unit)
+        .and_then(|entry| entry.principal.clone());
+    let principal = principal.map(|principal| principal.to_string());
     let charm = places.charm.display().to_string();
     let path = format!(
         "{}:{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -233,7 +238,7 @@ fn environment(
         ("JUJU_MACHINE_ID", machine.unwrap_or_default()),
         ("JUJU_MODEL_NAME", model.name.clone()),
         ("JUJU_MODEL_UUID", model.uuid.clone()),
-        ("JUJU_PRINCIPAL_UNIT", String::new()),
+        ("JUJU_PRINCIPAL_UNIT", principal.unwrap_or_default()),
         ("JUJU_UNIT_NAME", unit.to_string()),
         ("JUJU_VERSION", model.generation.version().to_owned()),
         ("LANG", "C.UTF-8".to_owned()),

@@ -26,7 +26,6 @@ use microcluster_token_distributor::chain;
 use microcluster_token_distributor::core::fingerprint::fingerprint;
 use microcluster_token_distributor::core::wire::{BOOTSTRAP_APP, HOSTNAME, Value, mirrored};
 use microovn::consumer::Release;
-use microovn::microcluster::Settings;
 
 /// The usual width of a terminal.
 const WIDTH: u16 = 80;
@@ -102,7 +101,7 @@ impl Args {
                 None => Provider::Executable,
             },
             consumers,
-            cluster: Settings::default(),
+            ..Setup::default()
         }
     }
 }

@@ -15,10 +15,10 @@ use microovn::layout;
 use microovn::microcluster::{Cloud, Settings};
 use tempfile::TempDir;
 
-use crate::charm::{Charm, CharmError, Metadata};
+use crate::charm::{CallTool, Charm, CharmError, Metadata};
 use crate::executables::{self, BuildError, DistributorError};
 use crate::library::{self, LibraryError};
-use crate::model::{Content, JujuGeneration};
+use crate::model::{Content, JujuGeneration, Life};
 use crate::names::{RelationId, UnitName};
 use crate::players::{Consumer, Distributor, Progress};
 use crate::python::{Python, Rules};
@@ -53,6 +53,8 @@ pub struct Setup {
     pub consumers: Form,
     /// How their clusters behave.
     pub cluster: Settings,
+    /// Where each application is; those that are not named are [`Place::Here`].
+    pub places: Vec<Place>,
 }
 
 impl Default for Setup {
@@ -68,8 +70,38 @@ impl Default for Setup {
             distributor: Provider::Library,
             consumers: Form::Values,
             cluster: Settings::default(),
+            places: Vec::new(),
         }
     }
+}
+
+/// Where a consumer application is, as the distributor's model sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// In the model.
+    #[default]
+    Here,
+    /// In the model, as a subordinate of an application that does nothing else.
+    Subordinate,
+    /// In another model, which consumes the distributor's offer.
+    Consuming,
+    /// In another model, whose offer of it the distributor's model consumes under another name.
+    Offering,
+}
+
+impl Place {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Here,
+        Self::Subordinate,
+        Self::Consuming,
+        Self::Offering,
+    ];
+}
+
+/// The application on whose machines the units of a subordinate one are.
+fn principal_of(app: &str) -> String {
+    format!("principal-of-{app}")
 }
 
 /// What plays the distributor.
@@ -205,6 +237,7 @@ pub struct Deployment {
     /// The clock that consumers and the distributor's library share.
     pub clock: Clock,
     apps: Vec<String>,
+    places: BTreeMap<String, Place>,
     relations: BTreeMap<String, RelationId>,
     names: Names,
     hosts: Hosts,
@@ -298,20 +331,26 @@ impl Setup {
             .charm(&folder.path().join("distributor"), &clock)?;
 
         let apps: Vec<String> = (0..self.apps).map(app_name).collect();
-        for app in &apps {
-            world.deploy(app, &consumer, self.units, &[])?;
-        }
-        world.deploy(DISTRIBUTOR, &distributor, self.distributor_units, &[])?;
-        Ok(Deployment {
+        let places = apps.iter().cloned().zip(self.places.iter().copied());
+        let mut deployment = Deployment {
             world,
             clock,
-            apps,
+            apps: Vec::new(),
+            places: places.collect(),
             relations: BTreeMap::new(),
             names,
             hosts,
             consumer,
             folder,
-        })
+        };
+        for app in &apps {
+            deployment.add_app(app, self.units)?;
+        }
+        let units = self.distributor_units;
+        deployment
+            .world
+            .deploy(DISTRIBUTOR, &distributor, units, &[])?;
+        Ok(deployment)
     }
 }
 
@@ -361,16 +400,43 @@ impl Deployment {
     /// # Errors
     /// The name is taken.
     pub fn add_app(&mut self, app: &str, units: usize) -> Result<(), DeploymentError> {
-        self.world.deploy(app, &self.consumer, units, &[])?;
+        let charm = self.charm_of(app);
+        self.world.deploy(app, &charm, 0, &[])?;
+        if self.place(app) == Place::Subordinate {
+            let metadata = Metadata::parse("{name: principal}", "", "")?;
+            let hook = |_: &BTreeMap<String, String>, _: &mut CallTool<'_>| 0;
+            let idle = Charm::in_process(metadata, move |_| hook);
+            self.world.deploy(&principal_of(app), &idle, 0, &[])?;
+        }
         self.apps.push(app.to_owned());
+        for _ in 0..units {
+            self.add_unit(app)?;
+        }
         Ok(())
     }
 
-    /// Adds a unit to a consumer application.
+    /// Where a consumer application is.
+    #[must_use]
+    pub fn place(&self, app: &str) -> Place {
+        self.places.get(app).copied().unwrap_or_default()
+    }
+
+    fn charm_of(&self, app: &str) -> Charm {
+        match self.place(app) {
+            Place::Subordinate => self.consumer.clone().subordinate(),
+            _ => self.consumer.clone(),
+        }
+    }
+
+    /// Adds a unit to a consumer application, with its principal where it needs one.
     ///
     /// # Errors
     /// No such application.
     pub fn add_unit(&mut self, app: &str) -> Result<UnitName, DeploymentError> {
+        if self.place(app) == Place::Subordinate {
+            let principal = self.world.add_unit(&principal_of(app))?;
+            return Ok(self.world.add_subordinate(app, principal.as_str())?);
+        }
         Ok(self.world.add_unit(app)?)
     }
 
@@ -380,13 +446,12 @@ impl Deployment {
     /// # Errors
     /// No such application, or consumers are processes.
     pub fn redeploy(&mut self, app: &str, hostname: &str) -> Result<UnitName, DeploymentError> {
-        let Hosts::Values(consumers) = &self.hosts else {
+        if matches!(self.hosts, Hosts::Directory(_)) {
             return Err(DeploymentError::Processes);
-        };
-        let unit = self.world.add_unit(app)?;
+        }
+        let unit = self.add_unit(app)?;
         let machine = self.names.of(unit.as_str());
-        let mut cloud = consumers.cloud.borrow_mut();
-        cloud.set_hostname(&machine, hostname);
+        self.with_cloud(|cloud| cloud.set_hostname(&machine, hostname))?;
         Ok(unit)
     }
 
@@ -399,8 +464,12 @@ impl Deployment {
             return Err(DeploymentError::Processes);
         };
         self.consumer = consumers.charm(move |_| release)?;
+        self.refresh_apps()
+    }
+
+    fn refresh_apps(&mut self) -> Result<(), DeploymentError> {
         for app in &self.apps {
-            self.world.refresh(app, &self.consumer)?;
+            self.world.refresh(app, &self.charm_of(app))?;
         }
         Ok(())
     }
@@ -412,10 +481,7 @@ impl Deployment {
     /// There is no Python for it, or they have version 1.
     pub fn refresh_library(&mut self) -> Result<(), DeploymentError> {
         self.consumer = library::Version::V1.charm(self.folder.path())?;
-        for app in &self.apps {
-            self.world.refresh(app, &self.consumer)?;
-        }
-        Ok(())
+        self.refresh_apps()
     }
 
     /// Which consumer a unit is now; nothing where consumers are processes.
@@ -434,7 +500,17 @@ impl Deployment {
     /// It is related already.
     pub fn relate(&mut self, app: &str) -> Result<RelationId, DeploymentError> {
         let provider = format!("{DISTRIBUTOR}:microcluster-cluster");
-        let id = self.world.integrate(&provider, &format!("{app}:cluster"))?;
+        let consumer = format!("{app}:cluster");
+        let id = match self.place(app) {
+            Place::Here | Place::Subordinate => self.world.integrate(&provider, &consumer)?,
+            Place::Consuming => self.world.integrate_across_models(&provider, &consumer)?.0,
+            Place::Offering => {
+                let name = format!("{app}-east");
+                self.world
+                    .integrate_consumed_as(&consumer, &provider, &name)?
+                    .0
+            }
+        };
         self.relations.insert(app.to_owned(), id);
         Ok(id)
     }
@@ -454,6 +530,14 @@ impl Deployment {
     #[must_use]
     pub fn relation(&self, app: &str) -> Option<RelationId> {
         self.relations.get(app).copied()
+    }
+
+    /// Whether the relation of a consumer application is there to stay, on both sides.
+    #[must_use]
+    pub fn is_related(&self, app: &str) -> bool {
+        let relation = self.relation(app).map(|id| self.world.model().relation(id));
+        matches!(relation, Some(Ok(relation)) if relation.life == Life::Alive
+            && relation.sides.iter().all(|side| !side.over))
     }
 
     /// The relation of `app` was removed behind this value's back.

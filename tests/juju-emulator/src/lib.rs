@@ -16,6 +16,7 @@ pub mod names;
 pub mod charm;
 pub mod model;
 pub mod quirks;
+pub mod show_unit;
 
 pub mod agent;
 pub mod context;
@@ -50,7 +51,7 @@ pub use deployment::{Deployment, Setup};
 pub use faults::{Effect, Fault, Injection};
 pub use model::{JujuGeneration, Model};
 pub use names::{AppName, RelationId, UnitName};
-pub use quirks::{Complaint, Quirks, Unserved};
+pub use quirks::{Complaint, ConsumedOffer, Omissions, Party, Quirks, Unserved};
 pub use record::{Detail, HookRun};
 pub use tools::ToolOutput;
 pub use world::{World, WorldError};

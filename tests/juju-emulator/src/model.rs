@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::charm::{Endpoint, Metadata, Role};
 use crate::names::{AppName, RelationId, UnitName};
-use crate::quirks::{Complaint, Quirks, Unserved};
+use crate::quirks::{Complaint, Party, Quirks, Unserved};
 
 /// What a databag holds.
 pub type Content = Arc<BTreeMap<String, String>>;
@@ -20,9 +20,15 @@ pub type Content = Arc<BTreeMap<String, String>>;
 /// Juju's limit for one databag, the sum of key and value bytes.
 pub const BAG_QUOTA: usize = 16 << 20;
 
-/// How many keys Juju 4 can write in one databag: its statement binds three variables for each, and
-/// SQLite takes 32 766 (inferred from both numbers, not seen).
-pub const MAX_KEYS: usize = 32_766 / 3;
+/// How many keys Juju 4 can write in one databag; one more and the flush fails. Counted over the
+/// whole bag after the write.
+pub const MAX_KEYS: usize = 10_921;
+
+/// When a model's time begins unless somebody says otherwise, in seconds since 1970: some day in 2026.
+pub const EPOCH: u64 = 1_780_000_000;
+
+/// The controller and the model that offers of other models come from.
+pub const OFFERING_MODEL: &str = "controller:admin/elsewhere";
 
 /// Keys that Juju itself writes into unit bags.
 pub const NETWORK_KEYS: [&str; 2] = ["ingress-address", "egress-subnets"];
@@ -90,6 +96,8 @@ pub struct Application {
     pub leader: Option<UnitName>,
     /// Who held it last, and may not take it back while there is another unit.
     pub deposed: Option<UnitName>,
+    /// Since when the agent of its holder is stopped, so that nobody renews the lease.
+    pub leader_silent_since: Option<Duration>,
     /// Alive or dying.
     pub life: Life,
     /// Set by the leader with `status-set --application`.
@@ -102,12 +110,16 @@ pub struct Application {
 pub struct Unit {
     /// Alive or dying.
     pub life: Life,
-    /// The machine it has for itself.
+    /// Its machine. A subordinate shares that of its principal.
     pub machine: u32,
     /// What the charm says of the workload.
     pub workload: Status,
     /// Whether the charm ever set the above.
     pub workload_set: bool,
+    /// Since when the workload has this status: a status that is set again counts anew.
+    pub workload_since: Duration,
+    /// Of a subordinate unit, the unit on whose machine it is.
+    pub principal: Option<UnitName>,
     /// The message of a failed hook, while the agent's status is `error`.
     pub error: Option<String>,
     /// Set with `application-version-set`.
@@ -174,7 +186,8 @@ pub struct Side {
     pub endpoint: String,
     /// Its part.
     pub role: Role,
-    /// The name under which the other side knows the application, if another.
+    /// The name under which the other side knows the application, if another: `remote-<32 hex
+    /// digits>` of a consuming application, and whatever an offer was consumed as.
     pub alias: Option<AppName>,
     /// The application's databag.
     pub app_bag: Bag,
@@ -182,6 +195,9 @@ pub struct Side {
     pub members: BTreeMap<UnitName, Member>,
     /// Databags of units that left. They stay readable as long as the relation exists.
     pub departed: BTreeMap<UnitName, Bag>,
+    /// The model of this side has the relation no more, while that of the other side goes on with
+    /// it and hears nothing.
+    pub over: bool,
 }
 
 impl Side {
@@ -223,6 +239,8 @@ pub struct Relation {
     pub suspended: bool,
     /// The two sides are in different models; the first one offers.
     pub cross_model: bool,
+    /// Since when it is there.
+    pub since: Duration,
 }
 
 impl Relation {
@@ -230,6 +248,12 @@ impl Relation {
     #[must_use]
     pub fn is_peer(&self) -> bool {
         self.sides.len() == 1
+    }
+
+    /// Whether `app` is the offering side of a relation across models.
+    #[must_use]
+    pub fn is_offered_by(&self, app: &str) -> bool {
+        self.cross_model && self.sides.first().is_some_and(|s| s.app.as_str() == app)
     }
 
     /// The side of `app`.
@@ -387,6 +411,12 @@ pub enum ModelError {
     /// The new charm would break a relation.
     #[error("{0}")]
     RefreshRefused(String),
+    /// Units of a subordinate application come with those of a principal one.
+    #[error("cannot add unit: application {0:?} is subordinate")]
+    Subordinate(String),
+    /// A unit of this application has a machine of its own.
+    #[error("application {0:?} is not subordinate")]
+    NotSubordinate(String),
 }
 
 /// A Juju model.
@@ -398,6 +428,8 @@ pub struct Model {
     pub name: String,
     /// The model's UUID.
     pub uuid: String,
+    /// When the model's time began, in seconds since 1970.
+    pub epoch: u64,
     /// The model's time since it began. Only the driver moves it.
     pub now: Duration,
     /// Applications by name.
@@ -424,6 +456,7 @@ impl Model {
             generation,
             name: "emulated".to_owned(),
             uuid: "2a7ba2e3-5d1f-4c0e-8a63-000000000001".to_owned(),
+            epoch: EPOCH,
             now: Duration::ZERO,
             applications: BTreeMap::new(),
             units: BTreeMap::new(),
@@ -505,7 +538,11 @@ impl Model {
     #[must_use]
     pub fn complaint(&self, id: RelationId, unit: &UnitName) -> Option<Complaint> {
         let unserved = self.unserved.get(&id)?;
-        let suffers = unserved.unit.as_ref().is_none_or(|only| only == unit);
+        let suffers = match &unserved.only {
+            None => true,
+            Some(Party::Unit(only)) => only == unit,
+            Some(Party::Application(app)) => app.as_str() == unit.application(),
+        };
         suffers.then_some(unserved.complaint)
     }
 
@@ -579,6 +616,7 @@ impl Model {
             config_version: 0,
             leader: None,
             deposed: None,
+            leader_silent_since: None,
             life: Life::Alive,
             status: None,
             next_unit: 0,
@@ -648,33 +686,72 @@ impl Model {
             life: Life::Alive,
             suspended: false,
             cross_model,
+            since: self.now,
         };
         self.relations.insert(id, relation);
         self.wake_relation(id);
         id
     }
 
-    /// Adds a unit on a machine of its own.
+    /// Adds a unit on a machine of its own. Until the machine is there, its status is `unknown`.
     ///
     /// # Errors
-    /// No such application.
+    /// No such application, or it is a subordinate one.
     pub fn add_unit(&mut self, app: &str) -> Result<UnitName, ModelError> {
+        if self.application(app)?.charm.subordinate {
+            return Err(ModelError::Subordinate(app.to_owned()));
+        }
+        let machine = self.next_machine;
+        self.next_machine += 1;
+        self.new_unit(app, machine, None)
+    }
+
+    /// Adds a unit of a subordinate application beside `principal`, on its machine.
+    ///
+    /// # Errors
+    /// No such application or unit, or the application is not a subordinate one.
+    pub fn add_subordinate(&mut self, app: &str, principal: &str) -> Result<UnitName, ModelError> {
+        if !self.application(app)?.charm.subordinate {
+            return Err(ModelError::NotSubordinate(app.to_owned()));
+        }
+        let (principal, unit) = self.unit(principal)?;
+        let machine = unit.machine;
+        self.new_unit(app, machine, Some(principal))
+    }
+
+    fn new_unit(
+        &mut self,
+        app: &str,
+        machine: u32,
+        principal: Option<UnitName>,
+    ) -> Result<UnitName, ModelError> {
+        let now = self.now;
         let application = self.application_mut(app)?;
         let name = UnitName::new(app, application.next_unit);
         application.next_unit += 1;
         let unit = Unit {
             life: Life::Alive,
-            machine: self.next_machine,
-            workload: Status::new("waiting", "waiting for machine"),
+            machine,
+            workload: Status::new("unknown", ""),
             workload_set: false,
+            workload_since: now,
+            principal,
             error: None,
             workload_version: String::new(),
             state: Content::default(),
         };
-        self.next_machine += 1;
         self.units.insert(name.clone(), unit);
         self.woken.insert(name.clone());
         Ok(name)
+    }
+
+    /// The subordinate units on the machine of `principal`.
+    pub(crate) fn subordinates_of(&self, principal: &UnitName) -> Vec<UnitName> {
+        let units = self.units.iter();
+        units
+            .filter(|(_, unit)| unit.principal.as_ref() == Some(principal))
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     /// Relates two endpoints, each `app:endpoint`.
@@ -686,8 +763,9 @@ impl Model {
         Ok(self.add_relation(sides, false))
     }
 
-    /// Relates two endpoints as if `consumer` were in another model: the offering side knows it
-    /// only as `alias`, which is `remote-<32 hex digits>`.
+    /// Relates two endpoints as if they were in different models: the offering side knows the
+    /// consumer only as `remote`, which is `remote-<32 hex digits>`; the consumer knows the offer by
+    /// the name it was consumed as, its own if there is none.
     ///
     /// # Errors
     /// As for [`Model::integrate`].
@@ -695,11 +773,12 @@ impl Model {
         &mut self,
         offer: &str,
         consumer: &str,
-        alias: &str,
+        remote: &str,
+        consumed_as: Option<&str>,
     ) -> Result<RelationId, ModelError> {
         let mut sides = self.sides_for(offer, consumer)?;
-        if let Some(side) = sides.get_mut(1) {
-            side.alias = Some(AppName::new(alias));
+        for (side, alias) in sides.iter_mut().zip([consumed_as, Some(remote)]) {
+            side.alias = alias.map(AppName::new);
         }
         Ok(self.add_relation(sides, true))
     }
@@ -719,7 +798,7 @@ impl Model {
         let related = self.relations_on(first_app, first_name).any(|relation| {
             relation
                 .own_side(second_app)
-                .is_some_and(|s| s.endpoint == second_name)
+                .is_some_and(|s| s.endpoint == second_name && !s.over)
         });
         if related {
             return Err(ModelError::RelationExists(format!("{one} {other}")));
@@ -749,6 +828,9 @@ impl Model {
         if let Some(entry) = self.units.get_mut(&unit) {
             entry.life = Life::Dying;
         }
+        for subordinate in self.subordinates_of(&unit) {
+            self.remove_unit(subordinate.as_str())?;
+        }
         if self.generation == JujuGeneration::Three {
             // Juju 3 hides a dying unit from the others at once; 4 waits until it left the scope.
             for relation in self.relations.values_mut() {
@@ -770,21 +852,61 @@ impl Model {
     /// No such unit.
     pub fn drop_unit(&mut self, unit: &str) -> Result<(), ModelError> {
         let (unit, _) = self.unit(unit)?;
+        for subordinate in self.subordinates_of(&unit) {
+            self.drop_unit(subordinate.as_str())?;
+        }
         let ids: Vec<RelationId> = self.relations.keys().copied().collect();
         for id in ids {
             self.leave_scope(id, &unit);
         }
-        self.units.remove(&unit);
+        let principal = self.units.remove(&unit).and_then(|entry| entry.principal);
+        self.woken.extend(principal);
         let app = unit.application();
         if self.is_leader(&unit) {
             self.vacate_leadership(app)?;
         }
+        self.end_consumption_of(app);
         let gone = self.application(app)?.life == Life::Dying && self.units_of(app).is_empty();
         if gone {
             self.applications.remove(app);
             self.relations
                 .retain(|_, relation| !relation.is_peer() || relation.own_side(app).is_none());
         }
+        Ok(())
+    }
+
+    /// With a unit of an offering application, Juju 4.0.14 takes the whole relation from the
+    /// consuming model; the units that stay on the offering side hear nothing of it.
+    fn end_consumption_of(&mut self, offering: &str) {
+        if self.generation == JujuGeneration::Three {
+            return;
+        }
+        let mut ended = Vec::new();
+        for relation in self.relations.values_mut() {
+            if relation.life == Life::Alive
+                && relation.is_offered_by(offering)
+                && let Some(consuming) = relation.sides.get_mut(1)
+            {
+                consuming.over = true;
+                ended.push(consuming.app.clone());
+            }
+        }
+        for consuming in ended {
+            self.wake_application(consuming.as_str());
+        }
+    }
+
+    /// The model of `app`, which consumes offers of this one, is destroyed with `--force`: no agent
+    /// on the offering side is told anything, and the controller forgets the relations.
+    ///
+    /// # Errors
+    /// No such application.
+    pub fn destroy_model_of(&mut self, app: &str) -> Result<(), ModelError> {
+        self.application(app)?;
+        self.relations
+            .retain(|_, relation| relation.own_side(app).is_none());
+        self.units.retain(|unit, _| unit.application() != app);
+        self.applications.remove(app);
         Ok(())
     }
 
@@ -855,7 +977,8 @@ impl Model {
         Ok(())
     }
 
-    /// Sets options of an application; an empty value resets one to its default.
+    /// Sets options of an application: `juju config APP KEY=VALUE`. The value that an option has
+    /// already is no change.
     ///
     /// # Errors
     /// No such application or option, or a value of another type.
@@ -864,17 +987,35 @@ impl Model {
         let charm = Arc::clone(&application.charm);
         let mut config = application.config.clone();
         for (key, value) in values {
-            if value.is_empty() && charm.options.contains_key(*key) {
-                config.remove(*key);
-            } else {
-                config.insert((*key).to_owned(), read_option(&charm, key, value)?);
-            }
+            config.insert((*key).to_owned(), read_option(&charm, key, value)?);
         }
         if config != application.config {
             application.config = config;
             application.config_version += 1;
         }
         self.wake_application(app);
+        Ok(())
+    }
+
+    /// Gives options their defaults again: `juju config APP --reset KEY`. Juju 4 tells no agent.
+    ///
+    /// # Errors
+    /// No such application or option.
+    pub fn reset_config(&mut self, app: &str, keys: &[&str]) -> Result<(), ModelError> {
+        let generation = self.generation;
+        let application = self.application_mut(app)?;
+        let unknown = |key: &&&str| !application.charm.options.contains_key(**key);
+        if let Some(key) = keys.iter().find(unknown) {
+            return Err(ModelError::BadOption((*key).to_owned()));
+        }
+        let before = application.config.len();
+        application
+            .config
+            .retain(|key, _| !keys.contains(&key.as_str()));
+        if application.config.len() < before && generation == JujuGeneration::Three {
+            application.config_version += 1;
+            self.wake_application(app);
+        }
         Ok(())
     }
 
@@ -937,6 +1078,7 @@ impl Model {
         let application = self.application_mut(unit.application())?;
         application.leader = Some(unit.clone());
         application.deposed = None;
+        application.leader_silent_since = None;
         self.wake_application(unit.application());
         Ok(())
     }
@@ -950,8 +1092,35 @@ impl Model {
         if let Some(leader) = application.leader.take() {
             application.deposed = Some(leader);
         }
+        application.leader_silent_since = None;
         self.wake_application(app);
         Ok(())
+    }
+
+    /// The agent of `unit` stops, or starts again. Nobody renews the lease of one that is stopped.
+    pub fn set_silent(&mut self, unit: &UnitName, silent: bool) {
+        let now = self.now;
+        if let Some(application) = self.applications.get_mut(unit.application())
+            && application.leader.as_ref() == Some(unit)
+        {
+            application.leader_silent_since = silent.then_some(now);
+        }
+    }
+
+    /// Takes leases that nobody has renewed for the time [`Quirks::lease`].
+    pub fn expire_leases(&mut self) {
+        let (now, lease) = (self.now, self.quirks.lease);
+        let is_over = |since: Duration| now.saturating_sub(since) >= lease;
+        let expired: Vec<AppName> = self
+            .applications
+            .iter()
+            .filter(|(_, application)| application.leader_silent_since.is_some_and(is_over))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for app in expired {
+            // Cannot fail: the application is there.
+            let _ = self.vacate_leadership(app.as_str());
+        }
     }
 
     /// Whether `unit` may take a lease that no unit holds.
@@ -977,10 +1146,11 @@ impl Model {
             return;
         };
         let address = entry.address();
-        let mut content = BTreeMap::from([
-            ("egress-subnets".to_owned(), format!("{address}/32")),
-            ("ingress-address".to_owned(), address.clone()),
-        ]);
+        let mut content = BTreeMap::new();
+        if !self.quirks.knows_no_subnet {
+            content.insert("egress-subnets".to_owned(), format!("{address}/32"));
+            content.insert("ingress-address".to_owned(), address.clone());
+        }
         if self.generation == JujuGeneration::Three {
             content.insert("private-address".to_owned(), address);
         }
@@ -1008,6 +1178,8 @@ impl Model {
             .get_mut(&id)
             .and_then(|relation| relation.own_side_mut(unit.application()));
         if let Some(side) = side
+            // What the consuming side does is not told where the relation goes on.
+            && !side.over
             && let Some(member) = side.members.remove(unit)
         {
             side.departed.insert(unit.clone(), member.bag);
@@ -1018,7 +1190,8 @@ impl Model {
 
     fn drop_relation_if_done(&mut self, id: RelationId) {
         let done = self.relations.get(&id).is_some_and(|relation| {
-            relation.life == Life::Dying && relation.sides.iter().all(|s| s.members.is_empty())
+            let has_left = |side: &Side| side.over || side.members.is_empty();
+            relation.life == Life::Dying && relation.sides.iter().all(has_left)
         });
         if done {
             self.relations.remove(&id);
@@ -1153,7 +1326,7 @@ impl Model {
         for id in cut_off {
             let usual = Unserved {
                 complaint: Complaint::Usual,
-                unit: None,
+                only: None,
             };
             self.unserved.entry(id).or_insert(usual);
         }
@@ -1252,10 +1425,39 @@ impl Model {
 
     /// Sets a unit's workload status.
     pub fn set_workload(&mut self, unit: &UnitName, status: &str, message: &str, by_charm: bool) {
+        let now = self.now;
         if let Some(entry) = self.units.get_mut(unit) {
             entry.workload = Status::new(status, message);
             entry.workload_set |= by_charm;
+            entry.workload_since = now;
         }
+    }
+
+    /// The application's row in `juju status`: what its leader has set for it, else the gravest
+    /// status of a unit with that unit's message. Among equals it is any unit; here the last.
+    #[must_use]
+    pub fn application_row(&self, app: &str) -> Option<Status> {
+        const GRAVITY: [&str; 6] = [
+            "unknown",
+            "active",
+            "waiting",
+            "maintenance",
+            "blocked",
+            "error",
+        ];
+        if let Some(status) = &self.applications.get(app)?.status {
+            return Some(status.clone());
+        }
+        let of_unit = |name: &UnitName| {
+            let unit = self.units.get(name)?;
+            Some(match &unit.error {
+                Some(message) => Status::new("error", message),
+                None => unit.workload.clone(),
+            })
+        };
+        let gravity = |status: &Status| GRAVITY.iter().position(|name| *name == status.status);
+        let units = self.units_of(app).into_iter();
+        units.filter_map(|unit| of_unit(&unit)).max_by_key(gravity)
     }
 
     /// Sets an application's status.
@@ -1283,6 +1485,7 @@ fn new_side(app: &str, endpoint: &str, role: Role, alias: Option<AppName>) -> Si
         app_bag: Bag::default(),
         members: BTreeMap::new(),
         departed: BTreeMap::new(),
+        over: false,
     }
 }
 

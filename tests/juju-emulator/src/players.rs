@@ -19,6 +19,7 @@ use microovn::consumer::{
 use microovn::microcluster::{Cloud, Refusal};
 
 use crate::charm::{CallTool, InProcess};
+use crate::model::EPOCH;
 use crate::tools::{SHARED, ToolOutput};
 
 /// The clock that all players share: the time since the model began.
@@ -93,9 +94,6 @@ impl Distributor {
     }
 
     fn run(&mut self, environment: &BTreeMap<String, String>, tools: &mut CallTool<'_>) -> i32 {
-        /// Some time in 2026: the charm is given seconds since 1970.
-        const EPOCH: u64 = 1_780_000_000;
-
         let agent = InHook {
             tools: RefCell::new(tools),
             clock: &self.clock,

@@ -3,8 +3,11 @@
 //! Whatever a healthy 3.6.26 or 4.0.14 always does is no knob but follows from the generation.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use crate::names::{RelationId, UnitName};
+use fastrand::Rng;
+
+use crate::names::{AppName, RelationId, UnitName};
 
 /// The knobs. They may be turned at any time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +27,17 @@ pub struct Quirks {
     /// `goal-state` fails with this text, as while certain cross-model relations exist
     /// (juju/juju#21152): `unit not found` and the like.
     pub goal_state_fails: Option<String>,
+    /// `goal-state` leaves out units and applications by chance. It never says more than there is.
+    pub goal_state_omits: Option<Omissions>,
+    /// How `goal-state` calls an application whose offer the model consumes; otherwise as this Juju
+    /// does.
+    pub consumed_offers: Option<ConsumedOffer>,
+    /// How long a lease lasts that nobody renews: the time after which the leadership of an agent
+    /// that was stopped, not removed, has moved.
+    pub lease: Duration,
+    /// Juju knows no subnet, as in a manual cloud: it writes no addresses into databags, and
+    /// `network-get` fails.
+    pub knows_no_subnet: bool,
     /// `relation-list` names the units of the own application too, as in 4.0.0 and 4.0.1
     /// (juju/juju#21713).
     pub lists_own_units: bool,
@@ -40,10 +54,53 @@ impl Default for Quirks {
             cuts_off_blocked_units: false,
             forgets_gone_relations: false,
             goal_state_fails: None,
+            goal_state_omits: None,
+            consumed_offers: None,
+            lease: Duration::from_secs(42),
+            knows_no_subnet: false,
             lists_own_units: false,
             silent_units: BTreeSet::new(),
         }
     }
+}
+
+/// By which chance `goal-state` leaves something out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Omissions {
+    /// Of each unit and each application, in percent.
+    pub percent: u8,
+    /// Decides.
+    pub rng: Rng,
+    /// The units that it has listed since somebody emptied this.
+    pub listed: BTreeSet<UnitName>,
+}
+
+impl Omissions {
+    /// Leaves out so many of a hundred, by a chance that follows from `seed`.
+    #[must_use]
+    pub fn new(percent: u8, seed: u64) -> Self {
+        Self {
+            percent,
+            rng: Rng::with_seed(seed),
+            listed: BTreeSet::new(),
+        }
+    }
+
+    /// Whether the next one is left out.
+    pub(crate) fn strikes(&mut self) -> bool {
+        self.rng.u8(..100) < self.percent
+    }
+}
+
+/// What `goal-state` has of an application whose offer the model consumes. It never has its units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConsumedOffer {
+    /// The name that it was consumed as.
+    Name,
+    /// The offer's URL.
+    Url,
+    /// Nothing.
+    Nothing,
 }
 
 /// A relation that Juju still lists and no longer serves. Its events go on; what is asked about it
@@ -52,8 +109,17 @@ impl Default for Quirks {
 pub struct Unserved {
     /// What the tools say.
     pub complaint: Complaint,
-    /// The only unit that suffers; otherwise all do.
-    pub unit: Option<UnitName>,
+    /// Who alone suffers; otherwise all do.
+    pub only: Option<Party>,
+}
+
+/// Who takes part in a relation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Party {
+    /// One unit.
+    Unit(UnitName),
+    /// All units of an application: one side of a relation.
+    Application(AppName),
 }
 
 /// What tools say of a relation that is not served.

@@ -104,6 +104,17 @@ pub struct ActionResult {
     pub log: Vec<String>,
 }
 
+impl ActionResult {
+    /// Of a task that failed before the charm was started.
+    pub(crate) fn refused(refusal: String) -> Self {
+        Self {
+            failure: Some(refusal),
+            results: Map::new(),
+            log: Vec::new(),
+        }
+    }
+}
+
 /// A line of a status table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitStatus {

@@ -22,7 +22,7 @@ use crate::deployment::{Clock, DeploymentError, Provider};
 use crate::faults::{self, Effect, Injection};
 use crate::model::{Flush, JujuGeneration, ModelError};
 use crate::names::{AppName, RelationId, UnitName};
-use crate::quirks::{Complaint, Unserved};
+use crate::quirks::{Complaint, Party, Unserved};
 use crate::tools::TOOLS;
 use crate::world::{World, WorldError};
 
@@ -84,15 +84,15 @@ enum Trouble {
         /// Whether the other relation is healthy.
         spares: bool,
     },
-    /// Juju lists a relation and does not serve it.
-    Unserved(Complaint),
+    /// Juju lists a relation and does not serve it: to nobody, or not to the unit that acts.
+    Unserved(Complaint, Option<&'static str>),
 }
 
 impl Trouble {
     fn spares_the_healthy(&self) -> bool {
         match self {
             Trouble::Refused { spares, .. } => *spares,
-            Trouble::Unserved(_) => true,
+            Trouble::Unserved(..) => true,
         }
     }
 
@@ -111,10 +111,10 @@ impl Trouble {
                 let injection = Injection::at_every(Some(tool), effect.clone());
                 stage.world.inject(injection);
             }
-            Trouble::Unserved(complaint) => {
+            Trouble::Unserved(complaint, only) => {
                 let unserved = Unserved {
                     complaint: *complaint,
-                    unit: None,
+                    only: only.and_then(UnitName::parse).map(Party::Unit),
                 };
                 let id = stage.relation(AILING);
                 stage.world.model_mut().stop_serving(id, unserved)?;
@@ -124,8 +124,8 @@ impl Trouble {
     }
 }
 
-/// All troubles there are. The relations are `healthy`, `ailing` and that of the peers.
-fn troubles(stage: &Stage) -> Vec<Trouble> {
+/// All troubles there are for `unit`. The relations are `healthy`, `ailing` and that of the peers.
+fn troubles(stage: &Stage, unit: &'static str) -> Vec<Trouble> {
     /// What the charm goes on without.
     const ADVICE: [&str; 6] = [
         "goal-state",
@@ -138,7 +138,10 @@ fn troubles(stage: &Stage) -> Vec<Trouble> {
 
     let ailing = format!("microcluster-cluster:{}", stage.relation(AILING));
     let peer = format!("cluster:{}", stage.peer());
-    let mut troubles: Vec<Trouble> = Complaint::ALL.map(Trouble::Unserved).into();
+    let mut troubles: Vec<Trouble> = [None, Some(unit)]
+        .into_iter()
+        .flat_map(|only| Complaint::ALL.map(|complaint| Trouble::Unserved(complaint, only)))
+        .collect();
     for tool in TOOLS {
         for effect in faults::refusals(tool, &ailing) {
             let is_of_relation = is_of_relation(&effect);
@@ -272,7 +275,7 @@ impl Part {
 
         let mut count = Count::default();
         let mut neglected = Vec::new();
-        for trouble in troubles(&twin) {
+        for trouble in troubles(&twin, self.unit) {
             if let Trouble::Refused { tool, .. } = &trouble
                 && !tools.iter().any(|called| called == tool)
             {

@@ -16,7 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use fastrand::Rng;
 use serde_json::{Map, Value};
 
-use crate::agent::{ActionRequest, Agent, FailedHook, Hook, Operation, RelationEvent};
+use crate::agent::{ActionRequest, Again, Agent, FailedHook, Hook, Operation, RelationEvent};
 use crate::charm::{Charm, Code, InProcess};
 use crate::context::{Context, Places};
 use crate::executables;
@@ -248,7 +248,20 @@ impl World {
     /// No such application, or its machine cannot be made.
     pub fn add_unit(&mut self, app: &str) -> Result<UnitName, WorldError> {
         let unit = self.model.add_unit(app)?;
-        let application = self.model.application(app)?;
+        self.start(unit)
+    }
+
+    /// Adds a unit of a subordinate application beside a principal unit, on its machine.
+    ///
+    /// # Errors
+    /// No such application or unit, or the application is not a subordinate one.
+    pub fn add_subordinate(&mut self, app: &str, principal: &str) -> Result<UnitName, WorldError> {
+        let unit = self.model.add_subordinate(app, principal)?;
+        self.start(unit)
+    }
+
+    fn start(&mut self, unit: UnitName) -> Result<UnitName, WorldError> {
+        let application = self.model.application(unit.application())?;
         let charm = Arc::clone(&application.charm);
         let agent = Agent::new(unit.clone(), application.revision, charm);
         self.agents.insert(unit.clone(), agent);
@@ -295,9 +308,26 @@ impl World {
     /// No such unit.
     pub fn lose_unit(&mut self, unit: &str) -> Result<(), WorldError> {
         self.model.drop_unit(unit)?;
-        self.agents.remove(unit);
-        self.installed.remove(unit);
+        self.forget_lost_units();
         Ok(())
+    }
+
+    /// The model of an application that consumes offers of this one is destroyed with `--force`.
+    ///
+    /// # Errors
+    /// No such application.
+    pub fn destroy_model_of(&mut self, app: &str) -> Result<(), WorldError> {
+        self.model.destroy_model_of(app)?;
+        self.charms.remove(app);
+        self.forget_lost_units();
+        Ok(())
+    }
+
+    /// With a machine go its agents.
+    fn forget_lost_units(&mut self) {
+        let units = &self.model.units;
+        self.agents.retain(|unit, _| units.contains_key(unit));
+        self.installed.retain(|unit, _| units.contains_key(unit));
     }
 
     /// Removes an application, its relations and its units gracefully.
@@ -326,11 +356,34 @@ impl World {
         offer: &str,
         consumer: &str,
     ) -> Result<(RelationId, String), WorldError> {
-        let alias = format!("remote-{:032x}", self.rng.u128(..));
+        let remote = self.remote_name();
         let id = self
             .model
-            .integrate_across_models(offer, consumer, &alias)?;
-        Ok((id, alias))
+            .integrate_across_models(offer, consumer, &remote, None)?;
+        Ok((id, remote))
+    }
+
+    /// The same, where the consuming model gave the offer a name of its own: `juju consume OFFER
+    /// NAME`.
+    ///
+    /// # Errors
+    /// As for [`World::integrate`].
+    pub fn integrate_consumed_as(
+        &mut self,
+        offer: &str,
+        consumer: &str,
+        name: &str,
+    ) -> Result<(RelationId, String), WorldError> {
+        let remote = self.remote_name();
+        let id = self
+            .model
+            .integrate_across_models(offer, consumer, &remote, Some(name))?;
+        Ok((id, remote))
+    }
+
+    /// Juju 4 makes a new one for every relation.
+    fn remote_name(&mut self) -> String {
+        format!("remote-{:032x}", self.rng.u128(..))
     }
 
     /// Removes a relation gracefully.
@@ -357,12 +410,20 @@ impl World {
         Ok(self.model.set_suspended(id, false)?)
     }
 
-    /// Sets options; an empty value resets one.
+    /// Sets options.
     ///
     /// # Errors
     /// No such application or option, or a value of another type.
     pub fn set_config(&mut self, app: &str, values: &[(&str, &str)]) -> Result<(), WorldError> {
         Ok(self.model.set_config(app, values)?)
+    }
+
+    /// Gives options their defaults again.
+    ///
+    /// # Errors
+    /// No such application or option.
+    pub fn reset_config(&mut self, app: &str, keys: &[&str]) -> Result<(), WorldError> {
+        Ok(self.model.reset_config(app, keys)?)
     }
 
     /// Refreshes an application to another charm.
@@ -402,6 +463,32 @@ impl World {
         agent.restart(&self.model);
         self.wake(unit);
         Ok(())
+    }
+
+    /// Stops a unit's agent: nothing of the unit runs until [`World::start_agent`]. Juju goes on
+    /// listing the unit and its databags. A lease that it holds is nobody's once the time
+    /// [`Quirks::lease`](crate::Quirks::lease) has passed in the model.
+    ///
+    /// # Errors
+    /// No such unit.
+    pub fn stop_agent(&mut self, unit: &str) -> Result<(), WorldError> {
+        let agent = self.agent_mut(unit)?;
+        agent.switched_off = true;
+        let unit = agent.unit.clone();
+        self.model.set_silent(&unit, true);
+        Ok(())
+    }
+
+    /// Starts an agent that was stopped, as [`World::restart_agent`] does.
+    ///
+    /// # Errors
+    /// No such unit.
+    pub fn start_agent(&mut self, unit: &str) -> Result<(), WorldError> {
+        let agent = self.agent_mut(unit)?;
+        agent.switched_off = false;
+        let unit = agent.unit.clone();
+        self.model.set_silent(&unit, false);
+        self.restart_agent(unit.as_str())
     }
 
     /// The update-status timer of a unit fires.
@@ -492,8 +579,8 @@ impl World {
     /// Runs an action of a unit now.
     ///
     /// # Errors
-    /// No such unit or action, parameters the charm does not take, or the unit is in the middle of
-    /// something.
+    /// No such unit or action, parameters the charm does not take (Juju 4 accepts them and fails
+    /// the task), or the unit is in the middle of something.
     pub fn run_action(
         &mut self,
         unit: &str,
@@ -508,7 +595,11 @@ impl World {
                 name.as_str()
             ))
         })?;
-        let parameters = spec.accept(parameters).map_err(WorldError::Action)?;
+        let parameters = match (spec.accept(parameters), self.model.generation) {
+            (Ok(parameters), _) => parameters,
+            (Err(refusal), JujuGeneration::Three) => return Err(WorldError::Action(refusal)),
+            (Err(refusal), JujuGeneration::Four) => return Ok(ActionResult::refused(refusal)),
+        };
         let id = self.next_action;
         self.next_action += 1;
         let request = ActionRequest {
@@ -603,6 +694,7 @@ impl World {
     }
 
     fn gather_woken(&mut self) {
+        self.model.expire_leases();
         let woken = self.model.take_woken();
         self.awake.extend(woken);
     }
@@ -615,23 +707,36 @@ impl World {
 
     /// Begins the next operation of `unit`, if anything is due.
     pub fn begin(&mut self, unit: &UnitName) -> Begun {
-        self.begin_with(unit, self.automatic_retry)
+        let again = Again {
+            failed: self.automatic_retry,
+            killed: true,
+        };
+        self.begin_again(unit, again)
     }
 
-    /// Like [`World::begin`], but the caller says whether a failed hook may be tried again now.
+    /// Like [`World::begin`], but the caller says whether a hook that failed or was killed may run
+    /// again now.
     pub fn begin_with(&mut self, unit: &UnitName, retry: bool) -> Begun {
-        match self.next(unit, retry) {
+        let again = Again {
+            failed: retry,
+            killed: retry,
+        };
+        self.begin_again(unit, again)
+    }
+
+    fn begin_again(&mut self, unit: &UnitName, again: Again) -> Begun {
+        match self.next(unit, again) {
             Ok(operation) => Begun::Open(Box::new(self.open(unit, operation))),
             Err(begun) => begun,
         }
     }
 
     /// The next operation of `unit` that runs something of the charm. What runs nothing is done.
-    fn next(&mut self, unit: &UnitName, retry: bool) -> Result<Operation, Begun> {
+    fn next(&mut self, unit: &UnitName, again: Again) -> Result<Operation, Begun> {
         let operation = self
             .agents
             .get(unit)
-            .and_then(|agent| agent.next_operation(&self.model, &mut self.rng, retry));
+            .and_then(|agent| agent.next_operation(&self.model, &mut self.rng, again));
         let Some(operation) = operation else {
             self.awake.remove(unit);
             return Err(Begun::Nothing);
@@ -651,6 +756,13 @@ impl World {
             return;
         };
         match operation {
+            Operation::StartMachine => {
+                agent.on_machine = true;
+                if self.model.units.get(unit).is_some_and(|u| !u.workload_set) {
+                    let message = "agent initialising";
+                    self.model.set_workload(unit, "waiting", message, false);
+                }
+            }
             Operation::ClaimLeadership => self.model.claim_leadership(unit),
             Operation::Resign => {
                 agent.leader = false;
@@ -976,6 +1088,7 @@ impl World {
         } else if run.ending.is_rerun() {
             run.failure = None;
             agent.failed = None;
+            agent.killed = true;
             agent.queued = Some(hook);
             self.set_error(unit, None);
         } else {

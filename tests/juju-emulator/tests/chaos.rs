@@ -1,6 +1,7 @@
 //! A few random histories and troubles; `juju-emulator chaos` plays many.
 
 use juju_emulator::JujuGeneration;
+use juju_emulator::chaos::Plot;
 use juju_emulator::deployment::Provider;
 use juju_emulator::{chaos, parallel, trouble};
 
@@ -9,7 +10,14 @@ fn promises_hold_in_random_histories() {
     let mut total = chaos::History::default();
     for seed in 0..15 {
         for juju in [JujuGeneration::Three, JujuGeneration::Four] {
-            match chaos::play(seed, juju, &Provider::Library, 200, &mut |_| {}) {
+            match chaos::play(
+                seed,
+                juju,
+                Plot::Faults,
+                &Provider::Library,
+                200,
+                &mut |_| {},
+            ) {
                 Ok(history) => total.add(&history),
                 Err(error) => panic!("seed {seed}, {juju:?}: {error}"),
             }

@@ -279,6 +279,8 @@ impl Play {
         let distributor = self.distributor_charm(&folder.join("distributor"))?;
         world.deploy(CONSUMER, &consumer, self.units, &[])?;
         world.deploy(DISTRIBUTOR, &distributor, self.distributor_units, &[])?;
+        // The charm is an executable and has the machine's clock.
+        world.model_mut().epoch = since_1970() / 1_000_000_000;
         let trouble = self.trouble;
         Driver {
             play: self,

@@ -45,12 +45,18 @@ fn relation<'a>(call: &'a Call<'_>, id: RelationId) -> Result<&'a Relation, Stop
     })
 }
 
-/// The own side of the relation, for a look at its own bags: Juju says nothing of what is missing.
-fn own_side<'a>(call: &'a Call<'_>, id: RelationId) -> Result<&'a Side, Stop> {
+/// The own side of the relation, for a look at its own bags: Juju says nothing of what is missing,
+/// and of a leader's application bag Juju 4 says it in other words.
+fn own_side<'a>(call: &'a Call<'_>, id: RelationId, of_app: bool) -> Result<&'a Side, Stop> {
     let relation = call.model.served(id, &call.agent.unit);
     relation
         .and_then(|relation| relation.own_side(own_app(call)))
-        .ok_or_else(|| Stop::failure("permission denied"))
+        .ok_or_else(|| {
+            Stop::failure(match call.model.generation {
+                JujuGeneration::Four if of_app => "permission denied (unauthorized access)",
+                _ => "permission denied",
+            })
+        })
 }
 
 fn own_app<'a>(call: &'a Call<'_>) -> &'a str {
@@ -292,7 +298,15 @@ fn own_app_content(call: &mut Call<'_>, id: RelationId) -> Result<Content, Stop>
     if let Some(content) = call.context.apps.get(&read) {
         return Ok(Arc::clone(content));
     }
-    let relation = relation(call, id)?;
+    let relation = call.model.served(id, &call.agent.unit).ok_or_else(|| {
+        let is_peer = |state: &RelationState| state.remote_app.as_str() == own_app(call);
+        let peer = call.agent.relations.get(&id).is_some_and(is_peer);
+        Stop::failure(match call.model.generation {
+            JujuGeneration::Three => "permission denied",
+            JujuGeneration::Four if peer => "relation not found",
+            JujuGeneration::Four => "getting regular relation by key: relation not found",
+        })
+    })?;
     let readable = relation.is_peer() || call.model.generation == JujuGeneration::Four;
     let side = relation.own_side(own_app(call)).filter(|_| readable);
     let content = match side {
@@ -306,7 +320,7 @@ fn own_app_content(call: &mut Call<'_>, id: RelationId) -> Result<Content, Stop>
 /// The own unit bag as this hook has it. Having read it is enough for Juju to send it back.
 fn own_unit_bag<'a>(call: &'a mut Call<'_>, id: RelationId) -> Result<&'a mut Content, Stop> {
     if !call.context.unit_bags.contains_key(&id) {
-        let bag = own_side(call, id)?.unit_bag(call.agent.unit.as_str());
+        let bag = own_side(call, id, false)?.unit_bag(call.agent.unit.as_str());
         let content = bag.map(|bag| Arc::clone(&bag.content)).unwrap_or_default();
         call.context.unit_bags.insert(id, content);
     }
@@ -317,7 +331,7 @@ fn own_unit_bag<'a>(call: &'a mut Call<'_>, id: RelationId) -> Result<&'a mut Co
 /// lost in a peer relation of Juju 3 only.
 fn own_app_bag<'a>(call: &'a mut Call<'_>, id: RelationId) -> Result<&'a mut Content, Stop> {
     if !call.context.app_bags.contains_key(&id) {
-        let side = own_side(call, id)?;
+        let side = own_side(call, id, true)?;
         let any_unit = side.role == Role::Peer && call.model.generation == JujuGeneration::Three;
         if !any_unit && !call.model.is_leader(&call.agent.unit) {
             return Err(Stop::failure("permission denied"));

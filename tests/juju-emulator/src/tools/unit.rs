@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
@@ -10,8 +10,9 @@ use super::grammar::{Arguments, go_quoted, key_values};
 use super::{Call, Reply, Stop, relation};
 use crate::context::ActionRun;
 use crate::document;
-use crate::model::{JujuGeneration, Life, Status};
-use crate::names::RelationId;
+use crate::model::{JujuGeneration, Life, Model, OFFERING_MODEL, Relation, Side, Status};
+use crate::names::{RelationId, UnitName};
+use crate::quirks::{ConsumedOffer, Omissions};
 
 const MAX_STATE_KEY: usize = 256;
 const MAX_STATE_VALUE: usize = 65_536;
@@ -264,41 +265,30 @@ pub(super) fn action_log(call: &mut Call<'_>, arguments: Arguments) -> Result<Re
 
 pub(super) fn goal_state(call: &mut Call<'_>, arguments: Arguments) -> Result<Reply, Stop> {
     arguments.nothing_left()?;
-    let model = &call.model;
-    if let Some(words) = &model.quirks.goal_state_fails {
+    if let Some(words) = &call.model.quirks.goal_state_fails {
         return Err(Stop::failure(words.as_str()));
     }
-    let app = call.agent.unit.application();
-    let since = timestamp(model.now);
-    let three = model.generation == JujuGeneration::Three;
-    let entry = |status: &str| json!({"status": status, "since": since});
-    let units_of = |app: &str| -> Vec<(String, Value)> {
-        model
-            .units
-            .iter()
-            .filter(|(name, _)| name.application() == app)
-            .map(|(name, unit)| {
-                let status = match unit.life {
-                    Life::Dying => "dying",
-                    // Juju 4 leaves out what an agent says.
-                    Life::Alive if three && unit.error.is_some() => "error",
-                    Life::Alive => unit.workload.status.as_str(),
-                };
-                (name.to_string(), entry(status))
-            })
-            .collect()
-    };
+    let mut omissions = call.model.quirks.goal_state_omits.take();
+    let value = goal_state_of(call.agent.unit.application(), call.model, &mut omissions);
+    call.model.quirks.goal_state_omits = omissions;
+    Ok(value.into())
+}
+
+fn goal_state_of(app: &str, model: &Model, omissions: &mut Option<Omissions>) -> Value {
     let mut relations: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
-    for relation in model
-        .relations
-        .values()
-        .filter(|relation| !relation.is_peer())
-    {
+    for relation in model.relations.values().filter(|r| !r.is_peer()) {
         let (Some(own), Some(remote)) = (relation.own_side(app), relation.remote_side(app)) else {
             continue;
         };
         // Across models the offering side learns nothing, and the consuming side nothing of units.
-        if remote.alias.is_some() {
+        if own.over || relation.is_offered_by(app) {
+            continue;
+        }
+        let Some(name) = name_in_goal_state(relation, remote, model) else {
+            continue;
+        };
+        // An application that is left out takes its units with it.
+        if is_left_out(omissions, None) {
             continue;
         }
         let status = if relation.suspended {
@@ -307,21 +297,78 @@ pub(super) fn goal_state(call: &mut Call<'_>, arguments: Arguments) -> Result<Re
             "joined"
         };
         let known = relations.entry(own.endpoint.clone()).or_default();
-        known.insert(remote.app.to_string(), entry(status));
+        known.insert(name, goal(model, status, relation.since));
         if !relation.cross_model {
-            known.extend(units_of(remote.app.as_str()));
+            known.extend(unit_goals(remote.app.as_str(), model, omissions));
         }
     }
-    let units: Map<String, Value> = units_of(app).into_iter().collect();
-    Ok(json!({"units": units, "relations": relations}).into())
+    let units = unit_goals(app, model, omissions);
+    json!({"units": units, "relations": relations})
 }
 
-/// Every model begins on 2 January 2024.
-fn timestamp(now: Duration) -> String {
-    let seconds = now.as_secs();
-    let (day, hour) = (2 + seconds / 86_400, seconds / 3600 % 24);
-    let (minute, second) = (seconds / 60 % 60, seconds % 60);
-    format!("2024-01-{day:02} {hour:02}:{minute:02}:{second:02}Z")
+fn goal(model: &Model, status: &str, since: Duration) -> Value {
+    let since = timestamp(Duration::from_secs(model.epoch) + since);
+    json!({"status": status, "since": since})
+}
+
+fn is_left_out(omissions: &mut Option<Omissions>, unit: Option<&UnitName>) -> bool {
+    let Some(omissions) = omissions else {
+        return false;
+    };
+    let left_out = omissions.strikes();
+    if !left_out {
+        omissions.listed.extend(unit.cloned());
+    }
+    left_out
+}
+
+/// The units of a subordinate are listed to nobody, not even to themselves.
+fn unit_goals(app: &str, model: &Model, omissions: &mut Option<Omissions>) -> Map<String, Value> {
+    let application = model.applications.get(app);
+    if application.is_some_and(|application| application.charm.subordinate) {
+        return Map::new();
+    }
+    let three = model.generation == JujuGeneration::Three;
+    model
+        .units
+        .iter()
+        .filter(|(name, _)| name.application() == app)
+        .filter(|(name, _)| !is_left_out(omissions, Some(name)))
+        .map(|(name, unit)| {
+            let status = match unit.life {
+                Life::Dying => "dying",
+                // Juju 4 leaves out what an agent says.
+                Life::Alive if three && unit.error.is_some() => "error",
+                Life::Alive => unit.workload.status.as_str(),
+            };
+            (name.to_string(), goal(model, status, unit.workload_since))
+        })
+        .collect()
+}
+
+/// How the application at the other end is listed, if at all.
+fn name_in_goal_state(relation: &Relation, remote: &Side, model: &Model) -> Option<String> {
+    if !relation.cross_model {
+        return Some(remote.app.to_string());
+    }
+    let usual = match (model.generation, &remote.alias) {
+        (JujuGeneration::Three, _) => ConsumedOffer::Url,
+        (JujuGeneration::Four, None) => ConsumedOffer::Name,
+        (JujuGeneration::Four, Some(_)) => ConsumedOffer::Nothing,
+    };
+    match model.quirks.consumed_offers.unwrap_or(usual) {
+        ConsumedOffer::Name => Some(remote.shown_app().to_owned()),
+        ConsumedOffer::Url => Some(format!("{OFFERING_MODEL}.{}", remote.app)),
+        ConsumedOffer::Nothing => None,
+    }
+}
+
+/// A time since 1970 as `2026-05-28 20:26:40Z`.
+fn timestamp(since: Duration) -> String {
+    let time = UNIX_EPOCH + since;
+    humantime::format_rfc3339_seconds(time)
+        .to_string()
+        .replace('T', " ")
 }
 
 fn state<'a>(call: &'a mut Call<'_>) -> &'a mut Arc<BTreeMap<String, String>> {
@@ -409,7 +456,12 @@ pub(super) fn network_get(call: &mut Call<'_>, mut arguments: Arguments) -> Resu
             }));
         }
     }
-    let unit = call.model.units.get(&call.agent.unit);
+    let subnet_is_known = !call.model.quirks.knows_no_subnet;
+    let unit = call
+        .model
+        .units
+        .get(&call.agent.unit)
+        .filter(|_| subnet_is_known);
     let (true, Some(unit)) = (known || asked.is_some(), unit) else {
         return Err(Stop::failure(format!(
             "no network config found for binding {}",

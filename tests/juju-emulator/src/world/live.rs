@@ -16,7 +16,7 @@ use crate::process::{self, Ending, Finished, Served};
 use crate::record::ToolCall;
 use crate::wire::Request;
 
-use super::{Begun, Effect, Installed, OpenHook, Session, World};
+use super::{Again, Begun, Effect, Installed, OpenHook, Session, World};
 
 /// A hook whose process runs.
 pub struct RunningHook {
@@ -106,7 +106,11 @@ impl World {
                 Begun::Open(open) => Launched::Ran(open),
             };
         }
-        let operation = match self.next(unit, retry) {
+        let again = Again {
+            failed: retry,
+            killed: retry,
+        };
+        let operation = match self.next(unit, again) {
             Ok(operation) => operation,
             Err(Begun::Internal) => return Launched::Internal,
             Err(_) => return Launched::Nothing,

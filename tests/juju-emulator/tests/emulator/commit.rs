@@ -87,7 +87,7 @@ fn a_failed_hook_loses_its_writes_but_not_its_status() {
 
 #[test]
 fn a_unit_in_error_gets_no_other_hook_until_the_failed_one_succeeds() {
-    let mut rig = Rig::settled(Four, 1, 1);
+    let mut rig = Rig::settled(Three, 1, 1);
     rig.write("r/0", DB, "a=b");
     rig.world.set_config("p", &[("name", "x")]).unwrap();
     rig.world.clear_history();
@@ -113,7 +113,7 @@ fn a_unit_in_error_gets_no_other_hook_until_the_failed_one_succeeds() {
 
 #[test]
 fn resolved_without_retry_calls_a_hook_done() {
-    let mut rig = Rig::settled(Four, 1, 1);
+    let mut rig = Rig::settled(Three, 1, 1);
     rig.world.set_automatic_retry(false);
     rig.charms(|_, environment, _| i32::from(environment["JUJU_HOOK_NAME"] == "config-changed"));
     rig.world.set_config("p", &[("name", "x")]).unwrap();
@@ -553,7 +553,7 @@ fn juju_4_commits_only_for_a_unit_in_the_scope() {
 
 #[test]
 fn a_refused_commit_is_a_failed_hook_and_is_tried_again() {
-    let mut rig = Rig::settled(Four, 1, 1);
+    let mut rig = Rig::settled(Three, 1, 1);
     rig.charms(|_, environment, tools| {
         if environment["JUJU_HOOK_NAME"] == "config-changed" {
             Tools(tools).text("relation-set -r 1 a=1");

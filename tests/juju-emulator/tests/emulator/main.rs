@@ -6,5 +6,6 @@ mod order;
 mod peers;
 mod process;
 mod quirks;
+mod seen;
 mod support;
 mod tools;

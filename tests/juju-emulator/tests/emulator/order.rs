@@ -159,7 +159,7 @@ fn a_unit_can_be_joined_before_it_has_seen_the_relation() {
 
 #[test]
 fn update_status_runs_only_when_nothing_else_is_due() {
-    let mut rig = Rig::settled(Four, 1, 1);
+    let mut rig = Rig::settled(Three, 1, 1);
     rig.world.fire_update_status("p/0").unwrap();
     rig.settle();
     assert_eq!(rig.world.hooks_of("p/0"), ["update-status"]);
@@ -176,7 +176,7 @@ fn update_status_runs_only_when_nothing_else_is_due() {
 
 #[test]
 fn configuration_comes_before_news_of_relations() {
-    let mut rig = Rig::settled(Four, 1, 1);
+    let mut rig = Rig::settled(Three, 1, 1);
     rig.world.set_config("p", &[("name", "x")]).unwrap();
     rig.write("r/0", DB, "a=b");
     rig.world.clear_history();

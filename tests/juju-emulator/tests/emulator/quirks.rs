@@ -1,11 +1,9 @@
 //! What only some Jujus do, with the knob turned and not.
 
 use juju_emulator::JujuGeneration::{Four, Three};
-use juju_emulator::agent::Hook;
 use juju_emulator::faults::refusals;
-use juju_emulator::model::MAX_KEYS;
 use juju_emulator::tools::TOOLS;
-use juju_emulator::{Complaint, Effect, Injection, ToolOutput, UnitName, Unserved};
+use juju_emulator::{Complaint, Effect, Injection, Party, ToolOutput, UnitName, Unserved};
 
 use crate::support::{BOTH, DB, PEER, Rig, Tools, stdout};
 
@@ -23,7 +21,7 @@ const NOTHING: &str = "relation-set -r 0";
 fn unserved(complaint: Complaint) -> Unserved {
     Unserved {
         complaint,
-        unit: None,
+        only: None,
     }
 }
 
@@ -67,6 +65,9 @@ fn a_relation_that_is_listed_and_not_served_answers_as_asked() {
                 // Each tool asks the controller in its own way.
                 let words = match (complaint, generation, line) {
                     (Complaint::Usual, Four, PEER_UNIT) => "relation not found",
+                    (Complaint::Usual, Four, OWN_APP | SET_APP) => {
+                        "permission denied (unauthorized access)"
+                    }
                     (Complaint::Usual, Three, NETWORK) => "relation 0 not found",
                     _ => words,
                 };
@@ -102,7 +103,7 @@ fn a_relation_can_be_denied_to_one_unit() {
     rig.write("p/0", PEER, "--app a=1");
     let one = Unserved {
         complaint: Complaint::Unauthorized,
-        unit: UnitName::parse("p/1"),
+        only: UnitName::parse("p/1").map(Party::Unit),
     };
     rig.world.model_mut().stop_serving(PEER, one).unwrap();
     assert_eq!(rig.ask("p/0", OWN_APP).code, 0);
@@ -288,27 +289,5 @@ fn a_dying_relation_is_cut_off_under_a_last_unit_that_is_blocked() {
         );
         assert!(rig.world.model().application("p").is_err());
         assert!(rig.world.model().relations.is_empty());
-    }
-}
-
-#[test]
-fn juju_4_takes_only_so_many_keys_in_one_bag() {
-    for (generation, keys, committed) in [
-        (Three, MAX_KEYS + 1, true),
-        (Four, MAX_KEYS, true),
-        (Four, MAX_KEYS + 1, false),
-    ] {
-        let mut rig = Rig::settled(generation, 1, 1);
-        let run = rig.during("p/0", Hook::UpdateStatus, move |tools| {
-            let document: std::collections::BTreeMap<String, String> = (0..keys)
-                .map(|key| (format!("k{key}"), "v".to_owned()))
-                .collect();
-            let document = serde_json::to_vec(&document).unwrap();
-            let line = "relation-set -r 0 --app --file -";
-            assert_eq!(tools.call_with(line, Some(&document)).code, 0);
-        });
-        assert_eq!(run.committed, committed, "{generation:?} {keys}");
-        let failure = run.failure.unwrap_or_default();
-        assert_eq!(failure.contains("too many SQL variables"), !committed);
     }
 }
