@@ -213,6 +213,7 @@ impl Situation {
         let then = after(&view, &plan);
         let mut report = Report::of(&then);
         let findings = findings_after(&then, &report);
+        let status = plan.status().to_string();
         let plan = without_guesses(distributor, &view, plan);
         let lost_tokens = lost_tokens(&view.world, &plan);
         let (verdict, reasons) = verdict(&lacks, lost_tokens, &findings);
@@ -224,7 +225,7 @@ impl Situation {
             verdict,
             reasons: is_known.then_some(reasons).unwrap_or_default(),
             changes: is_known.then(|| planned_changes(&view, &plan)),
-            status: is_known.then(|| then.plan().status().to_string()),
+            status: is_known.then_some(status),
             findings: is_known.then_some(findings),
             unit: view.unit,
             report,
