@@ -89,7 +89,7 @@ fn changes(plan: &Value) -> Option<Vec<String>> {
 fn incomplete(plan: &Value) -> String {
     let lines = plan["incomplete"].as_array().expect("a list").iter();
     lines
-        .filter_map(Value::as_str)
+        .filter_map(|lack| lack["text"].as_str())
         .collect::<Vec<_>>()
         .join("\n")
 }

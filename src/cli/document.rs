@@ -13,8 +13,8 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use crate::core::names::{RelationId, UnitName, is_cross_model};
 use crate::core::wire::Databag;
 
-/// Two units of a cluster of 300 hosts that came one by one have a third of that.
-const LARGEST: usize = 12 << 20;
+/// Two units of a cluster of 300 hosts that came one by one have a quarter of that.
+const LARGEST: usize = 10 << 20;
 
 /// The YAML library keeps about 300 bytes for each entry, however short. A cluster of 1 000 hosts
 /// has a sixth of that.
@@ -45,59 +45,34 @@ pub enum InputError {
     },
     /// It is in another encoding, or packed.
     #[error(
-        "{file} is not UTF-8 text. Unpack it if it is packed; in PowerShell, write it with: juju \
+        "{0} is not UTF-8 text. Unpack it if it is packed; in PowerShell, write it with: juju \
          show-unit ... | Out-File -Encoding utf8 units.yaml"
     )]
-    NotUtf8 {
-        /// Which file.
-        file: String,
-    },
+    NotUtf8(String),
     /// Nothing is in it.
-    #[error("{file} is empty. It must have what `juju show-unit` prints")]
-    Empty {
-        /// Which file.
-        file: String,
-    },
+    #[error("{0} is empty. It must have what `juju show-unit` prints")]
+    Empty(String),
     /// More than one command wrote it.
     #[error(
-        "{file} has several documents. Run one `juju show-unit` for all units, or name one file for \
+        "{0} has several documents. Run one `juju show-unit` for all units, or name one file for \
          each document"
     )]
-    SeveralDocuments {
-        /// Which file.
-        file: String,
-    },
-    /// It is something else, or a part.
+    SeveralDocuments(String),
+    /// It is something else, or a part: at this line and column, counted from 1.
     #[error(
-        "{file}: line {line}, column {column} is not what `juju show-unit` prints. Run: juju \
-         show-unit DISTRIBUTOR/N CONSUMER/N > units.yaml, and keep the file as it is"
+        "{0}: line {1}, column {2} is not what `juju show-unit` prints. Run: juju show-unit \
+         DISTRIBUTOR/N CONSUMER/N > units.yaml, and keep the file as it is"
     )]
-    NotShowUnit {
-        /// Which file.
-        file: String,
-        /// Counted from 1.
-        line: usize,
-        /// Counted from 1.
-        column: usize,
-    },
+    NotShowUnit(String, usize, usize),
     /// One of the two is older, and the input does not show which.
-    #[error("unit {unit} is in the input twice. Keep the later one")]
-    UnitTwice {
-        /// Which unit.
-        unit: UnitName,
-    },
-    /// No unit of the distributor is in it.
-    #[error("the input has no unit of the token distributor. Add: juju show-unit {unit}")]
-    NoDistributor {
-        /// The unit to add, as far as the input shows.
-        unit: String,
-    },
-    /// It does not say which of several distributors is meant.
-    #[error("the input has these token distributors: {known}. Choose one with --app")]
-    WhichDistributor {
-        /// Which are there.
-        known: String,
-    },
+    #[error("unit {0} is in the input twice. Keep the later one")]
+    UnitTwice(UnitName),
+    /// No unit of the distributor is in it. This is the one to add, as far as the input shows.
+    #[error("the input has no unit of the token distributor. Add: juju show-unit {0}")]
+    NoDistributor(String),
+    /// It does not say which of these distributors is meant.
+    #[error("the input has these token distributors: {0}. Choose one with --app")]
+    WhichDistributor(String),
 }
 
 /// The units of one file.
@@ -212,30 +187,25 @@ impl Document {
         // UTF-16 is UTF-8 with zeros.
         let text = str::from_utf8(bytes)
             .ok()
-            .filter(|text| !text.contains('\0'))
-            .ok_or_else(|| InputError::NotUtf8 { file: file() })?;
+            .filter(|text| !text.contains('\0'));
+        let text = text.ok_or_else(|| InputError::NotUtf8(file()))?;
         // PowerShell begins UTF-8 with a mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         if text.trim().is_empty() {
-            return Err(InputError::Empty { file: file() });
+            return Err(InputError::Empty(file()));
         }
         let units = match text.trim_start().starts_with('{') {
-            true => first_of_json(text),
-            false => first_of_yaml(text),
+            true => only_json(text),
+            false => only_yaml(text),
         };
         let units = units.map_err(|place| match place {
-            Some((line, column)) => InputError::NotShowUnit {
-                file: file(),
-                line,
-                column,
-            },
-            None => InputError::SeveralDocuments { file: file() },
+            Some((line, column)) => InputError::NotShowUnit(file(), line, column),
+            None => InputError::SeveralDocuments(file()),
         })?;
         let mut names = BTreeSet::new();
         let twice = units.0.iter().find(|(name, _)| !names.insert(&name.0));
         if let Some((name, _)) = twice {
-            let unit = name.0.clone();
-            return Err(InputError::UnitTwice { unit });
+            return Err(InputError::UnitTwice(name.0.clone()));
         }
         let units = units.0.into_iter().map(|(name, unit)| (name.0, unit));
         Ok(Document {
@@ -249,7 +219,7 @@ type Units = Pairs<Name, ShownUnit>;
 /// Line and column of what is wrong. `None`: there is more than one document.
 type Place = Option<(usize, usize)>;
 
-fn first_of_json(text: &str) -> Result<Units, Place> {
+fn only_json(text: &str) -> Result<Units, Place> {
     let mut documents = serde_json::Deserializer::from_str(text).into_iter();
     let first = documents.next().unwrap_or_else(|| Ok(Pairs(Vec::new())));
     let first = first.map_err(|error| Some((error.line(), error.column())))?;
@@ -259,7 +229,7 @@ fn first_of_json(text: &str) -> Result<Units, Place> {
     }
 }
 
-fn first_of_yaml(text: &str) -> Result<Units, Place> {
+fn only_yaml(text: &str) -> Result<Units, Place> {
     let mut documents = serde_yaml::Deserializer::from_str(text);
     let first = documents.next().ok_or(Some((1, 1)))?;
     let first = Units::deserialize(first).map_err(|error| {

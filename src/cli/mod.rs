@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
 
 use crate::chain;
-use crate::core::names::UnitName;
 use crate::core::plan::Plan;
 use crate::core::wire::{self, Change, printable};
 use crate::report::View;
@@ -141,10 +141,9 @@ impl Cli {
         match &self.command {
             Command::Plan { input, all } => {
                 let situation = input.situation()?;
-                let plan = situation.plan();
                 let text = match input.format {
-                    Format::Table => plan.to_text(*all),
-                    Format::Json => output::json(&plan),
+                    Format::Table => situation.to_text(*all),
+                    Format::Json => output::json(&situation),
                 };
                 Ok((text, situation.verdict.exit_status()))
             }
@@ -194,16 +193,20 @@ fn read(file: &Path) -> Result<Document, InputError> {
 /// What the distributor in the input would do.
 ///
 /// Status, changes and findings are `None` where the ledger was not seen, on which they rest.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
 struct Situation {
-    unit: UnitName,
     verdict: Verdict,
+    /// Why not to go on.
     reasons: Vec<String>,
+    unit: String,
     status: Option<String>,
+    /// The hosts once the changes are written.
+    #[serde(flatten)]
+    report: Report,
     changes: Option<Vec<PlannedChange>>,
     findings: Option<Vec<Finding>>,
-    /// The hosts once the changes are written.
-    report: Report,
-    lacks: Vec<Lack>,
+    incomplete: Vec<Lack>,
 }
 
 impl Situation {
@@ -227,25 +230,9 @@ impl Situation {
             changes: is_known.then(|| planned_changes(&view, &plan)),
             status: is_known.then_some(status),
             findings: is_known.then_some(findings),
-            unit: view.unit,
+            unit: view.unit.to_string(),
             report,
-            lacks,
-        }
-    }
-
-    fn plan(&self) -> output::Planned<'_> {
-        output::Planned {
-            verdict: self.verdict,
-            reasons: &self.reasons,
-            unit: self.unit.as_str(),
-            status: self.status.as_deref(),
-            bootstrap_app: self.report.bootstrap_app.as_deref(),
-            communicators: &self.report.communicators,
-            hosts: &self.report.hosts,
-            other_keys: &self.report.other_keys,
-            changes: self.changes.as_deref(),
-            findings: self.findings.as_deref(),
-            lacks: self.lacks(),
+            incomplete: lacks,
         }
     }
 
@@ -260,12 +247,8 @@ impl Situation {
             host: story,
             next: self.report.next(story),
             changes,
-            lacks: self.lacks(),
+            incomplete: &self.incomplete,
         })
-    }
-
-    fn lacks(&self) -> Vec<&str> {
-        self.lacks.iter().map(|lack| lack.text.as_str()).collect()
     }
 }
 

@@ -69,7 +69,7 @@ struct Relation {
 type Bags = BTreeMap<UnitName, Option<Databag>>;
 
 /// Something that the input does not show.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Lack {
     /// What, and the command that shows it.
     pub text: String,
@@ -96,7 +96,7 @@ impl Distributor {
         let mut units: BTreeMap<UnitName, ShownUnit> = BTreeMap::new();
         for (name, unit) in documents.into_iter().flat_map(|document| document.units) {
             if units.insert(name.clone(), unit).is_some() {
-                return Err(InputError::UnitTwice { unit: name });
+                return Err(InputError::UnitTwice(name));
             }
         }
         // While a unit is being refreshed from another charm, it is the distributor's all the same.
@@ -104,10 +104,7 @@ impl Distributor {
         let known: BTreeMap<&str, &UnitName> =
             charmed.map(|(name, _)| (name.app(), name)).rev().collect();
         let first = match (app, known.first_key_value()) {
-            (_, None) => {
-                let unit = likely_distributor(&units);
-                return Err(InputError::NoDistributor { unit });
-            }
+            (_, None) => return Err(InputError::NoDistributor(likely_distributor(&units))),
             (None, Some((_, first))) if known.len() == 1 => Some(*first),
             (None, Some(_)) => None,
             (Some(app), Some(_)) => known.get(app).copied(),
@@ -116,7 +113,7 @@ impl Distributor {
             Some(first) => Distributor::new(first.clone()),
             None => {
                 let known = known.into_keys().collect::<Vec<_>>().join(", ");
-                return Err(InputError::WhichDistributor { known });
+                return Err(InputError::WhichDistributor(known));
             }
         };
         let form = form(&units, &distributor.app);

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::Situation;
+use super::model::Lack;
 use super::verdict::Verdict;
 use crate::report::changes::{PlannedChange, change_table};
 use crate::report::check::{self, Finding};
@@ -14,37 +16,16 @@ use crate::report::value;
 /// As many hosts, or findings of one kind, fit one screen with the rest.
 const MOST_NAMED: usize = 5;
 
-/// What `plan` answers.
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct Planned<'a> {
-    pub(super) verdict: Verdict,
-    /// Why not to go on.
-    pub(super) reasons: &'a [String],
-    pub(super) unit: &'a str,
-    /// `None`, as changes and findings, where the input lacks what they rest on.
-    pub(super) status: Option<&'a str>,
-    pub(super) bootstrap_app: Option<&'a str>,
-    pub(super) communicators: &'a [String],
-    pub(super) hosts: &'a [Host],
-    pub(super) other_keys: &'a [String],
-    pub(super) changes: Option<&'a [PlannedChange]>,
-    pub(super) findings: Option<&'a [Finding]>,
-    #[serde(rename = "incomplete")]
-    pub(super) lacks: Vec<&'a str>,
-}
-
 /// What `explain` answers.
 #[derive(Serialize)]
 pub(super) struct Explained<'a> {
     pub(super) host: &'a Host,
     pub(super) next: String,
     pub(super) changes: Option<Vec<PlannedChange>>,
-    #[serde(rename = "incomplete")]
-    pub(super) lacks: Vec<&'a str>,
+    pub(super) incomplete: &'a [Lack],
 }
 
-impl Planned<'_> {
+impl Situation {
     pub(super) fn to_text(&self, all: bool) -> String {
         let first = match self.verdict {
             Verdict::Go => "go: no host waits, and every token stays",
@@ -59,49 +40,38 @@ impl Planned<'_> {
         let reasons = reasons.map(|reason| format!("{word}: {reason}"));
         let lines: Vec<String> = std::iter::once(first.to_owned()).chain(reasons).collect();
         let mut text = folded(lines.join("\n").trim_start());
-        if let Some(status) = self.status {
+        if let Some(status) = &self.status {
             text.push_str(&folded(&format!("{} then shows {status}", self.unit)));
         }
         self.show_hosts(&mut text, all);
-        match (self.changes, all) {
-            (Some([_, ..]), false) => {
-                let changes = self.changes.unwrap_or_default();
-                section(&mut text, "What the charm writes", &collapsed(changes));
-            }
-            (changes, _) => show_changes(&mut text, changes),
-        }
-        if let Some(findings) = self.findings.filter(|found| !found.is_empty()) {
+        let table = if all { change_table } else { collapsed };
+        show_changes(&mut text, self.changes.as_deref(), table);
+        if let Some(findings @ [_, ..]) = self.findings.as_deref() {
             let findings = match all {
                 true => check::lines(findings),
                 false => first_of_each_kind(findings),
             };
             section(&mut text, "Findings that remain", &folded(&findings));
         }
-        show_lacks(&mut text, &self.lacks);
+        show_lacks(&mut text, &self.incomplete);
         text
     }
 
     fn show_hosts(&self, text: &mut String, all: bool) {
-        if self.hosts.is_empty() {
+        if self.report.hosts.is_empty() {
             return;
         }
-        let mut counts: Vec<(State, usize)> = Vec::new();
-        for host in self.hosts {
-            match counts.iter_mut().find(|(state, _)| *state == host.state) {
-                Some((_, count)) => *count += 1,
-                None => counts.push((host.state, 1)),
-            }
+        let hosts = &self.report.hosts;
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for host in hosts {
+            *counts.entry(host.state.as_str()).or_default() += 1;
         }
-        let counts: Vec<String> = counts
+        let counts = counts
             .iter()
-            .map(|(state, count)| format!("{count} {}", state.as_str()))
-            .collect();
+            .map(|(state, count)| format!("{count} {state}"));
+        let counts: Vec<String> = counts.collect();
         let is_well = |host: &Host| matches!(host.state, State::Member | State::Token);
-        let shown: Vec<&Host> = self
-            .hosts
-            .iter()
-            .filter(|host| all || !is_well(host))
-            .collect();
+        let shown: Vec<&Host> = hosts.iter().filter(|host| all || !is_well(host)).collect();
         let most = if all { usize::MAX } else { MOST_NAMED };
         let mut body = match shown.is_empty() {
             true => String::new(),
@@ -117,9 +87,9 @@ impl Planned<'_> {
 impl Explained<'_> {
     pub(super) fn to_text(&self) -> String {
         let mut text = hosts::table(&[self.host]);
-        show_changes(&mut text, self.changes.as_deref());
+        show_changes(&mut text, self.changes.as_deref(), change_table);
         section(&mut text, "Next", &folded(&self.next));
-        show_lacks(&mut text, &self.lacks);
+        show_lacks(&mut text, self.incomplete);
         text
     }
 }
@@ -190,21 +160,22 @@ fn first_of_each_kind(findings: &[Finding]) -> String {
     lines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn show_changes(text: &mut String, changes: Option<&[PlannedChange]>) {
+fn show_changes(
+    text: &mut String,
+    changes: Option<&[PlannedChange]>,
+    table: fn(&[PlannedChange]) -> String,
+) {
     match changes {
         None => {}
         Some([]) => section(text, "The charm writes nothing", ""),
-        Some(changes) => section(text, "What the charm writes", &change_table(changes)),
+        Some(changes) => section(text, "What the charm writes", &table(changes)),
     }
 }
 
-fn show_lacks(text: &mut String, lacks: &[&str]) {
+fn show_lacks(text: &mut String, lacks: &[Lack]) {
+    let lacks: String = lacks.iter().map(|lack| folded(&lack.text)).collect();
     if !lacks.is_empty() {
-        section(
-            text,
-            "What the input does not show",
-            &folded(&lacks.join("\n")),
-        );
+        section(text, "What the input does not show", &lacks);
     }
 }
 
