@@ -215,21 +215,22 @@ impl Situation {
         let plan = view.plan();
         let then = after(&view, &plan);
         let mut report = Report::of(&then);
-        let findings = findings_after(&then, &report);
+        let is_known = distributor.shows_the_ledger();
+        let findings = is_known.then(|| findings_after(&then, &report));
         let status = plan.status().to_string();
         let plan = without_guesses(distributor, &view, plan);
         let lost_tokens = lost_tokens(&view.world, &plan);
-        let (verdict, reasons) = verdict(&lacks, lost_tokens, &findings);
-        let is_known = distributor.shows_the_ledger();
+        let (verdict, reasons) =
+            verdict(&lacks, lost_tokens, findings.as_deref().unwrap_or_default());
         if !is_known {
             report.leave_open();
         }
         Situation {
             verdict,
-            reasons: is_known.then_some(reasons).unwrap_or_default(),
+            reasons,
             changes: is_known.then(|| planned_changes(&view, &plan)),
             status: is_known.then_some(status),
-            findings: is_known.then_some(findings),
+            findings,
             unit: view.unit.to_string(),
             report,
             incomplete: lacks,
