@@ -118,13 +118,32 @@ fn run_ours(arguments: &str) -> String {
 }
 
 #[test]
+fn every_script_says_what_it_is_for() {
+    let mut seen = 0;
+    for entry in fs::read_dir(in_repository("scripts")).expect("a folder") {
+        let script = entry.expect("an entry").path();
+        #[expect(clippy::disallowed_methods, reason = "no hook runs here")]
+        let output = Command::new(&script).arg("--help").output();
+        let output = output.expect("started");
+        let help = String::from_utf8(output.stdout).expect("text");
+        let name = script.file_name().expect("a name").to_string_lossy();
+        assert!(output.status.success(), "{name}: {help}");
+        assert!(help.contains(&format!("scripts/{name}")), "{name}: {help}");
+        seen += 1;
+    }
+    assert!(seen >= 4, "only {seen} scripts were looked at");
+}
+
+#[test]
 fn the_refresh_guide_shows_what_plan_prints() {
     let guide = Document::read("docs/how-to/refresh.md");
     let blocks = guide.blocks();
     let mut commands = blocks.iter().flat_map(Block::commands);
     let plan = commands.find_map(|command| command.strip_prefix(OURS).map(str::to_owned));
     let printed = run_ours(&plan.expect("an example"));
-    let shown = blocks.iter().any(|block| block.lines.join("\n") == printed.trim_end());
+    let shown = blocks
+        .iter()
+        .any(|block| block.lines.join("\n") == printed.trim_end());
     assert!(shown, "{printed}");
 }
 
@@ -132,7 +151,10 @@ fn the_refresh_guide_shows_what_plan_prints() {
 #[test]
 fn alert_rules_look_for_what_the_charm_logs() {
     let rules = read("monitoring/loki_alert_rules/token-distributor.rules");
-    let sources = files(&["src"], "rs").into_iter().map(read).collect::<String>();
+    let sources = files(&["src"], "rs")
+        .into_iter()
+        .map(read)
+        .collect::<String>();
     let texts = rules.split("|= \"").skip(1);
     let texts = texts.filter_map(|rest| rest.split('"').next());
     let mut ours = texts.filter(|text| !text.starts_with("ran "));
@@ -254,7 +276,9 @@ fn juju_commands_name_what_there_is() {
                         }
                         seen += 1;
                     }
-                    ["juju", "integrate", agent, _] if agent.ends_with(":juju-info") => {}
+                    ["juju", "integrate", agent, _]
+                        if agent.ends_with(":juju-info")
+                            || agent.starts_with("cos-configuration-k8s:") => {}
                     ["juju", "integrate", one, other] => {
                         assert!(
                             !one.contains("distributor") && one.ends_with(":cluster"),
