@@ -225,8 +225,7 @@ fn build(setup: &Setup) -> Result<(), DemoError> {
         let label = format!("  {what} ");
         anstream::eprint!("{FAINT}{label}{FAINT:#}");
         let started = Instant::now();
-        let dots = usize::from(WIDTH) - label.len() - " 1000.0 s".len();
-        with_signs_of_life(Duration::from_secs(2), dots, || {
+        with_signs_of_life(Duration::from_secs(2), most_dots(&label), || {
             executables::executable(package, executable)
         })?;
         let took = started.elapsed().as_secs_f32();
@@ -234,6 +233,11 @@ fn build(setup: &Setup) -> Result<(), DemoError> {
     }
     anstream::eprintln!();
     Ok(())
+}
+
+/// How many dots fit a terminal between a label and the time that it took.
+fn most_dots(label: &str) -> usize {
+    usize::from(WIDTH).saturating_sub(label.len() + " 10000.0 s".len())
 }
 
 /// Prints a dot after each `pause` until `work` is done, and at most so many `dots`: the line has an
@@ -536,5 +540,22 @@ impl<T: Display> Display for Styled<T> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Styled(style, text) = self;
         write!(formatter, "{style}{text}{style:#}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_build_has_no_longer_line_than_a_terminal() {
+        for label in [
+            "  the hook tools ",
+            "  the stand-in for the command microovn ",
+        ] {
+            let line = format!("{label}{} 9999.9 s", ".".repeat(most_dots(label)));
+            assert!(line.len() <= usize::from(WIDTH), "{line}");
+            assert!(most_dots(label) > 10, "{label}");
+        }
     }
 }
