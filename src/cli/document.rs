@@ -10,7 +10,8 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
-use crate::core::names::{RelationId, UnitName, is_cross_model};
+use super::model::is_of_another_model;
+use crate::core::names::{RelationId, UnitName};
 use crate::core::wire::Databag;
 
 /// Two units of a cluster of 300 hosts that came one by one have a quarter of that.
@@ -251,7 +252,7 @@ fn units_to_ask_for(text: &str) -> String {
     let first = words
         .filter_map(|word| word.parse().ok())
         .filter(|unit: &UnitName| {
-            !is_cross_model(unit.app()) && apps.insert(unit.app().to_owned())
+            !is_of_another_model(unit.app()) && apps.insert(unit.app().to_owned())
         });
     let units: Vec<String> = first.take(8).map(|unit| unit.to_string()).collect();
     match units.is_empty() {

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::document::{Document, InputError, Member, ShownRelation, ShownUnit};
 use crate::core::ledger::{Ledger, Options};
-use crate::core::names::{RelationId, UnitName, is_cross_model};
+use crate::core::names::{RelationId, UnitName};
 use crate::core::publish::{app_bag, unit_bag};
 use crate::core::wire::{BOOTSTRAP_APP, Databag, is_up};
 use crate::core::world::{self, World};
@@ -85,6 +85,13 @@ pub fn is_distributor(charm: &str) -> bool {
         let number = revision.strip_prefix('-').unwrap_or_default();
         revision.is_empty() || number.parse::<u64>().is_ok()
     })
+}
+
+/// Whether Juju made this name for an application of another model. No dump of this model shows its
+/// units. An offer that this model consumes has a name of somebody's choice, which shows nothing.
+pub(super) fn is_of_another_model(app: &str) -> bool {
+    let hex = app.strip_prefix("remote-");
+    hex.is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 impl Distributor {
@@ -174,7 +181,7 @@ impl Distributor {
             let mut related = shown.related_units().map(|(unit, _)| unit.app());
             if let Some(app) = related.find(|app| *app != self.app) {
                 relation.app = Some(app.to_owned());
-                relation.is_cross_model |= shown.cross_model || is_cross_model(app);
+                relation.is_cross_model |= shown.cross_model || is_of_another_model(app);
                 relation.lists_all |= is_whole && !relation.is_cross_model;
             }
             relation.shown_to_us = Some(shown.application_data.clone());
@@ -238,7 +245,7 @@ impl Distributor {
             if relation.app.is_none() {
                 relation.app = ledger.relations.get(id).map(|listed| listed.app.clone());
             }
-            relation.is_cross_model |= relation.app.as_deref().is_some_and(is_cross_model);
+            relation.is_cross_model |= relation.app.as_deref().is_some_and(is_of_another_model);
             self.units.extend(relation.own_units.keys().cloned());
             if !relation.lists_all {
                 let theirs = claims
@@ -376,7 +383,7 @@ impl Distributor {
         for (id, listed) in &ledger.relations {
             if listed.is_current && !self.relations.contains_key(id) {
                 let app = &listed.app;
-                let text = match is_cross_model(app) {
+                let text = match is_of_another_model(app) {
                     true => format!("relation {id}: it is across models, and not in the input"),
                     false => format!("relation {id}: run juju show-unit {own} {app}/N"),
                 };
