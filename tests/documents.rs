@@ -866,7 +866,8 @@ impl Document {
         let mut blocks = Vec::new();
         let mut open: Option<Block> = None;
         for (index, line) in self.text.lines().enumerate() {
-            match (line.strip_prefix("```"), &mut open) {
+            // A block of a list is indented.
+            match (line.trim_start().strip_prefix("```"), &mut open) {
                 (Some(info), None) => {
                     open = Some(Block {
                         document: self.path.clone(),
@@ -894,7 +895,7 @@ impl Document {
         self.text
             .lines()
             .filter(|line| {
-                let fence = line.starts_with("```");
+                let fence = line.trim_start().starts_with("```");
                 in_block ^= fence;
                 !in_block && !fence
             })
