@@ -230,7 +230,7 @@ fn what_is_not_in_the_input_is_named_with_the_command_that_shows_it() {
     assert_eq!(lacks(&whole), [""; 0]);
     assert_eq!(lacks(&text("same-endpoint-name.yaml")), [""; 0]);
     assert!(lacks(&text("related-unit-option.yaml"))[0].starts_with(
-        "relation 2: the unit bag of d/0, the unit bag of m/1, and whether m has more units; run \
+        "relation 2: the unit bag of d/0, and whether m has more units; run \
          juju show-unit d/0 m/0, without options"
     ));
     // Sibling: --endpoint leaves out the peer relation. No ledger is not an empty ledger.

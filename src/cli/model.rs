@@ -56,8 +56,6 @@ struct Relation {
     own_app: Option<Databag>,
     own_units: Bags,
     units: Bags,
-    /// The consumer's units by the ledger, where no dump lists all of them.
-    claims: BTreeSet<UnitName>,
     /// Whether `units` has every unit of the consumer.
     lists_all: bool,
     /// The application bags as the dumps of either side show them.
@@ -239,20 +237,12 @@ impl Distributor {
     /// Decides what the dumps of one side alone do not say.
     fn complete(&mut self, form: Option<Form>) {
         let ledger = self.remembered();
-        let claims = ledger.hosts.values().flatten();
-        let claims: Vec<&UnitName> = claims.map(|claim| &claim.unit).collect();
         for (id, relation) in &mut self.relations {
             if relation.app.is_none() {
                 relation.app = ledger.relations.get(id).map(|listed| listed.app.clone());
             }
             relation.is_cross_model |= relation.app.as_deref().is_some_and(is_of_another_model);
             self.units.extend(relation.own_units.keys().cloned());
-            if !relation.lists_all {
-                let theirs = claims
-                    .iter()
-                    .filter(|unit| Some(unit.app()) == relation.app.as_deref());
-                relation.claims = theirs.map(|unit| (*unit).clone()).collect();
-            }
             relation.own_app = match form {
                 Some(Form::Own) => relation.shown_to_us.clone(),
                 Some(Form::Related) => relation.shown_to_them.clone(),
@@ -467,19 +457,10 @@ impl Relation {
         if self.own_app.is_none() {
             unseen.push("the distributor's application bag".to_owned());
         }
-        for (known, bags) in [(distributors, &self.own_units), (&self.claims, &self.units)] {
-            let missing: Vec<&UnitName> = known
-                .iter()
-                .filter(|unit| !bags.contains_key(*unit))
-                .collect();
-            match missing[..] {
-                [] => {}
-                [unit] => unseen.push(format!("the unit bag of {unit}")),
-                [unit, ref more @ ..] => {
-                    unseen.push(format!("the unit bags of {unit} and {} more", more.len()));
-                }
-            }
-        }
+        let missing = distributors
+            .iter()
+            .filter(|unit| !self.own_units.contains_key(*unit));
+        unseen.extend(missing.map(|unit| format!("the unit bag of {unit}")));
         let app = self.app.as_deref().unwrap_or("CONSUMER");
         if !self.lists_all && !self.is_cross_model {
             unseen.push(format!("whether {app} has more units"));
@@ -492,7 +473,7 @@ impl Relation {
         let text = match self.is_cross_model {
             true => format!("relation {id} is across models: no dump of this model shows {unseen}"),
             false => {
-                let unit = self.units.keys().chain(&self.claims).next();
+                let unit = self.units.keys().next();
                 let unit = unit.map_or_else(|| format!("{app}/N"), UnitName::to_string);
                 format!(
                     "relation {id}: {unseen}; run juju show-unit {own} {unit}, without options; if \
