@@ -1,6 +1,6 @@
 # `make ci` is what a change has to pass. Every target works on a fresh clone with Rust, gcc and Python
 # 3.10, and puts what else it needs into target/; cargo, pip and uv keep their downloads where they
-# always do. Two need root, to install Debian packages: pack those that scripts/pack names, ci these and
+# always do. Two ask for root, with sudo: pack, see scripts/pack --help, and ci, which also installs
 # python3-venv.
 
 # Never download an interpreter; that of the system is good enough.
@@ -18,7 +18,7 @@ help:
 	@echo 'make lint         check formatting, style and prose of everything, without changing it'
 	@echo 'make unit         all tests that need no Juju controller'
 	@echo 'make library      of these, only those of the library for consumers'
-	@echo 'make pack         pack the charm for this machine, and analyse it (needs root)'
+	@echo 'make pack         pack the charm for this machine, and analyse it'
 	@echo 'make integration  tests on a real controller, with the packed charm'
 	@echo 'make ci           what CI runs'
 
@@ -37,7 +37,8 @@ lint: target/lint.stamp
 	$(BIN)/pyright
 	$(BIN)/yamllint --strict $(wildcard $(YAML))
 	$(BIN)/zizmor --offline --quiet --no-progress .github
-	$(BIN)/shellcheck --severity=warning scripts/pack scripts/microcluster .ci/run
+	$(BIN)/shellcheck --severity=warning scripts/pack scripts/microcluster scripts/monitoring .ci/run
+	PYTHON=$(BIN)/python scripts/monitoring
 	$(BIN)/ruff check scripts/figures scripts/prose
 	$(BIN)/ruff format --check scripts/figures scripts/prose
 	rm -rf target/prose

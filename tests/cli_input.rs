@@ -1,13 +1,9 @@
-//! What people paste as the output of `juju show-unit`, as the command line understands it.
+//! What is read of the files that people give the command line, and what is refused.
 //!
 //! The files below `data/cases` were made after reports from the field; each case has siblings.
 
-use std::time::Instant;
-
 use microcluster_token_distributor::cli::document::{Document, InputError};
-use microcluster_token_distributor::cli::model::{Distributor, Relation, Seen, ShownModel, Unseen};
-use microcluster_token_distributor::core::names::{RelationId, UnitName};
-use microcluster_token_distributor::core::wire::Databag;
+use microcluster_token_distributor::cli::model::Distributor;
 
 fn case(name: &str) -> Vec<u8> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/cases");
@@ -18,479 +14,344 @@ fn text(name: &str) -> String {
     String::from_utf8(case(name)).expect("text")
 }
 
-fn model(inputs: &[&[u8]]) -> Result<ShownModel, InputError> {
-    let documents = inputs.iter().map(|input| Document::parse("FILE", input));
-    ShownModel::of(documents.collect::<Result<_, _>>()?)
+fn distributor(inputs: &[&str]) -> Result<Distributor, InputError> {
+    let documents = inputs
+        .iter()
+        .map(|input| Document::parse("FILE", input.as_bytes()));
+    Distributor::of(documents.collect::<Result<_, _>>()?, None)
 }
 
-fn only(input: &str) -> Distributor {
-    let mut model = model(&[input.as_bytes()]).expect(input);
-    assert_eq!(model.distributors.len(), 1, "{input}");
-    model.distributors.pop_first().expect("one").1
+fn lacks(input: &str) -> Vec<String> {
+    let distributor = distributor(&[input]).expect(input);
+    let lacks = distributor.lacks().into_iter();
+    lacks.map(|lack| lack.text).collect()
 }
 
 fn refused(input: &[u8]) -> String {
-    model(&[input]).expect_err("it is refused").to_string()
-}
-
-fn name(unit: &str) -> UnitName {
-    unit.parse().expect("a unit's name")
-}
-
-fn relation(distributor: &Distributor, id: u64) -> &Relation {
-    &distributor.relations[&RelationId(id)]
-}
-
-fn bag(settings: &[(&str, &str)]) -> Databag {
-    let settings = settings
-        .iter()
-        .map(|(key, value)| (key.to_string(), value.to_string()));
-    settings.collect()
-}
-
-fn unit_names(document: &Document) -> Vec<&str> {
-    document
-        .units
-        .iter()
-        .map(|unit| unit.name.as_str())
-        .collect()
-}
-
-/// What the distributor writes into its application bag.
-const APPLICATION: [(&str, &str); 3] = [
-    ("bootstrap-app", "m"),
-    ("may-bootstrap", "true"),
-    ("protocol", "2"),
-];
-
-const UNSEEN: Seen<Databag> = Seen::Unseen(Unseen::NotInInput);
-
-#[test]
-fn a_bag_belongs_to_the_unit_it_is_named_after() {
-    let consumer = Seen::Shown(bag(&[("hostname", "h")]));
-    let own = Seen::Shown(bag(&[("mirror", "up"), ("mirror-h", "empty")]));
-    let application = Seen::Shown(bag(&APPLICATION));
-
-    let distributor = only(&text("juju-4.0.5.yaml"));
-    assert_eq!(
-        relation(&distributor, 2).remote_units,
-        [(name("m/0"), consumer.clone())].into()
-    );
-    assert_eq!(
-        relation(&distributor, 2).own_units,
-        [(name("d/0"), own.clone())].into()
-    );
-    assert_eq!(
-        relation(&distributor, 2).remote_app,
-        Seen::Shown("m".to_owned())
-    );
-    assert_eq!(relation(&distributor, 2).own_application, application);
-    // The input does not show whether m has more units.
-    assert_eq!(
-        relation(&distributor, 2).are_all,
-        Seen::Unseen(Unseen::NotInInput)
-    );
-
-    // Sibling: that release names units of the own side as related units.
-    let siblings = text("juju-4.0.5.yaml").replace(
-        "mirror-h: empty}}\nm/0:",
-        "mirror-h: empty}}\n    related-units: {d/1: {in-scope: true, data: {mirror: down}}}\nm/0:",
-    ) + "    related-units: {m/1: {in-scope: true, data: {hostname: i}}}\n";
-    let distributor = only(&siblings);
-    let units = [
-        (name("d/0"), own),
-        (name("d/1"), Seen::Shown(bag(&[("mirror", "down")]))),
-    ];
-    assert_eq!(relation(&distributor, 2).own_units, units.into());
-    let units = [
-        (name("m/0"), consumer),
-        (name("m/1"), Seen::Shown(bag(&[("hostname", "i")]))),
-    ];
-    assert_eq!(relation(&distributor, 2).remote_units, units.into());
+    match Document::parse("FILE", input) {
+        Ok(document) => panic!("{document:?} was read"),
+        Err(error) => error.to_string(),
+    }
 }
 
 #[test]
-fn what_options_leave_out_is_unseen_and_not_gone() {
-    let distributor = only(&text("related-unit-option.yaml"));
-    let shown = relation(&distributor, 2);
-    assert!(shown.remote_units[&name("m/0")].shown().is_some());
-    assert_eq!(
-        shown.remote_units[&name("m/1")],
-        UNSEEN,
-        "the ledger knows it"
-    );
-    assert_eq!(shown.are_all, Seen::Unseen(Unseen::NotInInput));
-    assert_eq!(shown.own_units[&name("d/0")], UNSEEN);
-    let lacks = distributor.lacks().join("\n");
-    assert!(
-        lacks.contains(
-            "relation 2: not in the input: the unit bag of d/0, the unit bag of m/1, and whether m \
-             has more units; run juju show-unit d/0 m/0, without options"
-        ),
-        "{lacks}"
-    );
-
-    let distributor = only(&text("app-option.yaml"));
-    let shown = relation(&distributor, 2);
-    let units = [(name("m/0"), UNSEEN), (name("m/1"), UNSEEN)];
-    assert_eq!(shown.remote_units, units.into());
-    assert_eq!(shown.own_units, [(name("d/0"), UNSEEN)].into());
-    assert_eq!(shown.own_application, Seen::Shown(bag(&APPLICATION)));
-
-    // Sibling: --endpoint leaves out the peer relation. No ledger is not an empty ledger.
+fn one_document_of_show_unit_is_read() {
     let whole = text("other-endpoint-name.yaml");
+    let expected = Document::parse("FILE", whole.as_bytes()).expect("it is read");
+    assert_eq!(expected.units.len(), 2);
+    let lines = |change: &dyn Fn(&str) -> String| -> String { whole.lines().map(change).collect() };
+    for (way, text) in [
+        ("indented", lines(&|line| format!("  {line}\n"))),
+        ("Windows", lines(&|line| format!("{line}\r\n"))),
+        (
+            "the mark that PowerShell writes",
+            format!("\u{feff}{whole}"),
+        ),
+        (
+            "a document that begins and ends",
+            format!("---\n{whole}...\n"),
+        ),
+        ("remarks", format!("# juju show-unit d/0 m/0\n{whole}")),
+    ] {
+        let document = Document::parse("FILE", text.as_bytes()).expect(way);
+        assert_eq!(document, expected, "{way}");
+    }
+    let indented = Document::parse("FILE", &case("indented-min.yaml")).expect("it is read");
+    assert_eq!(indented.units.len(), 2);
+    // go-yaml prints these without quotes.
+    let plain = "a/0: {charm: c, relation-info: [{relation-id: 1, endpoint: e, application-data: {a: 1e3, b: yes, c: ~x, d: 0o7}}]}";
+    let document = Document::parse("FILE", plain.as_bytes()).expect("it is read");
+    let shown = document.units[0].1.relations().next().expect("one");
+    let values: Vec<&str> = shown
+        .application_data
+        .values()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(values, ["1e3", "yes", "~x", "0o7"]);
+    // Old releases print these for every relation, as JSON.
+    let empty = r#"{"a/0":{"charm":"c","relation-info":[{"relation-id":1,"endpoint":"e","application-data":null,"local-unit":{"in-scope":false,"data":null},"related-units":null}]}}"#;
+    let document = Document::parse("FILE", empty.as_bytes()).expect("it is read");
+    let shown = document.units[0].1.relations().next().expect("one");
+    assert!(shown.local_unit().is_none() && shown.related_units().next().is_none());
+}
+
+#[test]
+fn anything_else_is_refused_in_words_that_say_what_to_do() {
+    let utf16: Vec<u8> = "a/0: {}"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let unit = |relation: &str| {
+        format!("mtd/0:\n  charm: c\n  relation-info:\n  - endpoint: e\n{relation}").into_bytes()
+    };
+    for (name, input, complaint) in [
+        (
+            "two YAML documents",
+            case("two-yaml-docs-min.yaml"),
+            "Run one `juju show-unit` for all units",
+        ),
+        (
+            "two JSON documents",
+            case("two-json-min.json"),
+            "Run one `juju show-unit` for all units",
+        ),
+        (
+            "UTF-16",
+            case("utf16.yaml"),
+            "write it with: juju show-unit ... | Out-File -Encoding utf8",
+        ),
+        ("UTF-16 without a mark", utf16, "is not UTF-8"),
+        (
+            "gzip",
+            b"\x1f\x8b\x08\0".into(),
+            "Unpack it if it is packed",
+        ),
+        (
+            "the same unit twice",
+            case("same-unit-twice.yaml"),
+            "unit a/0 is in the input twice",
+        ),
+        (
+            "the same unit twice in JSON",
+            br#"{"a/0":{"charm":"a"},"a/0":{"charm":"a"}}"#.into(),
+            "unit a/0 is in the input twice",
+        ),
+        (
+            "an open list below blank lines",
+            case("lines-min.yaml"),
+            "line 4, column",
+        ),
+        ("nothing", b"".into(), "is empty"),
+        ("blanks", b" \n".into(), "is empty"),
+        (
+            "JSON that ends too early",
+            b"{\"a/0\":\n{\"charm\"".into(),
+            "line 2, column",
+        ),
+        (
+            "juju status",
+            b"model:\n  name: m\nmachines: {}\n".into(),
+            "line 1, column 1 is not what `juju show-unit` prints. Run: juju show-unit",
+        ),
+        (
+            "a table",
+            b"Model  Controller\nm      c\n".into(),
+            "is not what `juju show-unit` prints",
+        ),
+        (
+            "juju status as JSON",
+            b"{\"model\":{}}".into(),
+            "line 1, column 8",
+        ),
+        (
+            "an indent that the first line lost",
+            b"a/0:\n    charm: a\n  b/0:\n    charm: b\n".into(),
+            "is not what",
+        ),
+        (
+            "no charm",
+            b"mtd/0: {leader: true}".into(),
+            "line 1, column 8",
+        ),
+        (
+            "no number",
+            unit("    relation-id: SECRET\n"),
+            "line 5, column 18",
+        ),
+        (
+            "no databag",
+            unit("    relation-id: 1\n    application-data:\n      k: [SECRET]\n"),
+            "is not what",
+        ),
+        (
+            "a key twice",
+            unit("    relation-id: 1\n    application-data:\n      k: SECRET\n      k: b\n"),
+            "is not what",
+        ),
+        (
+            "no unit's name",
+            unit("    relation-id: 1\n    related-units:\n      SECRET: {in-scope: true}\n"),
+            "line 7, column 7",
+        ),
+    ] {
+        let complaint_seen = refused(&input);
+        assert!(
+            complaint_seen.contains(complaint),
+            "{name}: {complaint_seen}"
+        );
+        assert!(
+            !complaint_seen.contains("SECRET"),
+            "{name}: {complaint_seen}"
+        );
+    }
+    // Sibling: twice in two files.
+    let one = text("other-endpoint-name.yaml");
+    let error = distributor(&[&one, &one]).expect_err("it is there twice");
+    assert_eq!(
+        error.to_string(),
+        "unit d/0 is in the input twice. Keep the later one"
+    );
+}
+
+#[test]
+fn what_is_too_large_is_refused_with_the_units_to_ask_for() {
+    let bag = format!("        mirror-h: {}\n", "x".repeat(1 << 20));
+    let units = (0..15).map(|unit| {
+        format!("m/{unit}:\n  charm: m\n  relation-info:\n  - related-units:\n      d/0:\n{bag}")
+    });
+    let large: String = units.collect();
+    let complaint = refused(large.as_bytes());
+    assert!(
+        complaint.contains("run: juju show-unit m/0 d/0 > units.yaml"),
+        "{complaint}"
+    );
+    let json = format!(
+        r#"{{"d/0":{{"charm":"c"}},"remote-0123456789abcdef0123456789abcdef/0":{{}},"m/7":"{}"}}"#,
+        "x".repeat(13 << 20)
+    );
+    let complaint = refused(json.as_bytes());
+    assert!(
+        complaint.contains("run: juju show-unit d/0 m/7 > units.yaml"),
+        "{complaint}"
+    );
+    // What is short and has many entries takes more memory than what is long.
+    for many in [
+        "a: b\n".repeat(1 << 20),
+        format!("a/0: [{}]", "[],".repeat(1 << 20)),
+        format!("{{\"a/0\":{{\"x\":[{}0]}}}}", "0,".repeat(1 << 20)),
+    ] {
+        assert!(refused(many.as_bytes()).contains("is too large"));
+    }
+}
+
+#[test]
+fn what_is_not_in_the_input_is_named_with_the_command_that_shows_it() {
+    let whole = text("other-endpoint-name.yaml");
+    assert_eq!(lacks(&whole), [""; 0]);
+    assert_eq!(lacks(&text("same-endpoint-name.yaml")), [""; 0]);
+    assert!(lacks(&text("related-unit-option.yaml"))[0].starts_with(
+        "relation 2: the unit bag of d/0, and whether m has more units; run \
+         juju show-unit d/0 m/0, without options"
+    ));
+    // Sibling: --endpoint leaves out the peer relation. No ledger is not an empty ledger.
     let (from, to) = ("  - relation-id: 0", "  - relation-id: 1");
     let (from, to) = (
         whole.find(from).expect("peers"),
         whole.find(to).expect("consumers"),
     );
-    let distributor = only(&format!("{}{}", &whole[..from], &whole[to..]));
-    assert_eq!(distributor.ledger, UNSEEN);
-    assert!(distributor.lacks()[0].starts_with("the ledger is not in the input"));
-    // Sibling: a unit that the ledger does not know is left out as well.
-    let unknown = text("related-unit-option.yaml").replace(", host-h: m/1", "");
+    let ledgerless = format!("{}{}", &whole[..from], &whole[to..]);
+    assert!(lacks(&ledgerless)[0].starts_with("the ledger: run juju show-unit d/0"));
+    // Sibling: a unit that the ledger knows and that a whole dump does not list is gone. A name
+    // keeps a first claimant that is gone while it has a token.
     assert_eq!(
-        relation(&only(&unknown), 2).are_all,
-        Seen::Unseen(Unseen::NotInInput)
+        lacks(&whole.replace("host-h: m/0", "host-h: m/0 m/1")),
+        [""; 0]
     );
-    // Sibling: a whole dump from before a unit came that the ledger of a later one knows.
-    let later = whole.replace("host-h: m/0", "host-h: m/0 m/1");
-    assert_eq!(
-        relation(&only(&later), 1).remote_units[&name("m/1")],
-        UNSEEN
-    );
-    assert_eq!(
-        relation(&only(&later), 1).are_all,
-        Seen::Unseen(Unseen::NotInInput)
-    );
-    // Sibling: Juju lists a unit that has not entered the relation. It is known not to be there.
+    // Sibling: Juju lists a unit that has not entered the relation.
     let scope = whole.replace(
         "{m/0: {in-scope: true, data: {hostname: h}}}",
         "{m/0: {in-scope: true, data: {hostname: h}}, m/1: {in-scope: false, data: {}}}",
     );
-    let distributor = only(&scope);
-    assert_eq!(
-        relation(&distributor, 1).remote_units[&name("m/1")],
-        Seen::Unseen(Unseen::NotInScope)
-    );
-    assert_eq!(relation(&distributor, 1).are_all, Seen::Shown(()));
-    assert_eq!(distributor.lacks(), [""; 0]);
-}
-
-#[test]
-fn each_distributor_has_its_own_relations() {
-    let model = model(&[&case("two-distributors.yaml")]).expect("it is read");
-    let ids = |app: &str| -> Vec<u64> {
-        let relations = &model.distributors[app].relations;
-        relations.keys().map(|id| id.0).collect()
-    };
-    assert_eq!(model.distributors.keys().collect::<Vec<_>>(), ["d", "e"]);
-    assert_eq!((ids("d"), ids("e")), (vec![1], vec![2]));
-    let ledgers = model
-        .distributors
-        .values()
-        .map(|one| one.ledger.shown().expect("shown"));
-    let tokens: Vec<_> = ledgers
-        .map(|ledger| ledger.contains_key("mirror-h"))
-        .collect();
-    assert_eq!(tokens, [true, false]);
-
-    // Sibling: one of them is asked for, or one that is not there.
-    assert_eq!(model.chosen(None).expect("all").len(), 2);
-    assert_eq!(model.chosen(Some("e")).expect("one")[0].app, "e");
-    let error = model.chosen(Some("x")).expect_err("none").to_string();
-    assert!(error.ends_with("but of d, e"), "{error}");
-}
-
-#[test]
-fn a_consumer_of_two_distributors_goes_to_each_by_its_relation() {
-    let consumer = "a/0:
-  charm: ch:amd64/microovn-48
-  relation-info:
-  - relation-id: 1
-    endpoint: cluster
-    related-endpoint: microcluster-cluster
-    related-units: {d/0: {in-scope: true, data: {mirror: up}}}
-  - relation-id: 9
-    endpoint: standby
-    related-endpoint: microcluster-cluster
-    related-units: {e/0: {in-scope: true, data: {mirror: up, k: v}}}
-  - relation-id: 8
-    endpoint: cluster
-    related-endpoint: microcluster-cluster
-";
-    let model = model(&[&case("two-distributors.yaml"), consumer.as_bytes()]).expect("it is read");
-    let (d, e) = (&model.distributors["d"], &model.distributors["e"]);
-    assert_eq!(
-        relation(d, 1).own_units[&name("d/0")],
-        Seen::Shown(bag(&[("mirror", "up")]))
-    );
-    assert_eq!(
-        relation(e, 9).own_units[&name("e/0")],
-        Seen::Shown(bag(&[("k", "v"), ("mirror", "up")]))
-    );
-    // The input does not show whose the third is.
-    assert_eq!(model.notes.len(), 1, "{:?}", model.notes);
-    assert!(model.notes[0].starts_with("relation 8 of a/0 is with none of"));
-}
-
-#[test]
-fn sides_are_distinguished_by_charm_and_unit_and_not_by_endpoint() {
-    let (same, other) = (
-        only(&text("same-endpoint-name.yaml")),
-        only(&text("other-endpoint-name.yaml")),
-    );
-    assert_eq!(same, other);
-    assert_eq!(same.units, [name("d/0")].into());
-    assert_eq!(relation(&same, 1).remote_app, Seen::Shown("m".to_owned()));
-    assert_eq!(relation(&same, 1).are_all, Seen::Shown(()));
-    assert_eq!(same.lacks(), [""; 0]);
-
-    // Sibling: a unit of the distributor that shows another charm is the distributor's by its name.
-    let refreshed = "d/1:\n  charm: local:something-0\n";
-    let model =
-        model(&[&case("same-endpoint-name.yaml"), refreshed.as_bytes()]).expect("it is read");
-    assert_eq!(
-        model.distributors["d"].units,
-        [name("d/0"), name("d/1")].into()
-    );
-    // Sibling: a consumer that is called as the distributor's charm.
-    let called = text("same-endpoint-name.yaml").replace("m/0", "microcluster-token-distributor/0");
-    assert_eq!(only(&called).app, "d");
-}
-
-#[test]
-fn another_models_relation_is_left_out() {
-    let whole = text("other-endpoint-name.yaml");
-    let at = whole.find("m/0:\n  charm").expect("the consumer's dump");
-    let (own, consumer) = whole.split_at(at);
-    let saas = "remote-7f1e3a5c9b2d4e6f8a0b1c2d3e4f5a6b";
-    let own = own.replace("m/0: {in", &format!("{saas}/0: {{in")).replace(
-        "    related-endpoint: cluster\n    related-units",
-        "    related-endpoint: cluster\n    cross-model: true\n    related-units",
-    );
-    let model = model(&[own.as_bytes(), consumer.as_bytes()]).expect("it is read");
-    let shown = relation(&model.distributors["d"], 1);
-    assert_eq!(shown.remote_app, Seen::Shown(saas.to_owned()));
-    assert!(shown.is_cross_model);
-    for unseen in [&shown.own_application, &shown.own_units[&name("d/0")]] {
-        assert_eq!(*unseen, Seen::Unseen(Unseen::OtherModel));
-    }
-    assert_eq!(shown.are_all, Seen::Unseen(Unseen::OtherModel));
-    assert_eq!(model.notes.len(), 1, "{:?}", model.notes);
-    let lacks = model.distributors["d"].lacks();
+    assert_eq!(lacks(&scope), [""; 0]);
+    // Sibling: no consumer, so Juju 3 shows none of our bags.
+    let own = &whole[..whole.find("m/0:\n  charm").expect("the consumer's dump")];
+    let alone = lacks(own);
     assert!(
-        lacks
+        alone[0].starts_with(
+            "relation 1: the distributor's application bag, and the unit bag of d/0; run"
+        ),
+        "{alone:?}"
+    );
+    // Sibling: the name of an application of another model does not show that it is one.
+    assert!(
+        alone[0].ends_with("if Juju does not find m, it is across models, and no dump shows this")
+    );
+}
+
+#[test]
+fn two_dumps_that_contradict_each_other_are_named() {
+    let whole = text("other-endpoint-name.yaml");
+    let other = |leads: bool, ledger: &str| {
+        format!(
+            "d/1:\n  charm: microcluster-token-distributor\n  leader: {leads}\n  relation-info:\n  - relation-id: 0\n    endpoint: cluster\n    application-data: {{{ledger}}}\n"
+        )
+    };
+    let same = "bootstrap-app: m, leader: d/0 1, host-h: m/0, mirror-h: empty, relation-1: m";
+    for (case, more, said) in [
+        (
+            "two leaders",
+            other(true, same),
+            Some("d/0 and d/1 both lead, so"),
+        ),
+        (
+            "two ledgers",
+            other(false, "leader: d/0 2"),
+            Some("the units of d show two ledgers, so"),
+        ),
+        ("one of each", other(false, same), None),
+    ] {
+        let lacks = lacks(&(whole.clone() + &more));
+        let contradictions: Vec<&String> = lacks
             .iter()
-            .all(|lack| lack.contains("goes to another model, so Juju does not show")),
+            .filter(|lack| lack.contains("two times"))
+            .collect();
+        match said {
+            Some(said) => assert!(contradictions[0].starts_with(said), "{case}: {lacks:?}"),
+            None => assert_eq!(contradictions, [""; 0], "{case}"),
+        }
+    }
+    let second = "m/1:\n  charm: m\n  relation-info:\n  - relation-id: 1\n    endpoint: cluster\n    related-endpoint: microcluster-cluster\n    related-units: {d/0: {in-scope: true, data: {mirror: down}}}\n";
+    let lacks = lacks(&(whole + second));
+    assert!(
+        lacks[0].starts_with("the bags of relation 1 differ, so"),
         "{lacks:?}"
     );
 }
 
-/// Siblings: the application has the same name there, and so has the relation's number.
+/// Numbers of relations and names of applications are a model's.
 #[test]
-fn a_namesake_in_another_model_is_left_out() {
+fn a_relation_of_another_model_is_no_part_of_it() {
     let whole = text("other-endpoint-name.yaml");
     let at = whole.find("m/0:\n  charm").expect("the consumer's dump");
     let (own, consumer) = whole.split_at(at);
-    let alone = model(&[own.as_bytes()]).expect("it is read");
-    for (case, consumer) in [
+    let saas = "remote-7f1e3a5c9b2d4e6f8a0b1c2d3e4f5a6b";
+    let across = own.replace("m/0: {in", &format!("{saas}/0: {{in"));
+    for (case, own, consumer) in [
+        ("the same number", &*across, consumer.to_owned()),
         (
-            "its distributor",
+            "another number",
+            &across,
+            consumer.replace("relation-id: 1", "relation-id: 9"),
+        ),
+        (
+            "another distributor",
+            own,
             consumer.replace("{d/0: {in", "{x/0: {in"),
         ),
         (
-            "its offer",
+            "an offer",
+            own,
             consumer.replace(
                 "    related-endpoint",
                 "    cross-model: true\n    related-endpoint",
             ),
         ),
     ] {
-        let both = model(&[own.as_bytes(), consumer.as_bytes()]).expect(case);
-        assert_eq!(both.distributors, alone.distributors, "{case}");
-        assert_eq!(both.notes.len(), 1, "{case}: {:?}", both.notes);
+        let both = distributor(&[own, &consumer]).expect(case);
+        let texts = |distributor: &Distributor| -> Vec<String> {
+            distributor
+                .lacks()
+                .into_iter()
+                .map(|lack| lack.text)
+                .collect()
+        };
+        let alone = distributor(&[own]).expect(case);
+        assert_eq!(texts(&both), texts(&alone), "{case}");
+        assert_eq!(both.view(None).world, alone.view(None).world, "{case}");
     }
-}
-
-#[test]
-fn two_dumps_of_a_unit_agree_or_are_refused() {
-    let complaint = refused(&case("same-unit-twice.yaml"));
-    assert_eq!(
-        complaint,
-        "unit a/0 is in the input twice and differs (FILE line 1, and FILE line 3): keep the later \
-         one; units of two models go into two runs"
-    );
-    // Sibling: in two files, as JSON, in one JSON object.
-    let one = "{\"a/0\":{\"charm\":\"microcluster-token-distributor\"}}";
-    let two = one.replace("\"}}", "\",\"leader\":true}}");
-    let error = model(&[one.as_bytes(), two.as_bytes()])
-        .expect_err("they differ")
-        .to_string();
+    let lacks = lacks(&across);
     assert!(
-        error.starts_with("unit a/0 is in the input twice"),
-        "{error}"
-    );
-    let both = format!(
-        "{},{}",
-        one.trim_end_matches('}').to_owned() + "}",
-        &two[1..]
-    );
-    assert!(refused(both.as_bytes()).starts_with("unit a/0 is in the input twice"));
-    // Sibling: the same thing twice needs no choice.
-    let file = case("two-distributors.yaml");
-    assert_eq!(
-        model(&[&file, &file]).expect("it is read"),
-        model(&[&file]).expect("it is read")
-    );
-}
-
-#[test]
-fn pastes_documents_and_encodings_are_read() {
-    for (file, units) in [
-        ("indented-min.yaml", &["a/0", "b/0"][..]),
-        ("two-yaml-docs-min.yaml", &["a/0", "b/0"]),
-        ("two-json-min.json", &["a/0", "b/0"]),
-        ("utf16.yaml", &["a/0"]),
-    ] {
-        let document = Document::parse(file, &case(file)).expect(file);
-        assert_eq!(unit_names(&document), units, "{file}");
-        assert_eq!(document.notes, [""; 0], "{file}");
-    }
-    // Siblings: each way to spoil a file, on a file that matters, changes nothing.
-    let whole = text("other-endpoint-name.yaml");
-    let expected = only(&whole);
-    let lines = |change: &dyn Fn(&str) -> String| -> String { whole.lines().map(change).collect() };
-    let utf16 = |unit: fn(u16) -> [u8; 2]| whole.encode_utf16().flat_map(unit).collect::<Vec<u8>>();
-    for (way, bytes) in [
-        (
-            "indented",
-            lines(&|line| format!("  {line}\n")).into_bytes(),
-        ),
-        ("Windows", lines(&|line| format!("{line}\r\n")).into_bytes()),
-        ("a mark", format!("\u{feff}{whole}").into_bytes()),
-        (
-            "documents",
-            whole
-                .replace("m/0:\n  charm", "---\nm/0:\n  charm")
-                .into_bytes(),
-        ),
-        (
-            "a prompt",
-            format!("$ juju show-unit d/0 m/0\n{whole}").into_bytes(),
-        ),
-        ("UTF-16 BE", utf16(u16::to_be_bytes)),
-        ("UTF-16 LE", utf16(u16::to_le_bytes)),
-    ] {
-        let model = model(&[&bytes]).expect(way);
-        assert_eq!(model.distributors["d"], expected, "{way}");
-    }
-}
-
-#[test]
-fn the_line_is_the_files() {
-    let complaint = refused(&case("lines-min.yaml"));
-    assert!(
-        complaint.starts_with("FILE: not YAML (line 4, column "),
-        "{complaint}"
-    );
-    // Sibling: in the second document of a paste, in UTF-16 and with Windows line ends.
-    let text =
-        "\u{feff}\r\n$ juju show-unit\r\na/0:\r\n  charm: a\r\n---\r\n\r\nb/0:\r\n  charm: [\r\n";
-    let bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let complaint = refused(&bytes);
-    assert!(
-        complaint.starts_with("FILE: not YAML (line 8, column "),
-        "{complaint}"
-    );
-}
-
-#[test]
-fn large_input_is_refused_at_once() {
-    let begun = Instant::now();
-    let pairs = "a: b\n".repeat(12 << 20);
-    assert!(refused(pairs.as_bytes()).contains("line 1 is not from `juju show-unit`"));
-    // Siblings: inside a unit, as a list, as JSON.
-    let inside = format!("a/0:\n  charm: a\n  x:\n{}", "   a: b\n".repeat(6 << 20));
-    assert!(refused(inside.as_bytes()).contains("is too large"));
-    let list = format!("a/0: [{}]", "[],".repeat(16 << 20));
-    assert!(refused(list.as_bytes()).contains("is too large"));
-    let json = format!("{{\"a/0\":{{\"x\":[{}0]}}}}", "0,".repeat(16 << 20));
-    assert!(refused(json.as_bytes()).contains("is too large"));
-    // Far from the half minute that one of them took.
-    assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
-}
-
-#[test]
-fn another_commands_output_is_named() {
-    for (command, input) in [
-        (
-            "juju status",
-            "Model  Controller  Cloud/Region  Version\nm      c  lxd  3.6\n\nApp  Version\n",
-        ),
-        (
-            "juju status",
-            "model:\n  name: m\n  type: iaas\nmachines: {}\n",
-        ),
-        (
-            "juju status",
-            "{\"model\":{\"name\":\"m\"},\"applications\":{}}",
-        ),
-        (
-            "juju show-application",
-            "microovn:\n  charm: microovn\n  base: ubuntu@24.04\n",
-        ),
-        ("juju show-model", "m:\n  name: admin/m\n  model-uuid: x\n"),
-        (
-            "juju export-bundle",
-            "default-base: ubuntu@24.04/stable\napplications:\n",
-        ),
-    ] {
-        let complaint = refused(input.as_bytes());
-        assert!(
-            complaint.contains(&format!("is from `{command}`; `juju show-unit`")),
-            "{complaint}"
-        );
-    }
-}
-
-/// The files of the other tests of the command line, which are whole dumps of both sides.
-#[test]
-fn whole_dumps_lack_nothing_but_what_another_model_has() {
-    let read = |file: &str| {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/show-unit");
-        std::fs::read(format!("{folder}/{file}")).expect("a situation")
-    };
-    for (file, relations, lacks) in [
-        ("fresh.yaml", &[2][..], 0),
-        ("waiting.yaml", &[2], 0),
-        ("two-applications.yaml", &[2, 10], 0),
-        ("total-loss.yaml", &[8], 0),
-        ("python-charm.yaml", &[2], 0),
-        ("members-and-refusals.yaml", &[2], 0),
-        // No unit leads, and it was not shown its own side of the relation.
-        ("standby.yaml", &[2], 2),
-        ("cross-model.yaml", &[5], 1),
-    ] {
-        let model = model(&[&read(file)]).expect(file);
-        let distributor = &model.distributors["microcluster-token-distributor"];
-        let ids: Vec<u64> = distributor.relations.keys().map(|id| id.0).collect();
-        assert_eq!(ids, relations, "{file}");
-        assert_eq!(
-            distributor.lacks().len(),
-            lacks,
-            "{file}: {:?}",
-            distributor.lacks()
-        );
-        assert_eq!(
-            [distributor.notes.clone(), model.notes].concat(),
-            [""; 0],
-            "{file}"
-        );
-    }
-    let error = refused(&read("consumer-only.yaml"));
-    assert!(
-        error.ends_with("add `juju show-unit microcluster-token-distributor/0`"),
-        "{error}"
+        lacks[0].starts_with("relation 1 is across models: no dump of this model shows"),
+        "{lacks:?}"
     );
 }

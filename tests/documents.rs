@@ -65,8 +65,8 @@ fn every_command_is_run_here_or_needs_a_controller() {
                 continue;
             }
             assert_eq!(block.language(), "sh", "{}", block.place());
-            // A controller, or a network, is not at hand where tests run.
-            let runs_elsewhere = ["sh controller", "sh network"].contains(&block.info.as_str());
+            // A controller is not at hand where tests run.
+            let runs_elsewhere = block.info == "sh controller";
             assert!(
                 runs_elsewhere || block.info == "sh",
                 "{}: {:?}",
@@ -102,17 +102,65 @@ fn every_command_is_run_here_or_needs_a_controller() {
 }
 
 #[expect(clippy::disallowed_methods, reason = "no hook runs here")]
-fn run_ours(arguments: &str) {
+fn run_ours(arguments: &str) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_microcluster-token-distributor"))
         .args(arguments.split(' '))
         .current_dir(in_repository(""))
         .output()
         .expect("started");
+    // 3 and 4 are verdicts of `plan`.
     assert!(
-        output.status.success() && !output.stdout.is_empty(),
+        matches!(output.status.code(), Some(0 | 3 | 4)) && !output.stdout.is_empty(),
         "{arguments}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[test]
+fn every_script_says_what_it_is_for() {
+    let mut seen = 0;
+    for entry in fs::read_dir(in_repository("scripts")).expect("a folder") {
+        let script = entry.expect("an entry").path();
+        #[expect(clippy::disallowed_methods, reason = "no hook runs here")]
+        let output = Command::new(&script).arg("--help").output();
+        let output = output.expect("started");
+        let help = String::from_utf8(output.stdout).expect("text");
+        let name = script.file_name().expect("a name").to_string_lossy();
+        assert!(output.status.success(), "{name}: {help}");
+        assert!(help.contains(&format!("scripts/{name}")), "{name}: {help}");
+        seen += 1;
+    }
+    assert!(seen >= 4, "only {seen} scripts were looked at");
+}
+
+#[test]
+fn the_refresh_guide_shows_what_plan_prints() {
+    let guide = Document::read("docs/how-to/refresh.md");
+    let blocks = guide.blocks();
+    let mut commands = blocks.iter().flat_map(Block::commands);
+    let plan = commands.find_map(|command| command.strip_prefix(OURS).map(str::to_owned));
+    let printed = run_ours(&plan.expect("an example"));
+    let shown = blocks
+        .iter()
+        .any(|block| block.lines.join("\n") == printed.trim_end());
+    assert!(shown, "{printed}");
+}
+
+/// The rules look for lines of the charm's log; monitoring/check.mjs, for the rest.
+#[test]
+fn alert_rules_look_for_what_the_charm_logs() {
+    let rules = read("monitoring/loki_alert_rules/token-distributor.rules");
+    let sources = files(&["src"], "rs")
+        .into_iter()
+        .map(read)
+        .collect::<String>();
+    let texts = rules.split("|= \"").skip(1);
+    let texts = texts.filter_map(|rest| rest.split('"').next());
+    let mut ours = texts.filter(|text| !text.starts_with("ran "));
+    let text = ours.next().expect("a line of ours");
+    assert!(sources.contains(text), "{text}");
+    assert_eq!(ours.next(), None, "look for it, too");
 }
 
 /// Whether the emulator has this command with these options.
@@ -228,7 +276,9 @@ fn juju_commands_name_what_there_is() {
                         }
                         seen += 1;
                     }
-                    ["juju", "integrate", agent, _] if agent.ends_with(":juju-info") => {}
+                    ["juju", "integrate", agent, _]
+                        if agent.ends_with(":juju-info")
+                            || agent.starts_with("cos-configuration-k8s:") => {}
                     ["juju", "integrate", one, other] => {
                         assert!(
                             !one.contains("distributor") && one.ends_with(":cluster"),
@@ -355,7 +405,7 @@ fn a_figure_is_the_same_in_every_document() {
 
 #[test]
 fn the_reference_lists_every_option_with_its_default() {
-    let listed: Vec<(String, String)> = Document::read("docs/reference/options.md")
+    let listed: Vec<(String, String)> = Document::read("docs/reference/actions.md")
         .table("Options")
         .iter()
         .map(|row| (code(&row[0]), code(&row[1])))
@@ -368,7 +418,7 @@ fn the_reference_lists_every_action_with_its_parameters() {
     let reference = Document::read("docs/reference/actions.md");
     let headings = reference.prose().into_iter();
     let listed: BTreeSet<String> = headings
-        .filter(|line| line.starts_with("## "))
+        .filter(|line| line.starts_with("## `"))
         .map(code)
         .collect();
     let actions = actions();
@@ -827,7 +877,8 @@ impl Document {
         let mut blocks = Vec::new();
         let mut open: Option<Block> = None;
         for (index, line) in self.text.lines().enumerate() {
-            match (line.strip_prefix("```"), &mut open) {
+            // A block of a list is indented.
+            match (line.trim_start().strip_prefix("```"), &mut open) {
                 (Some(info), None) => {
                     open = Some(Block {
                         document: self.path.clone(),
@@ -855,7 +906,7 @@ impl Document {
         self.text
             .lines()
             .filter(|line| {
-                let fence = line.starts_with("```");
+                let fence = line.trim_start().starts_with("```");
                 in_block ^= fence;
                 !in_block && !fence
             })

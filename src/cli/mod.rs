@@ -1,21 +1,20 @@
 //! The same executable on a laptop: what the charm would do with a model as `juju show-unit` shows
 //! it, and why. It decides with the code that runs in the charm, and reaches no model.
 
-mod completions;
 pub mod document;
 pub mod model;
 mod output;
+pub mod verdict;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use crate::chain;
-use crate::core::names::UnitName;
 use crate::core::plan::Plan;
 use crate::core::wire::{self, Change, printable};
 use crate::report::View;
@@ -23,13 +22,14 @@ use crate::report::changes::{PlannedChange, planned_changes};
 use crate::report::check::{Finding, findings};
 use crate::report::hosts::Report;
 use document::{Document, InputError};
-use model::{Distributor, ShownModel};
+use model::{Distributor, Lack};
+use verdict::{Verdict, lost_tokens, verdict};
 
 /// Shows what the token distributor would do with a model, and why.
 ///
-/// The input is what `juju show-unit` prints, as YAML or JSON. Name one unit of
-/// the distributor and one of each related application, because Juju shows a unit
-/// what the other side wrote:
+/// The input is what `juju show-unit` prints, as YAML or JSON. Name the leader of
+/// the distributor and one unit of each related application, because Juju shows a
+/// unit what the other side wrote:
 ///
 ///   juju show-unit microcluster-token-distributor/0 microovn/0 > units.yaml
 ///   microcluster-token-distributor plan units.yaml
@@ -42,7 +42,13 @@ use model::{Distributor, ShownModel};
     version,
     verbatim_doc_comment,
     arg_required_else_help = true,
-    after_help = "Exit status: 0 done, 1 the input cannot be used, 2 wrong usage."
+    after_help = "\
+Exit status:
+  0  plan: go; explain: done
+  1  the input cannot be used
+  2  wrong usage
+  3  plan: stop
+  4  plan: the input is not enough"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -51,12 +57,13 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show what the charm would write, every host, and what is wrong
+    /// Say whether to go on with a refresh, and what the charm would write
     Plan {
         #[command(flatten)]
         input: Input,
-        #[command(flatten)]
-        output: Output,
+        /// Name every host, change and finding
+        #[arg(long)]
+        all: bool,
     },
     /// Show one host: how far it has come, and what happens next
     Explain {
@@ -64,13 +71,6 @@ enum Command {
         host: String,
         #[command(flatten)]
         input: Input,
-        #[command(flatten)]
-        output: Output,
-    },
-    /// Print a completion script for a shell to source
-    Completions {
-        /// Which shell
-        shell: Shell,
     },
 }
 
@@ -82,14 +82,10 @@ struct Input {
     /// The option bootstrap-app, if not as in the ledger
     #[arg(long, value_name = "NAME")]
     bootstrap_app: Option<String>,
-    /// Only this distributor of several [default: all]
+    /// The distributor, if the input has several
     #[arg(long, value_name = "APP")]
-    distributor: Option<String>,
-}
-
-#[derive(Debug, Args)]
-struct Output {
-    /// table, json or yaml
+    app: Option<String>,
+    /// table or json
     #[arg(long, value_enum, default_value_t = Format::Table, hide_possible_values = true)]
     format: Format,
 }
@@ -98,14 +94,6 @@ struct Output {
 enum Format {
     Table,
     Json,
-    Yaml,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Shell {
-    Bash,
-    Zsh,
-    Fish,
 }
 
 /// Why nothing is shown.
@@ -113,7 +101,7 @@ enum Shell {
 enum CliError {
     #[error(transparent)]
     Input(#[from] InputError),
-    #[error("no host {0:?} in the input: `plan` lists the hosts")]
+    #[error("no host {0:?} in the input: `plan --all` lists the hosts")]
     NoHost(String),
     #[error("cannot write the answer")]
     Write(#[source] io::Error),
@@ -129,8 +117,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match cli.answer().and_then(|answer| print(&answer)) {
-        Ok(()) => ExitCode::SUCCESS,
+    let answer = cli.answer();
+    match answer.and_then(|(answer, status)| print(&answer).map(|()| status)) {
+        Ok(status) => ExitCode::from(status),
         Err(error) => {
             eprintln!("error: {}", chain(&error));
             ExitCode::FAILURE
@@ -140,71 +129,49 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn print(answer: &str) -> Result<(), CliError> {
     match io::stdout().write_all(answer.as_bytes()) {
-        // Whoever reads us has seen enough.
+        // The reader has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.map_err(CliError::Write),
     }
 }
 
 impl Cli {
-    fn answer(&self) -> Result<String, CliError> {
+    /// The answer and the exit status.
+    fn answer(&self) -> Result<(String, u8), CliError> {
         match &self.command {
-            Command::Plan { input, output } => {
-                let situations = input.situations()?;
-                let plans: Vec<_> = situations.iter().map(Situation::plan).collect();
-                let text = |plan: &output::Planned| plan.to_text();
-                Ok(output.format.show(&plans, text))
+            Command::Plan { input, all } => {
+                let situation = input.situation()?;
+                let text = match input.format {
+                    Format::Table => situation.to_text(*all),
+                    Format::Json => output::json(&situation),
+                };
+                Ok((text, situation.verdict.exit_status()))
             }
-            Command::Explain {
-                host,
-                input,
-                output,
-            } => {
-                let situations = input.situations()?;
-                let stories = situations
-                    .iter()
-                    .filter_map(|situation| situation.explain(host));
-                let stories: Vec<_> = stories.collect();
-                if stories.is_empty() {
-                    return Err(CliError::NoHost(printable(host)));
-                }
-                let text = |story: &output::Explained| story.to_text();
-                Ok(output.format.show(&stories, text))
+            Command::Explain { host, input } => {
+                let situation = input.situation()?;
+                let story = situation.explain(host);
+                let story = story.ok_or_else(|| CliError::NoHost(printable(host)))?;
+                let text = match input.format {
+                    Format::Table => story.to_text(),
+                    Format::Json => output::json(&story),
+                };
+                Ok((text, 0))
             }
-            Command::Completions { shell } => Ok(completions::completions(&Cli::command(), *shell)),
-        }
-    }
-}
-
-impl Format {
-    /// One answer as it is; several, of several distributors, as a list.
-    fn show<T: Serialize>(self, answers: &[T], text: impl Fn(&T) -> String) -> String {
-        match (self, answers) {
-            (Format::Table, _) => answers.iter().map(text).collect::<Vec<_>>().join("\n"),
-            (Format::Json, [answer]) => output::json(answer),
-            (Format::Json, answers) => output::json(&answers),
-            (Format::Yaml, [answer]) => output::yaml(answer),
-            (Format::Yaml, answers) => output::yaml(&answers),
         }
     }
 }
 
 impl Input {
-    /// What the input shows of each distributor.
-    fn situations(&self) -> Result<Vec<Situation>, InputError> {
+    /// What the input shows.
+    fn situation(&self) -> Result<Situation, InputError> {
         let mut files = self.files.clone();
         if files.is_empty() {
             files.push("-".into());
         }
         let documents: Result<_, _> = files.iter().map(|file| read(file)).collect();
-        let model = ShownModel::of(documents?)?;
-        let distributors = model.chosen(self.distributor.as_deref())?;
-        let situation = |distributor: &Distributor| {
-            let view = distributor.view(self.bootstrap_app.as_deref())?;
-            let notes = model.notes.iter().chain(&distributor.notes).cloned();
-            Some(Situation::of(distributor, view, notes.collect()))
-        };
-        Ok(distributors.into_iter().filter_map(situation).collect())
+        let distributor = Distributor::of(documents?, self.app.as_deref())?;
+        let view = distributor.view(self.bootstrap_app.as_deref());
+        Ok(Situation::of(&distributor, view))
     }
 }
 
@@ -214,68 +181,59 @@ fn read(file: &Path) -> Result<Document, InputError> {
         if stdin.is_terminal() {
             eprintln!("waiting for the output of `juju show-unit` on standard input");
         }
-        let name = "standard input";
-        return Document::parse(name, &document::read(name, stdin)?);
+        return Document::read("standard input", stdin);
     }
     let name = file.display().to_string();
-    let source = std::fs::File::open(file).map_err(|source| InputError::Read {
-        file: name.clone(),
-        source,
-    })?;
-    Document::parse(&name, &document::read(&name, source)?)
+    match std::fs::File::open(file) {
+        Ok(source) => Document::read(&name, source),
+        Err(source) => Err(InputError::Read { file: name, source }),
+    }
 }
 
-/// One distributor in the input, and what it would do.
+/// What the distributor in the input would do.
 ///
-/// Status, changes and findings are `None` where the input lacks what a plan rests on.
+/// Status, changes and findings are `None` where the ledger was not seen, on which they rest.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
 struct Situation {
-    unit: UnitName,
+    verdict: Verdict,
+    /// Why not to go on.
+    reasons: Vec<String>,
+    unit: String,
     status: Option<String>,
+    /// The hosts once the changes are written.
+    #[serde(flatten)]
+    report: Report,
     changes: Option<Vec<PlannedChange>>,
     findings: Option<Vec<Finding>>,
-    /// The hosts once the changes are written.
-    report: Report,
-    incomplete: Vec<String>,
+    incomplete: Vec<Lack>,
 }
 
 impl Situation {
-    fn of(distributor: &Distributor, view: View, mut incomplete: Vec<String>) -> Self {
+    fn of(distributor: &Distributor, view: View) -> Self {
         let lacks = distributor.lacks();
-        let mut plan = view.plan();
-        if !distributor.shows_all_units() {
-            keep_what_an_unseen_unit_may_have_announced(&mut plan);
-        }
-        // A plan is the difference from what the ledger says. Before it says anything, and where
-        // the input does not show it, the plan rests on all the rest, and so on all that is
-        // lacking.
-        let is_known = view.ledger.leader.is_some() || lacks.is_empty();
+        let plan = view.plan();
         let then = after(&view, &plan);
         let mut report = Report::of(&then);
+        let is_known = distributor.shows_the_ledger();
+        let findings = is_known.then(|| findings_after(&then, &report));
+        let status = plan.status().to_string();
+        let plan = without_guesses(distributor, &view, plan);
+        let lost_tokens = lost_tokens(&view.world, &plan);
+        let (verdict, reasons) =
+            verdict(&lacks, lost_tokens, findings.as_deref().unwrap_or_default());
         if !is_known {
             report.leave_open();
         }
-        incomplete.extend(lacks);
         Situation {
+            verdict,
+            reasons,
             changes: is_known.then(|| planned_changes(&view, &plan)),
-            status: is_known.then(|| plan.status().to_string()),
-            findings: is_known.then(|| findings_after(&then, &report)),
-            unit: view.unit,
+            status: is_known.then_some(status),
+            findings,
+            unit: view.unit.to_string(),
             report,
-            incomplete,
-        }
-    }
-
-    fn plan(&self) -> output::Planned<'_> {
-        output::Planned {
-            unit: self.unit.as_str(),
-            status: self.status.as_deref(),
-            bootstrap_app: self.report.bootstrap_app.as_deref(),
-            communicators: &self.report.communicators,
-            hosts: &self.report.hosts,
-            other_keys: &self.report.other_keys,
-            changes: self.changes.as_deref(),
-            findings: self.findings.as_deref(),
-            incomplete: &self.incomplete,
+            incomplete: lacks,
         }
     }
 
@@ -295,7 +253,7 @@ impl Situation {
     }
 }
 
-/// What is wrong once the plan is carried out. What it mends itself is no finding, and that a
+/// What is wrong once the plan is carried out. What it corrects itself is no finding, and that a
 /// relation is passed over is something that only Juju shows.
 fn findings_after(then: &View, report: &Report) -> Vec<Finding> {
     let mut findings = findings(then, &then.plan(), report);
@@ -303,14 +261,43 @@ fn findings_after(then: &View, report: &Report) -> Vec<Finding> {
     findings
 }
 
-/// A mirror key that no unit announces is removed. A unit that the input lacks may announce it.
-fn keep_what_an_unseen_unit_may_have_announced(plan: &mut Plan) {
+/// The plan without what rests on something that the input does not show: a unit that it lacks may
+/// announce a name that no other does, and before this charm has published, a bag that it lacks may
+/// show a token or a choice.
+fn without_guesses(distributor: &Distributor, view: &View, mut plan: Plan) -> Plan {
+    let is_published = view.ledger.leader.is_some();
+    let shows_units = distributor.shows_all_units();
+    let shows_tokens = is_published || distributor.shows_all_own_bags();
+    let shows_choice = is_published || distributor.shows_the_choice();
+    let is_guess = |name: &str, value: Option<&str>| match value {
+        None => !shows_units,
+        Some(wire::PLACEHOLDER) => !shows_tokens && !view.ledger.mirror.contains_key(name),
+        Some(_) => false,
+    };
     for writes in plan.writes.values_mut() {
+        let rests_on_choice = |key: &str| [wire::BOOTSTRAP_APP, wire::MAY_BOOTSTRAP].contains(&key);
         writes
-            .unit
-            .retain(|key, change| *change != Change::Remove || wire::mirrored(key).is_none());
+            .app
+            .retain(|key, _| shows_choice || !rests_on_choice(key));
+        writes.unit.retain(|key, change| {
+            let value = match change {
+                Change::Set(value) => Some(value.as_str()),
+                Change::Remove => None,
+            };
+            wire::mirrored(key).is_none_or(|name| !is_guess(name, value))
+        });
     }
     plan.writes.retain(|_, writes| !writes.is_empty());
+    let mirror = plan.ledger.mirror.iter();
+    let guesses = mirror.filter(|(name, value)| is_guess(name, Some(value.as_str())));
+    let guesses: Vec<String> = guesses.map(|(name, _)| name.clone()).collect();
+    for name in guesses {
+        plan.ledger.mirror.remove(&name);
+    }
+    if !shows_choice {
+        plan.ledger.bootstrap_app = view.ledger.bootstrap_app.clone();
+    }
+    plan
 }
 
 /// The view once the plan is carried out.

@@ -1,22 +1,19 @@
-//! What all units of all files show together, seen from each distributor in them.
+//! What the units of all files show together, seen from one distributor.
 //!
-//! People do not dump a whole model. So everything here says whether it was seen, and if not, why:
-//! what the input does not show may exist all the same, and a plan must not rest on its absence.
+//! People do not dump a whole model. So what the input does not show stays absent here, and
+//! [`Distributor::lacks`] names it: a plan must not rest on its absence.
 //!
-//! What Juju shows to a unit depends on its release. Up to Juju 3: the unit bags and the
-//! application bag of the other side. From Juju 4: the own application bag; and Juju 4.0.5 shows
-//! the own side's unit bags in place of the other's. So a bag belongs to the unit that it is named
-//! after, wherever it is, and an application bag with anything in it is the distributor's,
-//! because consumers write none.
+//! A unit bag belongs to the unit that it is named after, wherever it is. Whose the application bag
+//! of a relation is depends on Juju's release, see [`Form`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::document::{Document, InputError, ShownRelation, ShownUnit};
+use super::document::{Document, InputError, Member, ShownRelation, ShownUnit};
 use crate::core::ledger::{Ledger, Options, Place};
 use crate::core::names::{RelationId, UnitName};
 use crate::core::publish::{app_bag, unit_bag};
 use crate::core::queue::Moment;
-use crate::core::wire::{Databag, is_up};
+use crate::core::wire::{BOOTSTRAP_APP, Databag, is_up};
 use crate::core::world::{self, World};
 use crate::juju::environment::{ENDPOINT, PEER_ENDPOINT};
 use crate::report::View;
@@ -24,91 +21,59 @@ use crate::report::View;
 /// The charm's name, in whatever way it was deployed.
 const CHARM: &str = "microcluster-token-distributor";
 
-/// Something that the input shows, or why it does not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seen<T> {
-    /// It is in the input.
-    Shown(T),
-    /// It is not.
-    Unseen(Unseen),
-}
-
-/// Why the input does not show something.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unseen {
-    /// It was not asked for, or an option such as `--related-unit` or `--app` left it out.
-    NotInInput,
-    /// Juju says that the unit has not entered the relation, or has left it.
-    NotInScope,
-    /// It is another model's.
-    OtherModel,
-}
-
-impl<T> Default for Seen<T> {
-    fn default() -> Self {
-        Seen::Unseen(Unseen::NotInInput)
-    }
-}
-
-impl<T> Seen<T> {
-    /// What was seen.
-    pub fn shown(&self) -> Option<&T> {
-        match self {
-            Seen::Shown(shown) => Some(shown),
-            Seen::Unseen(_) => None,
-        }
-    }
-}
-
-/// All that the input shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShownModel {
-    /// By the application's name, which is not empty.
-    pub distributors: BTreeMap<String, Distributor>,
-    /// What was left out, for all of them.
-    pub notes: Vec<String>,
+/// Whose application bag a unit's dump shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// The related application's: Juju 3.
+    Related,
+    /// The unit's own application's: Juju 4.
+    Own,
 }
 
 /// One distributor application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Distributor {
-    /// Its name.
-    pub app: String,
+    app: String,
+    first: UnitName,
     /// The units that are known, dumped or not.
-    pub units: BTreeSet<UnitName>,
-    /// Which unit leads.
-    pub leader: Seen<UnitName>,
+    units: BTreeSet<UnitName>,
+    leader: Option<UnitName>,
     /// The application bag of the peer relation.
-    pub ledger: Seen<Databag>,
-    /// Its relations with consumers.
-    pub relations: BTreeMap<RelationId, Relation>,
-    /// What is odd about the input.
-    pub notes: Vec<String>,
-    /// Whether a unit of it was dumped with all its relations, and not through an option that
-    /// leaves some out.
+    ledger: Option<Databag>,
+    relations: BTreeMap<RelationId, Relation>,
+    /// Whether a unit of it was dumped without an option that leaves something out.
     is_whole: bool,
+    /// What is odd about the input.
+    notes: Vec<String>,
 }
 
 /// One relation with a consumer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Relation {
+struct Relation {
     /// The consumer's name in this model.
-    pub remote_app: Seen<String>,
-    /// Whether the consumer is in another model.
-    pub is_cross_model: bool,
+    app: Option<String>,
+    is_cross_model: bool,
     /// The distributor's application bag.
-    pub own_application: Seen<Databag>,
-    /// The bags of the distributor's units, for every unit that is known.
-    pub own_units: BTreeMap<UnitName, Seen<Databag>>,
-    /// The bags of the consumer's units, for every unit that is known.
-    pub remote_units: BTreeMap<UnitName, Seen<Databag>>,
-    /// Whether these are all units of the consumer: if not seen, none that is absent is gone.
-    pub are_all: Seen<()>,
-    /// Whether units of either side were dumped.
-    own_side: bool,
-    remote_side: bool,
-    /// Whether two dumps contradict each other.
-    differs: bool,
+    own_app: Option<Databag>,
+    own_units: Bags,
+    units: Bags,
+    /// Whether `units` has every unit of the consumer.
+    lists_all: bool,
+    /// The application bags as the dumps of either side show them.
+    shown_to_us: Option<Databag>,
+    shown_to_them: Option<Databag>,
+}
+
+/// The unit bags that were seen. Juju lists a unit that is not in the relation, and it has none.
+type Bags = BTreeMap<UnitName, Option<Databag>>;
+
+/// Something that the input does not show.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Lack {
+    /// What, and the command that shows it.
+    pub text: String,
+    /// Whether the plan may be another one with it.
+    pub matters: bool,
 }
 
 /// Whether a charm, such as `ch:amd64/noble/microcluster-token-distributor-14`, is this one.
@@ -121,458 +86,351 @@ pub fn is_distributor(charm: &str) -> bool {
     })
 }
 
-impl ShownModel {
-    /// Puts the units of all files together.
-    ///
-    /// # Errors
-    /// When two dumps of one unit disagree, or none is of a distributor.
-    pub fn of(documents: Vec<Document>) -> Result<Self, InputError> {
-        let mut notes = Vec::new();
-        let mut units: BTreeMap<UnitName, ShownUnit> = BTreeMap::new();
-        for document in documents {
-            notes.extend(document.notes);
-            for unit in document.units {
-                // The same dump twice says nothing new, and nothing has to be chosen.
-                match units.get(&unit.name) {
-                    Some(known) if known.agrees_with(&unit) => {}
-                    Some(known) => {
-                        return Err(InputError::UnitTwice {
-                            first: known.place.clone(),
-                            second: unit.place,
-                            unit: unit.name,
-                        });
-                    }
-                    None => drop(units.insert(unit.name.clone(), unit)),
-                }
-            }
-        }
-        // While a unit is being refreshed from another charm, it is the distributor's all the same.
-        let charmed = units.values().filter(|unit| is_distributor(&unit.charm));
-        let mut distributors: BTreeMap<String, Distributor> = charmed
-            .map(|unit| unit.name.app().to_owned())
-            .map(|app| (app.clone(), Distributor::new(app)))
-            .collect();
-        if distributors.is_empty() {
-            return Err(InputError::NoDistributor {
-                unit: likely_distributor(units.values()),
-            });
-        }
-        // Relations are known by their numbers once those of all distributors were read.
-        let (own, others): (Vec<&ShownUnit>, Vec<_>) = units
-            .values()
-            .partition(|unit| distributors.contains_key(unit.name.app()));
-        for unit in own {
-            if let Some(distributor) = distributors.get_mut(unit.name.app()) {
-                distributor.add_own(unit);
-            }
-        }
-        for unit in others {
-            for shown in &unit.relations {
-                add_consumer(&mut distributors, unit, shown, &mut notes);
-            }
-        }
-        for distributor in distributors.values_mut() {
-            distributor.complete();
-        }
-        Ok(ShownModel {
-            distributors,
-            notes,
-        })
-    }
-
-    /// The distributor of that name, or all.
-    ///
-    /// # Errors
-    /// When there is none of that name.
-    pub fn chosen(&self, app: Option<&str>) -> Result<Vec<&Distributor>, InputError> {
-        let Some(app) = app else {
-            return Ok(self.distributors.values().collect());
-        };
-        let known = || {
-            let known: Vec<&str> = self.distributors.keys().map(String::as_str).collect();
-            known.join(", ")
-        };
-        match self.distributors.get(app) {
-            Some(distributor) => Ok(vec![distributor]),
-            None => Err(InputError::OtherDistributor {
-                app: app.to_owned(),
-                known: known(),
-            }),
-        }
-    }
-}
-
-/// The unit that consumers name, where none was dumped.
-fn likely_distributor<'a>(units: impl Iterator<Item = &'a ShownUnit>) -> String {
-    let relations = units.flat_map(|unit| &unit.relations);
-    let mut served = relations.filter(|relation| relation.related_endpoint == ENDPOINT);
-    let unit = served.find_map(|relation| relation.related_units.first());
-    unit.map_or("APP/N", |(unit, _)| unit.as_str()).to_owned()
-}
-
-/// Finds the distributor that a consumer's relation is with.
-fn add_consumer(
-    distributors: &mut BTreeMap<String, Distributor>,
-    unit: &ShownUnit,
-    shown: &ShownRelation,
-    notes: &mut Vec<String>,
-) {
-    if shown.related_endpoint != ENDPOINT {
-        return;
-    }
-    let app = unit.name.app();
-    // Numbers of relations are a model's: with another one's the units or applications differ.
-    let related = shown.related_units.iter().map(|(unit, _)| unit.app());
-    let named: BTreeSet<&str> = related.filter(|related| *related != app).collect();
-    let numbered = distributors
-        .values()
-        .find(|distributor| distributor.relations.contains_key(&shown.id));
-    let known = match (numbered, named.first()) {
-        (Some(distributor), _) => Some(distributor.app.clone()),
-        (None, Some(named)) => distributors.get(*named).map(|found| found.app.clone()),
-        // With one there is no other choice; with several, the input does not show which.
-        (None, None) if distributors.len() == 1 => distributors.keys().next().cloned(),
-        (None, None) => None,
-    };
-    let is_theirs = |distributor: &&mut Distributor| {
-        let relation = distributor.relations.get(&shown.id);
-        let remote_app = relation.and_then(|relation| relation.remote_app.shown());
-        !shown.is_cross_model
-            && remote_app.is_none_or(|known| known == app)
-            && named.iter().all(|named| *named == distributor.app)
-    };
-    let distributor = known.and_then(|known| distributors.get_mut(&known));
-    match distributor.filter(is_theirs) {
-        Some(distributor) => distributor.add_consumer(unit, shown),
-        None => notes.push(format!(
-            "relation {} of {} is with none of the distributors in the input, or from another \
-             model; it is left out",
-            shown.id, unit.name
-        )),
-    }
+/// Whether Juju made this name for an application of another model. No dump of this model shows its
+/// units. An offer that this model consumes has a name of somebody's choice, which shows nothing.
+pub(super) fn is_of_another_model(app: &str) -> bool {
+    let hex = app.strip_prefix("remote-");
+    hex.is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 impl Distributor {
-    fn new(app: String) -> Self {
+    /// What the files show of the distributor with that name, or of the only one.
+    ///
+    /// # Errors
+    /// When a unit is in them twice, or it is not clear which distributor is meant.
+    pub fn of(documents: Vec<Document>, app: Option<&str>) -> Result<Self, InputError> {
+        let mut units: BTreeMap<UnitName, ShownUnit> = BTreeMap::new();
+        for (name, unit) in documents.into_iter().flat_map(|document| document.units) {
+            if units.insert(name.clone(), unit).is_some() {
+                return Err(InputError::UnitTwice(name));
+            }
+        }
+        // While a unit is being refreshed from another charm, it is the distributor's all the same.
+        let charmed = units.iter().filter(|(_, unit)| is_distributor(&unit.charm));
+        let known: BTreeMap<&str, &UnitName> =
+            charmed.map(|(name, _)| (name.app(), name)).rev().collect();
+        let first = match (app, known.first_key_value()) {
+            (_, None) => return Err(InputError::NoDistributor(likely_distributor(&units))),
+            (None, Some((_, first))) if known.len() == 1 => Some(*first),
+            (None, Some(_)) => None,
+            (Some(app), Some(_)) => known.get(app).copied(),
+        };
+        let mut distributor = match first {
+            Some(first) => Distributor::new(first.clone()),
+            None => {
+                let known = known.into_keys().collect::<Vec<_>>().join(", ");
+                return Err(InputError::WhichDistributor(known));
+            }
+        };
+        let form = form(&units, &distributor.app);
+        let (own, others): (Vec<_>, Vec<_>) = units
+            .iter()
+            .partition(|(name, _)| name.app() == distributor.app);
+        for (name, unit) in own {
+            distributor.add_own(name, unit);
+        }
+        // The consumers' relations are known by their numbers then.
+        for (name, unit) in others {
+            for shown in unit.relations() {
+                distributor.add_consumer(name, shown);
+            }
+        }
+        distributor.complete(form);
+        Ok(distributor)
+    }
+
+    fn new(first: UnitName) -> Self {
         Distributor {
-            app,
+            app: first.app().to_owned(),
+            first,
             units: BTreeSet::new(),
-            leader: Seen::Unseen(Unseen::NotInInput),
-            ledger: Seen::Unseen(Unseen::NotInInput),
+            leader: None,
+            ledger: None,
             relations: BTreeMap::new(),
-            notes: Vec::new(),
             is_whole: false,
+            notes: Vec::new(),
         }
     }
 
-    fn add_own(&mut self, unit: &ShownUnit) {
-        self.units.insert(unit.name.clone());
-        if unit.is_leader {
-            match &self.leader {
-                Seen::Shown(leader) => self.notes.push(format!(
-                    "{leader} and {} both lead: the input is from different times",
-                    unit.name
-                )),
-                Seen::Unseen(_) => self.leader = Seen::Shown(unit.name.clone()),
-            }
+    fn add_own(&mut self, name: &UnitName, unit: &ShownUnit) {
+        self.units.insert(name.clone());
+        if unit.leader
+            && let Some(other) = self.leader.replace(name.clone())
+        {
+            self.contradicts(&format!("{other} and {name} both lead"));
         }
         // Juju shows a unit's own bag in a peer relation; --related-unit and --app leave it out.
-        let peers = |shown: &&ShownRelation| shown.endpoint == PEER_ENDPOINT;
-        let peers = unit.relations.iter().find(peers);
-        let is_whole = peers.is_some_and(|shown| shown.local_unit.is_some());
+        let peers = unit
+            .relations()
+            .find(|shown| shown.endpoint == PEER_ENDPOINT);
+        let is_whole = peers.is_some_and(|shown| shown.local_unit().is_some());
         self.is_whole |= is_whole;
         if let Some(shown) = peers {
-            self.add_peers(unit, shown);
-        }
-        for shown in &unit.relations {
-            if shown.endpoint == ENDPOINT {
-                self.add_relation(unit, shown, is_whole);
-            }
-        }
-    }
-
-    fn add_peers(&mut self, unit: &ShownUnit, shown: &ShownRelation) {
-        let peers = shown.related_units.iter();
-        let peers = peers.filter(|(unit, member)| member.in_scope && unit.app() == self.app);
-        self.units.extend(peers.map(|(unit, _)| unit.clone()));
-        let differs = |ledger: &Databag| *ledger != shown.application_data;
-        if self.ledger.shown().is_some_and(differs) {
-            self.notes.push(format!(
-                "the units of {} show different ledgers: the input is from different times",
-                self.app
-            ));
-        }
-        // The leader writes it, so its dump is as good as any.
-        if self.ledger.shown().is_none() || unit.is_leader {
-            self.ledger = Seen::Shown(shown.application_data.clone());
-        }
-    }
-
-    fn add_relation(&mut self, unit: &ShownUnit, shown: &ShownRelation, is_whole: bool) {
-        let relation = self.relations.entry(shown.id).or_default();
-        relation.is_cross_model |= shown.is_cross_model;
-        relation.own_side = true;
-        relation.add_bags(&self.app, unit, shown);
-        let mut related = shown.related_units.iter().map(|(unit, _)| unit.app());
-        if let Some(app) = related.find(|app| *app != self.app) {
-            relation.remote_app = Seen::Shown(app.to_owned());
-            if is_whole {
-                relation.are_all = Seen::Shown(());
-            }
-        }
-    }
-
-    fn add_consumer(&mut self, unit: &ShownUnit, shown: &ShownRelation) {
-        let relation = self.relations.entry(shown.id).or_default();
-        relation.remote_side = true;
-        relation.remote_app = Seen::Shown(unit.name.app().to_owned());
-        relation.add_bags(&self.app, unit, shown);
-        relation.remote_units.entry(unit.name.clone()).or_default();
-    }
-
-    /// Names everybody who is known from somewhere, and says what was not seen of them.
-    fn complete(&mut self) {
-        let claims = self.claims();
-        for (id, app) in self.published() {
-            if let Some(relation) = self.relations.get_mut(&id)
-                && relation.remote_app.shown().is_none()
+            let peers = shown.related_units();
+            let peers = peers.filter(|(unit, member)| member.in_scope && unit.app() == self.app);
+            self.units.extend(peers.map(|(unit, _)| unit.clone()));
+            if let Some(other) = self.ledger.replace(shown.application_data.clone())
+                && other != shown.application_data
             {
-                relation.remote_app = Seen::Shown(app);
+                self.contradicts(&format!("the units of {} show two ledgers", self.app));
             }
         }
-        for relation in self.relations.values() {
-            self.units.extend(relation.own_units.keys().cloned());
-        }
-        for (id, relation) in &mut self.relations {
-            for unit in &self.units {
-                relation.own_units.entry(unit.clone()).or_default();
+        for shown in unit.relations().filter(|shown| shown.endpoint == ENDPOINT) {
+            let relation = self.relations.entry(shown.id()).or_default();
+            let mut related = shown.related_units().map(|(unit, _)| unit.app());
+            if let Some(app) = related.find(|app| *app != self.app) {
+                relation.app = Some(app.to_owned());
+                relation.is_cross_model |= shown.cross_model || is_of_another_model(app);
+                relation.lists_all |= is_whole && !relation.is_cross_model;
             }
-            let remote_app = relation.remote_app.shown();
-            for unit in claims
-                .iter()
-                .filter(|unit| remote_app.is_some_and(|app| app == unit.app()))
-            {
-                relation.remote_units.entry(unit.clone()).or_default();
-            }
-            relation.complete();
-            if relation.differs {
-                self.notes.push(format!(
-                    "relation {id}: its units show different bags: the input is from different times"
-                ));
-            }
+            relation.shown_to_us = Some(shown.application_data.clone());
+            self.add_bags(name, shown);
         }
     }
 
-    /// The units that announced a name, by the ledger. One that is gone stays there until its
-    /// departure is seen, so it does not show whether a unit that the input lacks is gone.
-    fn claims(&self) -> BTreeSet<UnitName> {
+    /// Takes a consumer's relation if it is with this distributor. Numbers of relations are a
+    /// model's: in a dump of another model the same number, or the same name, is another one's.
+    fn add_consumer(&mut self, name: &UnitName, shown: &ShownRelation) {
+        let mut related = shown.related_units().map(|(unit, _)| unit.app());
+        let other = related.find(|app| *app != name.app());
+        let is_ours = other.is_none_or(|app| app == self.app);
+        if shown.related_endpoint != ENDPOINT || shown.cross_model || !is_ours {
+            return;
+        }
+        let known = match self.relations.get(&shown.id()) {
+            Some(relation) => relation.app.clone(),
+            None if !self.is_whole && other.is_some() => None,
+            None => return,
+        };
+        if known.is_none_or(|known| known == name.app()) {
+            let relation = self.relations.entry(shown.id()).or_default();
+            relation.app = Some(name.app().to_owned());
+            relation.shown_to_them = Some(shown.application_data.clone());
+            self.add_bags(name, shown);
+        }
+    }
+
+    fn add_bags(&mut self, name: &UnitName, shown: &ShownRelation) {
+        let local = shown.local_unit().map(|member| (name, member));
+        let mut differ = false;
+        let id = shown.id();
+        let relation = self.relations.entry(id).or_default();
+        for (unit, Member { in_scope, data }) in local.into_iter().chain(shown.related_units()) {
+            let bags = match unit.app() == self.app {
+                true => &mut relation.own_units,
+                false => &mut relation.units,
+            };
+            let bag = in_scope.then(|| data.clone());
+            let before = bags.insert(unit.clone(), bag.clone());
+            differ |= before.is_some_and(|before| before != bag);
+        }
+        if differ {
+            self.contradicts(&format!("the bags of relation {id} differ"));
+        }
+    }
+
+    fn contradicts(&mut self, what: &str) {
+        self.notes.push(format!(
+            "{what}, so the input is from two times: run one juju show-unit for all units"
+        ));
+    }
+
+    /// Decides what the dumps of one side alone do not say.
+    fn complete(&mut self, form: Option<Form>) {
         let ledger = self.remembered();
-        let claims = ledger.hosts.values().flatten();
-        claims.map(|claim| claim.unit.clone()).collect()
+        for (id, relation) in &mut self.relations {
+            if relation.app.is_none() {
+                relation.app = ledger.relations.get(id).map(|listed| listed.app.clone());
+            }
+            relation.is_cross_model |= relation.app.as_deref().is_some_and(is_of_another_model);
+            self.units.extend(relation.own_units.keys().cloned());
+            relation.own_app = match form {
+                Some(Form::Own) => relation.shown_to_us.clone(),
+                Some(Form::Related) => relation.shown_to_them.clone(),
+                // Where both are empty, ours is.
+                None => {
+                    let both = [&relation.shown_to_us, &relation.shown_to_them];
+                    let is_empty =
+                        |bag: &&Option<Databag>| bag.as_ref().is_some_and(Databag::is_empty);
+                    both.iter().all(is_empty).then(Databag::new)
+                }
+            };
+        }
     }
 
     /// The ledger, empty where it was not seen.
     fn remembered(&self) -> Ledger {
-        self.ledger.shown().cloned().unwrap_or_default().into()
+        self.ledger.clone().unwrap_or_default().into()
     }
 
-    /// The relations with their applications whose bags show the ledger.
-    fn published(&self) -> Vec<(RelationId, String)> {
-        let relations = self.remembered().relations.into_iter();
-        let current = relations.filter(|(_, listed)| listed.is_current);
-        current.map(|(id, listed)| (id, listed.app)).collect()
+    /// Whether the input shows the ledger.
+    pub fn shows_the_ledger(&self) -> bool {
+        self.ledger.is_some()
+    }
+
+    /// Whether every unit of every relation is in the input.
+    pub fn shows_all_units(&self) -> bool {
+        let ledger = self.remembered();
+        let mut listed = ledger.relations.iter();
+        self.is_whole
+            && self.relations.values().all(|relation| relation.lists_all)
+            && listed.all(|(id, listed)| !listed.is_current || self.relations.contains_key(id))
+    }
+
+    /// Whether the input shows what the unit that is planned for publishes in every relation.
+    pub fn shows_all_own_bags(&self) -> bool {
+        let own = self.stand_in();
+        let mut relations = self.relations.values();
+        relations.all(|relation| relation.own_units.contains_key(&own))
+    }
+
+    /// Whether the input shows which application may bootstrap, or that none was chosen.
+    pub fn shows_the_choice(&self) -> bool {
+        let bags = || self.relations.values().map(|relation| &relation.own_app);
+        bags().flatten().any(|bag| bag.contains_key(BOOTSTRAP_APP)) || bags().all(Option::is_some)
     }
 
     /// The unit that a plan is made for: the leader. Where no unit in the input leads, the unit
     /// that published last, one that shows its mirror up, or the first.
-    pub fn stand_in(&self) -> Option<UnitName> {
-        let relations = self.relations.values();
-        let mut bags = relations.flat_map(|relation| &relation.own_units);
-        let mut up = || bags.find_map(|(unit, bag)| bag.shown().is_some_and(is_up).then_some(unit));
-        let published = || Some(self.remembered().leader?.unit);
-        let leader = self.leader.shown().cloned().or_else(published);
-        leader.or_else(|| up().or_else(|| self.units.first()).cloned())
+    pub fn stand_in(&self) -> UnitName {
+        let published = || self.remembered().leader.map(|leader| leader.unit);
+        let leader = self.leader.clone().or_else(published);
+        let bags = || self.relations.values().flat_map(|it| &it.own_units);
+        let up = || bags().find(|(_, bag)| bag.as_ref().is_some_and(is_up));
+        let up = || up().map(|(unit, _)| unit.clone());
+        leader.or_else(up).unwrap_or_else(|| self.first.clone())
     }
 
-    /// What the unit that a plan is made for sees, as far as the input shows it. `None` where no
-    /// unit is known. Show-unit shows no options: `bootstrap_app` is what the person says of one.
+    /// What the unit that a plan is made for sees, as far as the input shows it. Show-unit shows no
+    /// options: `bootstrap_app` is what the person says of one.
     ///
     /// What was not seen is there as what the core takes for unknown, so that no decision rests on
     /// its absence: a relation without bags and without expected units, or one that is passed over.
-    pub fn view(&self, bootstrap_app: Option<&str>) -> Option<View> {
-        let unit = self.stand_in()?;
+    pub fn view(&self, bootstrap_app: Option<&str>) -> View {
+        let unit = self.stand_in();
         let ledger = self.remembered();
-        let unseen = self.published().into_iter().map(|(id, app)| {
-            let relation = Relation {
-                remote_app: Seen::Shown(app),
-                ..Relation::default()
-            };
-            (id, relation)
-        });
-        let mut relations: BTreeMap<RelationId, Relation> = unseen.collect();
-        relations.extend(self.relations.clone());
-        let broken = ledger
-            .relations
-            .iter()
-            .filter(|(_, listed)| !listed.is_current);
-        let passed_over = broken.filter(|(id, _)| !self.is_whole && !relations.contains_key(id));
-        let world = World {
-            options: Options {
-                bootstrap_app: match bootstrap_app {
-                    Some(given) => Options::text(given),
-                    None => ledger.options.bootstrap_app.clone(),
-                },
-                log_level: ledger.options.log_level.clone(),
+        let mut relations = BTreeMap::new();
+        let mut passed_over = BTreeMap::new();
+        for (id, listed) in &ledger.relations {
+            let app = Some(listed.app.clone());
+            match listed.is_current {
+                _ if self.relations.contains_key(id) => {}
+                true => {
+                    let unseen = Relation {
+                        app,
+                        ..Relation::default()
+                    };
+                    relations.extend(Some(*id).zip(unseen.seen_by(&unit, *id, &ledger)));
+                }
+                false if self.is_whole => {}
+                false => drop(passed_over.insert(*id, app)),
+            }
+        }
+        for (id, relation) in &self.relations {
+            relations.extend(Some(*id).zip(relation.seen_by(&unit, *id, &ledger)));
+        }
+        let options = Options {
+            bootstrap_app: match bootstrap_app {
+                Some(given) => Options::text(given),
+                None => ledger.options.bootstrap_app.clone(),
             },
-            passed_over: passed_over
-                .map(|(id, listed)| (*id, Some(listed.app.clone())))
-                .collect(),
-            relations: relations
-                .iter()
-                .filter_map(|(id, relation)| Some((*id, relation.seen_by(&unit, *id, &ledger)?)))
-                .collect(),
+            log_level: ledger.options.log_level.clone(),
+        };
+        let world = World {
+            options,
+            passed_over,
+            relations,
             units_were_read: true,
             siblings_are_news: !ledger.is_led_by(&unit),
         };
-        Some(View {
+        View {
             unit,
             is_leader: true,
             moment: Moment::without_a_clock(&ledger),
             ledger,
             world,
             failing: BTreeSet::new(),
-        })
+        }
     }
 
-    /// Whether every unit of every relation is in the input.
-    pub fn shows_all_units(&self) -> bool {
-        let mut relations = self.relations.values();
-        let mut published = self.published().into_iter();
-        self.is_whole
-            && relations.all(|relation| relation.are_all.shown().is_some())
-            && published.all(|(id, _)| self.relations.contains_key(&id))
-    }
-
-    /// What the input lacks for a plan, each with the command that shows it.
-    pub fn lacks(&self) -> Vec<String> {
+    /// What the input does not show, each with the command that shows it.
+    pub fn lacks(&self) -> Vec<Lack> {
         let own = self.stand_in();
-        let own = own.as_ref().map_or("APP/N", UnitName::as_str);
-        let mut lacks = Vec::new();
-        if self.leader.shown().is_none() {
-            let why = match self.remembered().leader {
-                Some(_) => ", which published last",
-                None => "",
-            };
-            lacks.push(format!(
-                "no unit in the input leads: this is the plan of {own}{why}"
-            ));
+        let ledger = self.remembered();
+        let matters = |text| Lack {
+            text,
+            matters: true,
+        };
+        let mut lacks: Vec<Lack> = self.notes.iter().cloned().map(matters).collect();
+        if self.leader.is_none() {
+            lacks.push(matters(format!(
+                "no unit in the input leads, so this is the plan of {own}: add the leader"
+            )));
         }
-        if self.ledger.shown().is_none() {
-            lacks.push(format!(
-                "the ledger is not in the input: run juju show-unit {own}, without options"
-            ));
+        if self.ledger.is_none() {
+            lacks.push(matters(format!(
+                "the ledger: run juju show-unit {own}, without options"
+            )));
         }
-        for (id, app) in self.published() {
-            if !self.relations.contains_key(&id) {
-                lacks.push(format!(
-                    "relation {id} with {app} is in the ledger and not in the input: run juju \
-                     show-unit {own} {app}/N, without options"
-                ));
+        for (id, listed) in &ledger.relations {
+            if listed.is_current && !self.relations.contains_key(id) {
+                let app = &listed.app;
+                let text = match is_of_another_model(app) {
+                    true => format!("relation {id}: it is across models, and not in the input"),
+                    false => format!("relation {id}: run juju show-unit {own} {app}/N"),
+                };
+                lacks.push(matters(text));
             }
         }
         for (id, relation) in &self.relations {
-            let unseen = relation.unseen();
-            let unseen = match &unseen[..] {
-                [one] => one.clone(),
-                [some @ .., last] => format!("{}, and {last}", some.join(", ")),
-                [] => continue,
-            };
-            let app = relation.remote_app.shown().map_or("APP", String::as_str);
-            let remote = relation.remote_units.keys().next();
-            let remote = remote.map_or_else(|| format!("{app}/N"), UnitName::to_string);
-            lacks.push(match relation.is_cross_model {
-                true => {
-                    format!("relation {id} goes to another model, so Juju does not show {unseen}")
-                }
-                false => format!(
-                    "relation {id}: not in the input: {unseen}; run juju show-unit {own} {remote}, \
-                     without options"
-                ),
-            });
+            // A ledger of this charm says what its bags show.
+            let is_published = ledger.is_shown_in(*id);
+            lacks.extend(relation.lack(*id, &self.units, &own, is_published));
         }
         lacks
     }
 }
 
+/// Tells the forms apart by what is in them. `None` where the input does not show it: our bag may be
+/// empty, and a consumer may write one.
+fn form(units: &BTreeMap<UnitName, ShownUnit>, distributor: &str) -> Option<Form> {
+    let (mut related, mut own) = (false, false);
+    for (name, unit) in units {
+        for shown in unit.relations() {
+            let is_ours = name.app() == distributor && shown.endpoint == ENDPOINT;
+            let is_theirs = name.app() != distributor && shown.related_endpoint == ENDPOINT;
+            let has_choice = shown.application_data.contains_key(BOOTSTRAP_APP);
+            // Juju 4.0 never says that a relation is across models, and only Juju 4.0.5 shows a
+            // unit's own bag in a relation with another application.
+            related |= shown.cross_model || (is_theirs && has_choice);
+            own |= is_ours && has_choice;
+            own |= (is_ours || is_theirs) && shown.local_unit().is_some();
+        }
+    }
+    match (related, own) {
+        (true, false) => Some(Form::Related),
+        (false, true) => Some(Form::Own),
+        _ => None,
+    }
+}
+
+/// The unit that consumers name, where none was dumped.
+fn likely_distributor(units: &BTreeMap<UnitName, ShownUnit>) -> String {
+    let relations = units.values().flat_map(ShownUnit::relations);
+    let mut served = relations.filter(|shown| shown.related_endpoint == ENDPOINT);
+    let unit = served.find_map(|shown| shown.related_units().next());
+    unit.map_or("DISTRIBUTOR/N", |(unit, _)| unit.as_str())
+        .to_owned()
+}
+
 impl Relation {
-    /// Adds what is in one unit's dump, on whichever side it was made.
-    fn add_bags(&mut self, own_app: &str, unit: &ShownUnit, shown: &ShownRelation) {
-        let local = shown.local_unit.iter().map(|member| (&unit.name, member));
-        let related = shown
-            .related_units
-            .iter()
-            .map(|(unit, member)| (unit, member));
-        for (name, member) in local.chain(related) {
-            let bags = match name.app() == own_app {
-                true => &mut self.own_units,
-                false => &mut self.remote_units,
-            };
-            let bag = match member.in_scope {
-                true => Seen::Shown(member.bag.clone()),
-                false => Seen::Unseen(Unseen::NotInScope),
-            };
-            let known = bags.entry(name.clone()).or_default();
-            self.differs |= *known != Seen::default() && *known != bag;
-            if known.shown().is_none() {
-                *known = bag;
-            }
-        }
-        // An empty one may be the consumer's: see `complete`.
-        let data = &shown.application_data;
-        if !data.is_empty() {
-            let known = self.own_application.shown();
-            self.differs |= known.is_some_and(|known| known != data);
-            if known.is_none() {
-                self.own_application = Seen::Shown(data.clone());
-            }
-        }
-    }
-
-    fn complete(&mut self) {
-        let unknown = match self.is_cross_model {
-            true => Unseen::OtherModel,
-            false => Unseen::NotInInput,
-        };
-        if self.own_application.shown().is_none() {
-            self.own_application = match self.own_side && self.remote_side {
-                // One of the two is ours, and both are empty.
-                true => Seen::Shown(Databag::new()),
-                false => Seen::Unseen(unknown.clone()),
-            };
-        }
-        let mut bags = self
-            .own_units
-            .values_mut()
-            .chain(self.remote_units.values_mut());
-        if self.is_cross_model {
-            bags.by_ref()
-                .filter(|bag| **bag == Seen::default())
-                .for_each(|bag| *bag = Seen::Unseen(Unseen::OtherModel));
-        }
-        let mut remotes = self.remote_units.values();
-        let is_unknown = |bag: &Seen<Databag>| *bag == Seen::Unseen(unknown.clone());
-        if self.is_cross_model || remotes.any(is_unknown) {
-            self.are_all = Seen::Unseen(unknown);
-        }
-    }
-
     /// The relation as `own` sees it. `None` where the input does not show whose it is. What the
     /// ledger was published to shows the ledger, so the ledger replaces own bags that were not
     /// seen.
     fn seen_by(&self, own: &UnitName, id: RelationId, ledger: &Ledger) -> Option<world::Relation> {
-        let shown = |bags: &BTreeMap<UnitName, Seen<Databag>>| -> BTreeMap<UnitName, Databag> {
+        let shown = |bags: &Bags| -> BTreeMap<UnitName, Databag> {
             let bags = bags.iter();
-            let shown = bags.filter_map(|(unit, bag)| Some((unit.clone(), bag.shown()?.clone())));
+            let shown = bags.filter_map(|(unit, bag)| Some((unit.clone(), bag.clone()?)));
             shown.collect()
         };
         let published = |bag: fn(&Ledger, RelationId) -> Databag| {
@@ -580,63 +438,85 @@ impl Relation {
         };
         let mut siblings = shown(&self.own_units);
         let own_unit = siblings.remove(own);
-        let own_app = self.own_application.shown().cloned();
-        let units = self.remote_units.keys().cloned();
         Some(world::Relation {
-            app: self.remote_app.shown()?.clone(),
+            app: self.app.clone()?,
             place: self.place(ledger),
-            units: shown(&self.remote_units),
+            units: shown(&self.units),
             joined: None,
-            expected: self.are_all.shown().map(|()| units.collect()),
-            own_app: own_app.or_else(|| published(app_bag)),
+            expected: self.lists_all.then(|| self.units.keys().cloned().collect()),
+            own_app: self.own_app.clone().or_else(|| published(app_bag)),
             own_unit: own_unit.or_else(|| published(unit_bag)),
             siblings,
         })
     }
 
-    /// Whether its application is of this model. A dump has no goal-state: where neither Juju 3 nor
-    /// the ledger says it, a name that Juju makes for an application of another model tells it.
+    /// Whether its application is of this model. A dump has no goal-state: where neither it nor the
+    /// ledger says so, nothing is known but what the ledger knows.
     fn place(&self, ledger: &Ledger) -> Place {
-        let app = self.remote_app.shown().map_or("", String::as_str);
-        let hex = app.strip_prefix("remote-");
-        let is_made = hex
-            .is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        match self.is_cross_model || is_made {
+        match self.is_cross_model {
             true => Place::Elsewhere,
-            false => ledger.place(app),
+            false => ledger.place(self.app.as_deref().unwrap_or_default()),
         }
     }
 
-    /// What was not seen of it, in words.
-    fn unseen(&self) -> Vec<String> {
+    fn lack(
+        &self,
+        id: RelationId,
+        distributors: &BTreeSet<UnitName>,
+        own: &UnitName,
+        is_published: bool,
+    ) -> Option<Lack> {
         let mut unseen = Vec::new();
-        if self.own_application.shown().is_none() {
+        if self.own_app.is_none() {
             unseen.push("the distributor's application bag".to_owned());
         }
-        for bags in [&self.own_units, &self.remote_units] {
-            // One that has not entered the relation has none.
-            let units = bags
-                .iter()
-                .filter(|(_, bag)| matches!(bag, Seen::Unseen(why) if *why != Unseen::NotInScope));
-            let units: Vec<&UnitName> = units.map(|(unit, _)| unit).collect();
-            match units[..] {
-                [] => {}
-                [unit] => unseen.push(format!("the unit bag of {unit}")),
-                [unit, ref more @ ..] => {
-                    unseen.push(format!("the unit bags of {unit} and {} more", more.len()));
-                }
-            }
-        }
-        if self.are_all.shown().is_none() {
-            let app = self
-                .remote_app
-                .shown()
-                .map_or("the other side", String::as_str);
+        let missing = distributors
+            .iter()
+            .filter(|unit| !self.own_units.contains_key(*unit));
+        unseen.extend(missing.map(|unit| format!("the unit bag of {unit}")));
+        let app = self.app.as_deref().unwrap_or("CONSUMER");
+        if !self.lists_all && !self.is_cross_model {
             unseen.push(format!("whether {app} has more units"));
         }
-        unseen
+        let unseen = match &unseen[..] {
+            [] => return None,
+            [one] => one.clone(),
+            [some @ .., last] => format!("{}, and {last}", some.join(", ")),
+        };
+        let text = match self.is_cross_model {
+            true => format!("relation {id} is across models: no dump of this model shows {unseen}"),
+            false => {
+                let unit = self.units.keys().next();
+                let unit = unit.map_or_else(|| format!("{app}/N"), UnitName::to_string);
+                format!(
+                    "relation {id}: {unseen}; run juju show-unit {own} {unit}, without options; if \
+                     Juju does not find {app}, it is across models, and no dump shows this"
+                )
+            }
+        };
+        Some(Lack {
+            text,
+            matters: !(self.is_cross_model && is_published),
+        })
     }
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_charm_is_known_in_every_form_of_its_name() {
+        for (charm, is_ours) in [
+            ("microcluster-token-distributor", true),
+            ("ch:amd64/microcluster-token-distributor-14", true),
+            ("ch:amd64/noble/microcluster-token-distributor-14", true),
+            ("local:microcluster-token-distributor-0", true),
+            ("ch:amd64/microovn-48", false),
+            ("local:microcluster-token-distributor-fork-0", false),
+            ("", false),
+        ] {
+            assert_eq!(is_distributor(charm), is_ours, "{charm}");
+        }
+    }
+}

@@ -1,29 +1,20 @@
 //! Answers for people and for scripts.
 
-use serde::Serialize;
-use serde_json::Value;
+use std::collections::BTreeMap;
 
+use serde::Serialize;
+
+use super::Situation;
+use super::model::Lack;
+use super::verdict::Verdict;
 use crate::report::changes::{PlannedChange, change_table};
 use crate::report::check::{self, Finding};
-use crate::report::hosts::{self, Host};
-use crate::report::table::folded;
+use crate::report::hosts::{self, Host, State};
+use crate::report::table::{columns, folded};
 use crate::report::value;
 
-/// What `plan` answers.
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct Planned<'a> {
-    pub(super) unit: &'a str,
-    /// `None`, as what follows, where the input lacks what a plan rests on.
-    pub(super) status: Option<&'a str>,
-    pub(super) bootstrap_app: Option<&'a str>,
-    pub(super) communicators: &'a [String],
-    pub(super) hosts: &'a [Host],
-    pub(super) other_keys: &'a [String],
-    pub(super) changes: Option<&'a [PlannedChange]>,
-    pub(super) findings: Option<&'a [Finding]>,
-    pub(super) incomplete: &'a [String],
-}
+/// As many hosts, or findings of one kind, fit one screen with the rest.
+const MOST_NAMED: usize = 5;
 
 /// What `explain` answers.
 #[derive(Serialize)]
@@ -31,61 +22,160 @@ pub(super) struct Explained<'a> {
     pub(super) host: &'a Host,
     pub(super) next: String,
     pub(super) changes: Option<Vec<PlannedChange>>,
-    pub(super) incomplete: &'a [String],
+    pub(super) incomplete: &'a [Lack],
 }
 
-impl Planned<'_> {
-    pub(super) fn to_text(&self) -> String {
-        let status = self.status;
-        let status = status.unwrap_or("The input lacks what a plan rests on: see below.");
-        let mut text = format!("{}\n{}", self.unit, folded(status));
-        if !self.hosts.is_empty() {
-            let hosts: Vec<&Host> = self.hosts.iter().collect();
-            section(&mut text, "Hosts", &hosts::table(&hosts));
+impl Situation {
+    pub(super) fn to_text(&self, all: bool) -> String {
+        let first = match self.verdict {
+            Verdict::Go => "go: no host waits, and every token stays",
+            Verdict::Stop => "",
+            Verdict::NotEnough => "not enough: the plan rests on what is not in the input",
+        };
+        let word = match self.verdict {
+            Verdict::NotEnough => "as far as the input shows",
+            _ => self.verdict.as_str(),
+        };
+        let reasons = self.reasons.iter();
+        let reasons = reasons.map(|reason| format!("{word}: {reason}"));
+        let lines: Vec<String> = std::iter::once(first.to_owned()).chain(reasons).collect();
+        let mut text = folded(lines.join("\n").trim_start());
+        if let Some(status) = &self.status {
+            text.push_str(&folded(&format!("{} then shows {status}", self.unit)));
         }
-        changes(&mut text, self.changes, self.incomplete);
-        if let Some(findings) = self.findings.filter(|found| !found.is_empty()) {
-            section(
-                &mut text,
-                "Findings that remain",
-                &folded(&check::lines(findings)),
-            );
+        self.show_hosts(&mut text, all);
+        let table = if all { change_table } else { collapsed };
+        show_changes(&mut text, self.changes.as_deref(), table);
+        if let Some(findings @ [_, ..]) = self.findings.as_deref() {
+            let findings = match all {
+                true => check::lines(findings),
+                false => first_of_each_kind(findings),
+            };
+            section(&mut text, "Findings that remain", &folded(&findings));
         }
-        lacks(&mut text, self.incomplete);
+        show_lacks(&mut text, &self.incomplete);
         text
+    }
+
+    fn show_hosts(&self, text: &mut String, all: bool) {
+        if self.report.hosts.is_empty() {
+            return;
+        }
+        let hosts = &self.report.hosts;
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for host in hosts {
+            *counts.entry(host.state.as_str()).or_default() += 1;
+        }
+        let counts = counts
+            .iter()
+            .map(|(state, count)| format!("{count} {state}"));
+        let counts: Vec<String> = counts.collect();
+        let is_well = |host: &Host| matches!(host.state, State::Member | State::Token);
+        let shown: Vec<&Host> = hosts.iter().filter(|host| all || !is_well(host)).collect();
+        let most = if all { usize::MAX } else { MOST_NAMED };
+        let mut body = match shown.is_empty() {
+            true => String::new(),
+            false => hosts::table(&shown[..shown.len().min(most)]),
+        };
+        if shown.len() > most {
+            body.push_str(&format!("and {} more: --all\n", shown.len() - most));
+        }
+        section(text, &format!("Hosts: {}", counts.join(", ")), &body);
     }
 }
 
 impl Explained<'_> {
     pub(super) fn to_text(&self) -> String {
         let mut text = hosts::table(&[self.host]);
-        changes(&mut text, self.changes.as_deref(), self.incomplete);
+        show_changes(&mut text, self.changes.as_deref(), change_table);
         section(&mut text, "Next", &folded(&self.next));
-        lacks(&mut text, self.incomplete);
+        show_lacks(&mut text, self.incomplete);
         text
     }
 }
 
-fn changes(text: &mut String, changes: Option<&[PlannedChange]>, incomplete: &[String]) {
-    let by_what = match incomplete {
-        [] => "",
-        _ => ", as far as the input shows",
+/// The changes by the kind of their keys, with how many there are.
+fn collapsed(changes: &[PlannedChange]) -> String {
+    let mut kinds: BTreeMap<[String; 3], Vec<&PlannedChange>> = BTreeMap::new();
+    for change in changes {
+        let (kind, _) = change.key.split_once('-').unwrap_or_default();
+        let (key, becomes) = match kind {
+            "mirror" => ("mirror-*".to_owned(), first_word(&change.change)),
+            "host" | "spent" | "refused" | "relation" | "option" => {
+                let is_removed = change.change == "removed";
+                let becomes = if is_removed { "removed" } else { "set" };
+                (format!("{kind}-*"), becomes.to_owned())
+            }
+            _ => (change.key.clone(), change.change.clone()),
+        };
+        // A bag is `ledger`, or the number of a relation with `app` or `unit`.
+        let bag = |bag: &String| match bag.rsplit_once(' ') {
+            Some((_, side)) => format!("{side} bags"),
+            None => bag.clone(),
+        };
+        let mut bags: Vec<String> = change.bags.iter().map(bag).collect();
+        bags.dedup();
+        let kind = [key, becomes, bags.join(", ")];
+        kinds.entry(kind).or_default().push(change);
+    }
+    let head = ["HOW MANY", "KEY", "BECOMES", "IN"].map(str::to_owned);
+    let row =
+        |([key, becomes, bags], changes): (&[String; 3], &Vec<&PlannedChange>)| match changes[..] {
+            [one] => [
+                "1".to_owned(),
+                one.key.clone(),
+                one.change.clone(),
+                one.bags.join(", "),
+            ],
+            _ => [
+                changes.len().to_string(),
+                key.clone(),
+                becomes.clone(),
+                bags.clone(),
+            ],
+        };
+    let rows: Vec<_> = std::iter::once(head).chain(kinds.iter().map(row)).collect();
+    columns(&rows)
+}
+
+fn first_word(text: &str) -> String {
+    text.split(' ').next().unwrap_or_default().to_owned()
+}
+
+fn first_of_each_kind(findings: &[Finding]) -> String {
+    let mut lines: Vec<(&Finding, usize)> = Vec::new();
+    for finding in findings {
+        match lines
+            .iter_mut()
+            .find(|(first, _)| first.kind == finding.kind)
+        {
+            Some((_, more)) => *more += 1,
+            None => lines.push((finding, 0)),
+        }
+    }
+    let line = |(first, more): &(&Finding, usize)| match more {
+        0 => format!("{}: {}", first.kind, first.text),
+        more => format!("{}: {} (+{more} more: --all)", first.kind, first.text),
     };
+    lines.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn show_changes(
+    text: &mut String,
+    changes: Option<&[PlannedChange]>,
+    table: fn(&[PlannedChange]) -> String,
+) {
     match changes {
         None => {}
-        Some([]) => section(text, &format!("The charm would write nothing{by_what}"), ""),
-        Some(changes) => section(
-            text,
-            &format!("The charm would write{by_what}"),
-            &change_table(changes),
-        ),
+        Some([]) => section(text, "The charm writes nothing", ""),
+        Some(changes) => section(text, "What the charm writes", &table(changes)),
     }
 }
 
-fn lacks(text: &mut String, incomplete: &[String]) {
-    if !incomplete.is_empty() {
-        let incomplete = folded(&incomplete.join("\n"));
-        section(text, "The input is incomplete", &incomplete);
+fn show_lacks(text: &mut String, lacks: &[Lack]) {
+    let lacks: String = lacks.iter().map(|lack| folded(&lack.text)).collect();
+    if !lacks.is_empty() {
+        section(text, "What the input does not show", &lacks);
     }
 }
 
@@ -101,46 +191,4 @@ fn section(text: &mut String, title: &str, body: &str) {
 
 pub(super) fn json(answer: &impl Serialize) -> String {
     format!("{:#}\n", value(answer))
-}
-
-/// YAML in which every text is quoted as in JSON, of which YAML is a superset. Writing these few
-/// lines costs less of the executable than the library's emitter.
-pub(super) fn yaml(answer: &impl Serialize) -> String {
-    let mut text = String::new();
-    push_yaml(&mut text, &value(answer), 0);
-    text
-}
-
-fn push_yaml(text: &mut String, value: &Value, indent: usize) {
-    match value {
-        Value::Object(map) if !map.is_empty() => {
-            for (at, (key, value)) in map.iter().enumerate() {
-                // The first key of an item is on the line of its dash.
-                if at > 0 || !text.ends_with("- ") {
-                    text.push_str(&" ".repeat(indent));
-                }
-                text.push_str(key);
-                text.push(':');
-                push_nested(text, value, indent + 2);
-            }
-        }
-        Value::Array(items) if !items.is_empty() => {
-            for item in items {
-                text.push_str(&" ".repeat(indent));
-                text.push_str("- ");
-                push_yaml(text, item, indent + 2);
-            }
-        }
-        scalar => text.push_str(&format!("{scalar}\n")),
-    }
-}
-
-fn push_nested(text: &mut String, value: &Value, indent: usize) {
-    let nests = match value {
-        Value::Object(map) => !map.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        _ => false,
-    };
-    text.push(if nests { '\n' } else { ' ' });
-    push_yaml(text, value, indent);
 }

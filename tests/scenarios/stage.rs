@@ -100,7 +100,7 @@ impl Stage {
     pub(crate) fn integrate_across_models(&mut self, app: &str, name: &str) {
         let provider = format!("{APP}:microcluster-cluster");
         let model = self.world.model_mut();
-        let id = model.integrate_across_models(&provider, &format!("{app}:cluster"), name);
+        let id = model.integrate_across_models(&provider, &format!("{app}:cluster"), name, None);
         self.relations.insert(app.to_owned(), id.expect("related"));
     }
 

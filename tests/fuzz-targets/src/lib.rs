@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use juju_emulator::document::parse;
 use microcluster_token_distributor::cli::document::Document;
-use microcluster_token_distributor::cli::model::ShownModel;
+use microcluster_token_distributor::cli::model::Distributor;
 use microcluster_token_distributor::core::learn::Learned;
 use microcluster_token_distributor::core::ledger::Ledger;
 use microcluster_token_distributor::core::nudge::nudge;
@@ -215,14 +215,10 @@ pub fn decoder(data: &[u8]) {
 /// What `juju show-unit` printed: it is read or refused, and neither says anything of a value.
 pub fn show_unit(data: &[u8]) {
     let document = Document::parse("FILE", data);
-    let model = document.and_then(|document| ShownModel::of(vec![document]));
-    let said = match model {
-        Ok(model) => {
-            let distributors = model.distributors.values();
-            let said = distributors.flat_map(|one| [one.notes.clone(), one.lacks()].concat());
-            said.chain(model.notes.clone())
-                .collect::<Vec<_>>()
-                .join("\n")
+    let said = match document.and_then(|document| Distributor::of(vec![document], None)) {
+        Ok(distributor) => {
+            let lacks = distributor.lacks().into_iter();
+            lacks.map(|lack| lack.text).collect::<Vec<_>>().join("\n")
         }
         Err(error) => error.to_string(),
     };

@@ -5,10 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,6 +28,7 @@ use microcluster_token_distributor::chain;
 use microcluster_token_distributor::core::fingerprint::fingerprint;
 use microcluster_token_distributor::core::wire::{BOOTSTRAP_APP, HOSTNAME, Value, mirrored};
 use microovn::consumer::Release;
+use tempfile::TempDir;
 
 /// The usual width of a terminal.
 const WIDTH: u16 = 80;
@@ -108,7 +111,20 @@ impl Args {
 
 /// Shows it. The exit status says whether the hosts became one cluster.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    match show(&args.setup(), &mut anstream::stdout().lock()) {
+    let folder = match one_folder_for_all_files() {
+        Ok(folder) => folder,
+        Err(error) => {
+            anstream::eprintln!("{BAD}error:{BAD:#} cannot make a folder: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let shown = show(&args.setup(), &mut anstream::stdout().lock());
+    // What fails because a person ended the demonstration is nothing to speak of.
+    while IS_INTERRUPTED.load(Ordering::SeqCst) {
+        thread::park();
+    }
+    drop(folder);
+    match shown {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -116,6 +132,30 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether a person ended the demonstration.
+static IS_INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// The exit status of what Ctrl+C ended, as shells have it.
+const INTERRUPTED: i32 = 130;
+
+/// Puts all temporary files into one folder, which goes when the demonstration ends, in whatever way.
+fn one_folder_for_all_files() -> io::Result<TempDir> {
+    // Paths of sockets must be short, so this is no deeper than it has to be.
+    let folder = tempfile::Builder::new().prefix("juju-demo-").tempdir()?;
+    let path = folder.path().to_owned();
+    // There is one demonstration in a process.
+    let _ = tempfile::env::override_temp_dir(&path);
+    ctrlc::set_handler(move || {
+        IS_INTERRUPTED.store(true, Ordering::SeqCst);
+        // A hook that still runs may write once more.
+        let is_gone = || fs::remove_dir_all(&path).is_ok() || !path.exists();
+        let _ = (0..100).any(|_| is_gone());
+        process::exit(INTERRUPTED);
+    })
+    .map_err(io::Error::other)?;
+    Ok(folder)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -155,11 +195,11 @@ fn show(setup: &Setup, out: &mut impl Write) -> Result<bool, DemoError> {
         mirror_rows(&deployment),
     )?;
 
+    let seed = setup.seed;
+    writeln!(out, "\n{FAINT}The same again: --seed {seed}{FAINT:#}")?;
     let outcome = deployment.outcome()?;
     let style = if outcome.is_one_cluster() { GOOD } else { BAD };
-    writeln!(out, "\n{style}{outcome}{style:#}")?;
-    let seed = setup.seed;
-    writeln!(out, "{FAINT}The same again: --seed {seed}{FAINT:#}")?;
+    writeln!(out, "{style}{outcome}{style:#}")?;
     Ok(outcome.is_one_cluster())
 }
 
@@ -183,9 +223,12 @@ fn build(setup: &Setup) -> Result<(), DemoError> {
         "{FAINT}Building {count} programs: a minute or two, the first time{FAINT:#}"
     );
     for (package, executable, what) in packages {
-        anstream::eprint!("{FAINT}  {what} {FAINT:#}");
+        let label = format!("  {what} ");
+        anstream::eprint!("{FAINT}{label}{FAINT:#}");
         let started = Instant::now();
-        with_signs_of_life(|| executables::executable(package, executable))?;
+        with_signs_of_life(Duration::from_secs(2), most_dots(&label), || {
+            executables::executable(package, executable)
+        })?;
         let took = started.elapsed().as_secs_f32();
         anstream::eprintln!("{FAINT} {took:.1} s{FAINT:#}");
     }
@@ -193,14 +236,22 @@ fn build(setup: &Setup) -> Result<(), DemoError> {
     Ok(())
 }
 
-/// Prints a dot every other second until `work` is done.
-fn with_signs_of_life<T>(work: impl FnOnce() -> T) -> T {
+/// How many dots fit a terminal between a label and the time that it took.
+fn most_dots(label: &str) -> usize {
+    usize::from(WIDTH).saturating_sub(label.len() + " 10000.0 s".len())
+}
+
+/// Prints a dot after each `pause` until `work` is done, and at most so many `dots`: the line has an
+/// end also where the machine is slow.
+fn with_signs_of_life<T>(pause: Duration, dots: usize, work: impl FnOnce() -> T) -> T {
     let (done, is_done) = mpsc::channel::<()>();
     thread::scope(|scope| {
         scope.spawn(move || {
-            let pause = Duration::from_secs(2);
+            let mut dots = 0..dots;
             while is_done.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-                anstream::eprint!("{FAINT}.{FAINT:#}");
+                if dots.next().is_some() {
+                    anstream::eprint!("{FAINT}.{FAINT:#}");
+                }
             }
         });
         let result = work();
@@ -490,5 +541,22 @@ impl<T: Display> Display for Styled<T> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Styled(style, text) = self;
         write!(formatter, "{style}{text}{style:#}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_build_has_no_longer_line_than_a_terminal() {
+        for label in [
+            "  the hook tools ",
+            "  the stand-in for the command microovn ",
+        ] {
+            let line = format!("{label}{} 9999.9 s", ".".repeat(most_dots(label)));
+            assert!(line.len() <= usize::from(WIDTH), "{line}");
+            assert!(most_dots(label) > 10, "{label}");
+        }
     }
 }

@@ -34,7 +34,7 @@ pub(crate) struct Machines {
 impl Machines {
     pub(crate) fn new(jujuc: &Path) -> io::Result<Self> {
         let named = |parent: &Path| tempfile::Builder::new().prefix("juju-").tempdir_in(parent);
-        let mut root = named(&std::env::temp_dir())?;
+        let mut root = named(&tempfile::env::temp_dir())?;
         let spare = "/agents/unit--00000/agent.socket".len() + 40;
         if root.path().as_os_str().len() + spare > LONGEST_SOCKET {
             root = named(Path::new("/tmp"))?;

@@ -1,11 +1,12 @@
 //! The demonstration, as a person runs it.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use juju_emulator::library;
+use rustix::process::{Pid, Signal, kill_process};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
@@ -48,13 +49,39 @@ fn three_hosts_become_one_cluster() {
     ] {
         assert_eq!(told(what), times, "{what}: {lines:#?}");
     }
-    assert_eq!(lines[lines.len() - 2], "3 of 3 hosts in one cluster");
+    assert_eq!(lines[lines.len() - 1], "3 of 3 hosts in one cluster");
 
     // A token is one long word, and this is no terminal.
     assert!(lines.iter().all(|line| line.len() <= 80), "{lines:#?}");
     assert!(!output.stdout.contains(&0x1b));
     let built = String::from_utf8_lossy(&output.stderr);
     assert!(built.starts_with("Building 3 programs"), "{built}");
+    assert!(built.lines().all(|line| line.len() <= 80), "{built}");
+}
+
+/// In the middle, so that its machines have files.
+#[test]
+fn a_demonstration_that_is_interrupted_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_juju-emulator"))
+        .args(["demo", "--units", "30"])
+        .env("TMPDIR", folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the demonstration starts");
+    let stdout = child.stdout.take().expect("a pipe");
+    let mut lines = BufReader::new(stdout).lines();
+    let announces =
+        |line: &io::Result<String>| line.as_ref().is_ok_and(|it| it.contains("announces"));
+    assert!(lines.any(|line| announces(&line)), "it has begun");
+    assert!(folder.path().read_dir().expect("read").next().is_some());
+    let id = Pid::from_child(&child);
+    kill_process(id, Signal::INT).expect("it runs");
+    let status = child.wait().expect("it ends");
+    assert_eq!(status.code(), Some(130));
+    let left: Vec<_> = folder.path().read_dir().expect("read").collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]
@@ -77,7 +104,7 @@ fn the_example_charm_with_the_library_forms_a_cluster() {
         lines[0],
         "$ juju deploy ./consumer-charm.charm microovn -n 2"
     );
-    assert_eq!(lines[lines.len() - 2], "2 of 2 hosts in one cluster");
+    assert_eq!(lines[lines.len() - 1], "2 of 2 hosts in one cluster");
     let lines = lines.into_iter().chain(stderr.lines());
     assert!(lines.clone().all(|line| line.len() <= 80), "{lines:#?}");
 }
@@ -90,7 +117,7 @@ fn a_distributor_that_does_nothing_is_a_failure() {
     let output = demo(&["--units", "2", "--charm", charm.to_str().expect("text")]);
     let lines = shown(&output);
     assert_eq!(output.status.code(), Some(1), "{lines:#?}");
-    assert_eq!(lines[lines.len() - 2], "0 of 2 hosts in 0 clusters");
+    assert_eq!(lines[lines.len() - 1], "0 of 2 hosts in 0 clusters");
 }
 
 #[test]
