@@ -87,9 +87,9 @@ fn a_value_that_comes_later_takes_the_same_way() {
     );
     let value = "a\u{7f}\n\"😀\u{85} ";
     stage.changed("microovn/0").succeeds().wrote(&[
-        "mtd to microovn: may-bootstrap=false",
         &format!("mtd/0 to microovn: mirror-h1={value}"),
         "the ledger: communicators=microovn/0",
         &format!("the ledger: mirror-h1={value}"),
+        "mtd to microovn: may-bootstrap=false",
     ]);
 }
