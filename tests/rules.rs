@@ -506,8 +506,8 @@ fn spec_3_5_a_real_value_of_the_python_charm_stays_until_the_ledgers_changes() {
     assert_eq!(
         written(&joins.plan(&before)),
         [
-            "1 unit: mirror-h=member mirror-i=empty",
-            "ledger: host-h=a/0* host-i=a/1 mirror-h=member mirror-i=empty",
+            "1 unit: mirror-i=empty",
+            "ledger: host-h=a/0* host-i=a/1 mirror-i=empty",
         ]
     );
 }
@@ -585,7 +585,7 @@ fn spec_3_6_a_departed_unit_takes_its_claim_and_the_last_its_placeholder() {
             "it has a token",
             vec![("mirror-h", "T"), ("host-h", "a/0")],
             "a/0",
-            "",
+            "host-h=a/0-",
         ),
         (
             "a second has",

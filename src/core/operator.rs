@@ -146,14 +146,17 @@ pub fn resolve(
     if !is_member && let Some(claim) = claims.iter().find(says_so) {
         return Err(NotResolved::IsMember(claim.unit.clone()));
     }
+    if claims.is_empty() {
+        return Err(NotResolved::NotAnnounced);
+    }
+    let knows_member = is_member && claims.iter().any(|claim| claim.is_member);
     for claim in &mut *claims {
         claim.is_member &= is_member;
         claim.refuses = None;
     }
-    let Some(first) = claims.first_mut() else {
-        return Err(NotResolved::NotAnnounced);
-    };
-    first.is_member = is_member;
+    if let Some(first) = claims.first_mut().filter(|_| !knows_member) {
+        first.is_member = is_member;
+    }
     if is_member {
         after.mirror.insert(host.to_owned(), Value::Member);
         after.end_refusals(host);

@@ -5,7 +5,7 @@ use tracing::{info, warn};
 use super::actions::{self, Action, LONGEST_RESULT, Refusal, Results};
 use super::look::{self, Leaving, Scope};
 use super::{Memory, Run, RunError};
-use crate::core::learn;
+use crate::core::learn::{self, Learned};
 use crate::core::ledger::Ledger;
 use crate::core::note::Level;
 use crate::core::operator::{self, Force, Outcome};
@@ -92,9 +92,7 @@ impl Run<'_> {
         Ok(actions::resynced(&changes, &status))
     }
 
-    /// Carries out what an operator decides of `host`, from everything that is to be seen. A token
-    /// that no longer serves may have its successor in a bag that will not change again, so all is
-    /// learned once more.
+    /// Carries out what an operator decides of `host`, from everything that is to be seen.
     fn decide(
         &mut self,
         memory: &Memory,
@@ -109,8 +107,15 @@ impl Run<'_> {
             let host = printable(host);
             info!("host {host}: {} by an operator", outcome.as_str());
         }
-        let mut learned = learn::everything(&ledger, &world, self.own_unit());
-        learned.notes = [seen.notes, learned.notes].concat();
+        let learned = match outcome {
+            // The next token may be in a bag that will not change again.
+            Outcome::Renewed => {
+                let again = learn::everything(&ledger, &world, self.own_unit());
+                let notes = [seen.notes, again.notes].concat();
+                Learned { notes, ..again }
+            }
+            _ => Learned { ledger, ..seen },
+        };
         let plan = self.plan_of_everything(before, learned, &world);
         let status = plan.status();
         self.carry_out_everything(memory, plan)?;

@@ -854,14 +854,14 @@ fn a_hook_costs_what_the_specification_says() {
     let communicator = member.units.get_mut(&unit(APPS[0], 0)).expect("entered");
     communicator.insert("mirror-h1".to_owned(), "a token".to_owned());
     for (case, number, event, calls) in [
-        ("news", 0, &minter, 8),
+        ("news that changes the status", 0, &minter, 9),
         ("nothing new", 0, &changed, 3),
         ("a standby, news", 1, &minter, 4),
         ("a standby, nothing new", 1, &changed, 3),
     ] {
         let ran = one_hook::run(&juju.view(number), event, NOW);
         assert!(ran.calls <= calls, "{case}: {} calls", ran.calls);
-        assert_eq!(ran.writes.is_empty(), case != "news");
+        assert_eq!(ran.writes.is_empty(), !case.starts_with("news"));
     }
     juju.run(0, &minter);
     juju.hears(1);

@@ -85,22 +85,26 @@ fn makes_a_difference(bag: &Databag, key: &str, change: &Change) -> bool {
 /// Whether `now` may stand where the ledger had the real value `before` (rule 5).
 fn keeps(name: &str, before: &Ledger, now: &Ledger) -> bool {
     let spent = |token: &str| before.is_spent(name, token) || now.is_spent(name, token);
+    // It is cleared at update-status, and until then the ledger has it.
+    let is_used = before.has_member(name);
     let (Some(was), Some(is)) = (before.mirror.get(name), now.mirror.get(name)) else {
         // A constant goes with the last of several who had the name.
         let mut claims = before.hosts.get(name).into_iter().flatten();
         let was_shared = claims.any(|claim| !claim.is_member);
         return match before.mirror.get(name) {
-            Some(Value::Text(_)) => false,
-            Some(Value::Member | Value::Retired) => was_shared && !now.hosts.contains_key(name),
+            Some(Value::Text(_)) if !is_used => false,
+            Some(Value::Text(_) | Value::Member | Value::Retired) => {
+                was_shared && !now.hosts.contains_key(name)
+            }
             Some(Value::Placeholder) | None => true,
         };
     };
     match (was, is) {
         (Value::Placeholder, _) => true,
-        (Value::Text(was), Value::Text(is)) => was == is || spent(was),
+        (Value::Text(was), Value::Text(is)) => was == is || spent(was) || is_used,
         // A member has used its token.
         (Value::Text(_), Value::Member) => true,
-        (Value::Text(_), _) => false,
+        (Value::Text(_), _) => is_used,
         // Another unit has the name now.
         (_, _) if was != is => {
             let members = before.hosts.get(name).into_iter().flatten();

@@ -165,32 +165,32 @@ fn a_cross_model_relation_made_anew_comes_back_to_active_once_an_operator_has_sa
             .related_across_models("microovn", "remote-0123456789abcdef0123456789abcdef", 3)
             .played_by(&Provider::Executable);
         let tokens = ["1", "2"].map(|number| format!("{SECRET}{number}"));
-        let say = |stage: &mut Stage| {
+        let say = |stage: &mut Stage, app: &str| {
             let up = [
                 ("hostname", "h0"),
                 ("mirror", "up"),
                 ("mirror-h1", tokens[0].as_str()),
                 ("mirror-h2", tokens[1].as_str()),
             ];
-            stage.says("microovn/1", &[("hostname", "h1")]);
-            stage.says("microovn/2", &[("hostname", "h2")]);
-            stage.says("microovn/0", &up);
+            stage.says(&format!("{app}/1"), &[("hostname", "h1")]);
+            stage.says(&format!("{app}/2"), &[("hostname", "h2")]);
+            stage.says(&format!("{app}/0"), &up);
             stage.settle();
         };
-        say(&mut stage);
+        say(&mut stage, "microovn");
         assert_eq!(stage.status(LEADER), "active 3 hosts");
 
+        // All that the distributor sees of a relation that is made anew: the hosts come back with
+        // units of an application that has another name.
+        for unit in ["microovn/0", "microovn/1", "microovn/2"] {
+            stage.world.lose_unit(unit).expect("it is there");
+        }
         let relation = stage.relation("microovn");
         stage.world.remove_relation(relation).expect("it is there");
         stage.settle();
-        stage.integrate_across_models("microovn", "remote-fedcba9876543210fedcba9876543210");
-        for unit in ["microovn/0", "microovn/1", "microovn/2"] {
-            let id = stage.relation("microovn");
-            let unit = juju_emulator::UnitName::parse(unit).expect("a unit name");
-            stage.world.model_mut().enter_scope(id, &unit);
-        }
-        stage.settle();
-        say(&mut stage);
+        let again = "remote-fedcba9876543210fedcba9876543210";
+        let mut stage = stage.related_across_models("again", again, 3);
+        say(&mut stage, "again");
         let blocked = |host: &str, more: &str| {
             format!(
                 "blocked host name {host}: the same machine again, or a second one; run \

@@ -63,7 +63,7 @@ fn counts_are_as_specified(juju: JujuGeneration, units: usize, provider: &Provid
         ("changed", "microovn/0", 3, 3),
         ("changed", "microovn/1", 3, 3),
         ("changed", "microovn", 0, 0),
-        ("departed", "microovn/2", 3, 3),
+        ("departed", "microovn/5000", 3, 3),
         ("changed", "mtd", 1, 2),
         ("broken", "microovn", 9, 3),
     ] {

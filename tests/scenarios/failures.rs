@@ -447,7 +447,8 @@ fn leadership_lost_before_the_commit_is_not_taken_for_a_crash() {
     let lose = Injection::at_tool("relation-set", 1, Effect::LoseLeadership);
     stage.world.inject(lose);
     let played = look_at_everything(&mut stage);
-    played.fails("relation-set -r cluster:0 --app --file -` failed (exit status: 1): ");
+    played
+        .fails("relation-set -r microcluster-cluster:1 --app --file -` failed (exit status: 1): ");
     played.fails("ERROR cannot write relation settings");
     logged_its_complaint(&played);
 }

@@ -91,5 +91,6 @@ fn a_value_that_comes_later_takes_the_same_way() {
         "the ledger: communicators=microovn/0",
         "the ledger: let-in=h1",
         &format!("the ledger: mirror-h1={value}"),
+        "mtd to microovn: may-bootstrap=false",
     ]);
 }
