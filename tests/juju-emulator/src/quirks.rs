@@ -136,6 +136,8 @@ pub enum Complaint {
     NumberNotFound,
     /// `relation not found`, as a failure of the tool.
     NotFound,
+    /// `getting regular relation by key: relation not found`.
+    KeyNotFound,
     /// `relation unit not found`.
     UnitNotFound,
     /// The agent does not know the number, though it lists it: the flag is refused, with status 2.
@@ -144,12 +146,13 @@ pub enum Complaint {
 
 impl Complaint {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Usual,
         Self::PermissionDenied,
         Self::Unauthorized,
         Self::NumberNotFound,
         Self::NotFound,
+        Self::KeyNotFound,
         Self::UnitNotFound,
         Self::UnknownNumber,
     ];
@@ -163,6 +166,7 @@ impl Complaint {
             Self::Unauthorized => "permission denied (unauthorized access)",
             Self::NumberNotFound => return Some(format!("relation {id} not found")),
             Self::NotFound => "relation not found",
+            Self::KeyNotFound => "getting regular relation by key: relation not found",
             Self::UnitNotFound => "relation unit not found",
         };
         Some(words.to_owned())

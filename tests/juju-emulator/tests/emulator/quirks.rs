@@ -52,6 +52,7 @@ fn a_relation_that_is_listed_and_not_served_answers_as_asked() {
                     Complaint::Unauthorized => "permission denied (unauthorized access)",
                     Complaint::NumberNotFound => "relation 0 not found",
                     Complaint::NotFound => "relation not found",
+                    Complaint::KeyNotFound => "getting regular relation by key: relation not found",
                     Complaint::UnitNotFound => "relation unit not found",
                     Complaint::UnknownNumber => {
                         assert_eq!(output, refusal(2, unknown), "{line}");
