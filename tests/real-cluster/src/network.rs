@@ -212,10 +212,17 @@ impl Host {
     /// # Errors
     /// It cannot be started.
     pub fn cluster(&self, arguments: &[&str]) -> io::Result<Output> {
+        self.command(arguments).output()
+    }
+
+    /// `microovn cluster ...` on this host, not started yet.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.enter(&self.program);
         command.arg("--state-dir").arg(self.state());
         command.arg("cluster").args(arguments);
-        command.stdin(Stdio::null()).output()
+        command.stdin(Stdio::null());
+        command
     }
 
     /// Runs `microovn cluster ...` on this host, and gives what it prints.

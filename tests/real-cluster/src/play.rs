@@ -36,6 +36,8 @@ pub(crate) const CONSUMER: &str = "microovn";
 const NEWS: std::ops::Range<f64> = 0.3..1.5;
 /// After the first failure of a hook; every further one doubles it.
 const FIRST_RETRY: Duration = Duration::from_secs(5);
+/// The model's clock follows the world's: its time begins at this one, in seconds since 1970.
+const MODEL_BEGINS: Duration = Duration::from_secs(1_780_000_000);
 /// A hook that is not done by then counts as stuck.
 const LONGEST_HOOK: Duration = Duration::from_secs(1800);
 /// How long nothing may happen before a play ends in which not every host is in.
@@ -585,7 +587,7 @@ impl Driver<'_> {
 
         let mut asked = Instant::now();
         loop {
-            self.world.model_mut().now = self.now();
+            self.set_clock();
             self.tell_agents();
             while let Some(due) = self.take_due() {
                 self.happen(due);
@@ -609,6 +611,12 @@ impl Driver<'_> {
 
     fn now(&self) -> Duration {
         self.begun.elapsed()
+    }
+
+    /// What the distributor reads of statuses is compared with its machine's clock.
+    fn set_clock(&mut self) {
+        let since_1970 = Duration::from_nanos(since_1970());
+        self.world.model_mut().now = since_1970.saturating_sub(MODEL_BEGINS);
     }
 
     fn plan(&mut self, pause: Duration, due: Due) {
@@ -702,7 +710,7 @@ impl Driver<'_> {
     }
 
     fn advance(&mut self, progress: Progress) {
-        self.world.model_mut().now = self.now();
+        self.set_clock();
         let unit = progress.unit().clone();
         let Some(hook) = self.running.remove(&unit) else {
             return;
@@ -714,7 +722,7 @@ impl Driver<'_> {
     }
 
     fn finish(&mut self, unit: &UnitName, open: juju_emulator::world::OpenHook) {
-        self.world.model_mut().now = self.now();
+        self.set_clock();
         self.world.finish(open);
         self.say_last();
         let agent = self.world.agent(unit.as_str()).ok();

@@ -1,5 +1,6 @@
 //! What goes wrong in a play, once, and what a person does about it.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use juju_emulator::{World, WorldError};
@@ -198,16 +199,20 @@ impl Course {
         if when.elapsed() < self.repair_after {
             return Ok(None);
         }
-        // Any member that is left can do it; which are members, each says itself.
-        let others = scene.network.hosts().iter().filter(|it| it.name() != host);
-        for other in others {
+        // Any member that is left can do it; a host in no cluster refuses.
+        let mut complaints = BTreeSet::new();
+        for other in scene.network.hosts().iter().filter(|it| it.name() != host) {
             let output = other.cluster(&["remove", &host, "--force"])?;
             if output.status.success() {
                 return Ok(self.over(host, "is removed by a person"));
             }
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            complaints.insert(complaint.trim().to_owned());
         }
         self.stage = Stage::Struck(Instant::now());
-        Ok(Some(format!("{host} cannot be removed yet")))
+        let complaints: Vec<String> = complaints.into_iter().collect();
+        let complaints = complaints.join("; ");
+        Ok(Some(format!("{host} cannot be removed: {complaints}")))
     }
 
     fn struck(&mut self, host: String, what: &str) -> Option<String> {

@@ -5,7 +5,7 @@
 //! was called, the end. [`World::advance`] answers. So one thread has the model, whatever runs, and
 //! each tool sees the model of the moment in which it is called.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -219,7 +219,7 @@ impl World {
 fn run(
     command: std::process::Command,
     stdin: Option<&str>,
-    socket: &PathBuf,
+    socket: &Path,
     deadline: Duration,
     send: &impl Fn(What),
 ) -> Finished {
