@@ -6,10 +6,7 @@ import subprocess
 
 import ops
 
-from charms.microcluster_token_distributor.v1.token_distributor import (
-    ClusterCommand,
-    TokenConsumer,
-)
+from charms.microcluster_token_distributor.v1.token_distributor import TokenConsumer
 
 
 class ConsumerCharm(ops.CharmBase):
@@ -20,8 +17,7 @@ class ConsumerCharm(ops.CharmBase):
         self.cluster = TokenConsumer(
             charm=self,
             relation_name="cluster",
-            # The stand-in's clock moves by itself when it is asked.
-            command_name=ClusterCommand(("microovn", "cluster"), poll=0.01),
+            command_name=("microovn", "cluster"),
             hostname=subprocess.check_output(["hostname"], text=True).strip(),
         )
         framework.observe(self.on.collect_unit_status, self._on_collect_unit_status)
