@@ -10,7 +10,7 @@ UV := target/uv/bin/uv
 PYTHON ?= python3
 BIN := target/venv/bin
 YAML := .github .yamllint.yaml charmcraft.yaml metadata.yaml config.yaml actions.yaml
-SOURCES := lib tests/integration tests/library
+SOURCES := library tests/integration tests/library
 
 .PHONY: help format lint unit library integration pack ci
 help:
@@ -51,7 +51,7 @@ unit: library
 	cargo test --locked --workspace
 
 library: target/library.stamp
-	$(BIN)/pytest --cov=lib tests/library
+	$(BIN)/pytest --cov=library/src tests/library
 
 # CHARM_PATH, or the only *.charm in this folder. ARGS go to pytest: make integration ARGS='-k lost'
 integration: target/integration.stamp

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-LIBRARY = "lib/charms/microcluster_token_distributor/v1/token_distributor.py"
+LIBRARY = "library/src/microcluster_token_consumer/__init__.py"
 ROOT = Path(__file__).parents[2]
 
 # What charms use comes first; the parts that decide are for those who test or port them.

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import ops
 from ops import testing
 
-from charms.microcluster_token_distributor.v1 import token_distributor as library
+import microcluster_token_consumer as library
 
 HOSTNAME = "h1"
 TOKEN = "eyJzZWNyZXQiOiI3NTZmMWEzYjVlOGQ0YzIxMDlmN2U2ZDViNGEzYzJkMSJ9"

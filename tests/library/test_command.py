@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from charms.microcluster_token_distributor.v1.token_distributor import (
+from microcluster_token_consumer import (
     ClusterCommand,
     CommandFailed,
     CommandHung,

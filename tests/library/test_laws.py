@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ops import testing
 
-from charms.microcluster_token_distributor.v1 import token_distributor as library
+import microcluster_token_consumer as library
 from support import HOSTNAME, META, relation
 
 NAMES = [HOSTNAME, "h0", "h2", "node.1.lan", "_guard", "", "--help"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import vectors
-from charms.microcluster_token_distributor.v1 import token_distributor as library
+import microcluster_token_consumer as library
 
 CASES = vectors.cases()
 

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from charms.microcluster_token_distributor.v1 import token_distributor as library
+import microcluster_token_consumer as library
 
 FOLDER = Path(__file__).parents[2] / "docs" / "vectors"
 FACTS = {name.name for name in dataclasses.fields(library._Facts)} - {
