@@ -23,7 +23,7 @@ GO = {"bootstrap-app": "microovn", "may-bootstrap": "true", "protocol": "2"}
 UP = {0: {"mirror": "up"}}
 REFUSED = library._fingerprint(TOKEN)
 
-Context: TypeAlias = "testing.Context[Charm]"
+Context: TypeAlias = "testing.Context[Any]"
 
 
 def shows(**names: str) -> dict[int, dict[str, str]]:
@@ -582,12 +582,14 @@ REFUSALS = [
 BAGS = ["own, read", "own, write", "remote unit", "remote application", "all"]
 
 
-def refuse(monkeypatch: pytest.MonkeyPatch, charm: Charm, relation_id: int, bag: str, words: str):
+def refuse(
+    monkeypatch: pytest.MonkeyPatch, charm: Charm, relation_id: int, bag: str, words: str
+) -> None:
     """Make Juju refuse one bag of one relation, or all."""
     backend: Any = type(charm.model._backend)
     own = (charm.unit.name, charm.app.name)
 
-    def guard(tool: str, which: Callable[..., str]) -> None:
+    def guard(tool: str, which: Callable[[dict[str, Any]], str]) -> None:
         call = getattr(backend, tool)
 
         def refuses(*values: Any, **named: Any) -> Any:
@@ -604,8 +606,11 @@ def refuse(monkeypatch: pytest.MonkeyPatch, charm: Charm, relation_id: int, bag:
             return "own, read"
         return "remote application" if arguments["is_app"] else "remote unit"
 
+    def write(_: dict[str, Any]) -> str:
+        return "own, write"
+
     guard("relation_get", read)
-    guard("relation_set", lambda _: "own, write")
+    guard("relation_set", write)
 
 
 class Joins(library.ClusterCommand):
@@ -802,7 +807,7 @@ def test_events_that_a_charm_defers_keep_their_facts(
     if deed != "refuse":
         command.on(deed, "exit 0").lists_after(deed, member("h1"))
     else:
-        content = {"in_cluster": False, "tries": {REFUSED: [1, 0]}, "said": []}
+        content: dict[str, Any] = {"in_cluster": False, "tries": {REFUSED: [1, 0]}, "said": []}
         owner = "Deferring/TokenConsumer[cluster]"
         stored = testing.StoredState(name="_stored", owner_path=owner, content=content)
     related = relation(units=UP if deed == "bootstrap" else shows(h1=TOKEN), app=GO)

@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -206,7 +207,7 @@ def test_a_command_that_hangs_is_ended_with_its_children(
 def test_each_deed_has_its_own_limit(command: StandIn, deed: str) -> None:
     command.on(deed, "sleep 0.4; exit 3")
     own = {"list": "short_limit", "add": "short_limit", "remove": "remove_limit"}
-    limits = {"short_limit": 0.2, "long_limit": 0.2, "remove_limit": 0.2}
+    limits: dict[str, Any] = {"short_limit": 0.2, "long_limit": 0.2, "remove_limit": 0.2}
     limits[own.get(deed, "long_limit")] = 60
     with pytest.raises(CommandFailed, match="failed with 3"):
         DEEDS[deed](ClusterCommand(("stand-in",), **limits))

@@ -192,32 +192,40 @@ def test_a_pass_that_is_cut_off_is_made_up_for(begin: library._Facts, data: st.D
     assert not [step for step in done if isinstance(step, library._Bootstrap | library._Join)]
 
 
+def play_in_vain(facts: library._Facts) -> library._Facts:
+    """Play a pass in which every command fails."""
+    while steps := library._decide(facts):
+        for step in steps:
+            answer = () if isinstance(step, library._AskList) else False
+            facts = library._after(facts, step, answer)
+    return facts
+
+
 def test_a_host_that_can_never_join_costs_few_tokens() -> None:
     """The mirror shows the next token as soon as one is refused."""
     for offset in range(0, 300, 37):
-        minted: list[int] = []
-        begin = library._Facts(HOSTNAME, "microovn", own={"hostname": HOSTNAME, "protocol": "2"})
+        minted, own = list[int](), {"hostname": HOSTNAME, "protocol": "2"}
+        tries, refusal = dict[str, library._Try](), None
         for now in range(0, 24 * 60 * 60, 300):
             # Each token is shown in an event of its own; update-status comes every five minutes.
             for moment, event in ((now, "changed"), (now + offset, "update-status")):
-                refused = begin.own.get("refused")
-                if not minted or refused == library._fingerprint(f"token-{len(minted)}"):
+                if not minted or own.get("refused") == library._fingerprint(f"{len(minted)}"):
                     minted.append(moment)
-                shown = {"mirror": "up", f"mirror-{HOSTNAME}": f"token-{len(minted)}"}
-                begin = library.replace(
-                    begin,
-                    event=event,
-                    now=moment,
-                    remote_units={"p/0": shown},
-                    said=None,
-                    listing=None,
-                    failed=None,
-                    done=frozenset(),
+                end = play_in_vain(
+                    library._Facts(
+                        HOSTNAME,
+                        "microovn",
+                        event=event,
+                        now=moment,
+                        own=own,
+                        remote_units={
+                            "p/0": {"mirror": "up", f"mirror-{HOSTNAME}": f"{len(minted)}"}
+                        },
+                        tries=tries,
+                        refusal=refusal,
+                    )
                 )
-                while steps := library._decide(begin):
-                    for step in steps:
-                        answer = () if isinstance(step, library._AskList) else False
-                        begin = library._after(begin, step, answer)
+                own, tries, refusal = dict(end.own), dict(end.tries), end.refusal
         assert len([moment for moment in minted if moment <= 600]) in (2, 3)
         assert 8 <= len(minted) <= 10
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-import vectors
 import microcluster_token_consumer as library
+import vectors
 
 CASES = vectors.cases()
 

@@ -404,7 +404,7 @@ def _announce(facts: _Facts) -> list[_Step]:
         # No token is made for a host that cannot use one yet.
         is_ready = facts.waits_for is None
         wanted = {"hostname": facts.hostname, "protocol": "2"} if is_ready else {}
-        unwanted = "member" if facts.half_in else None
+        unwanted = "member" if facts.half_in else ""
     steps: list[_Step] = [
         _Set(key, value) for key, value in wanted.items() if facts.own.get(key) != value
     ]
@@ -688,13 +688,13 @@ def read_members(text: str) -> tuple[Member, ...]:
     entries: Any = json.loads(text)
     if not isinstance(entries, list):
         raise ValueError("not an array")
-    return tuple(_read_member(entry) for entry in cast("list[Any]", entries))
+    return tuple(_read_member(entry) for entry in cast("Sequence[Any]", entries))
 
 
 def _read_member(entry: Any) -> Member:
     if not isinstance(entry, dict):
         raise ValueError("not an object")
-    words = [cast("dict[str, Any]", entry).get(key) for key in ("name", "role", "status")]
+    words = [cast("Mapping[str, Any]", entry).get(key) for key in ("name", "role", "status")]
     match words:
         case [str(name), str(role), str(status)]:
             return Member(name, role, status)
@@ -877,7 +877,7 @@ class TokenConsumer(ops.Object):
     """
 
     on = TokenConsumerEvents()  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
-    _stored = ops.StoredState()
+    _stored = ops.StoredState()  # type: ignore[no-untyped-call]
 
     def __init__(
         self,
@@ -914,8 +914,10 @@ class TokenConsumer(ops.Object):
         """
         super().__init__(charm, relation_name)
         self.relation_name = relation_name
-        is_command = isinstance(command_name, ClusterCommand)
-        self.cluster = command_name if is_command else ClusterCommand(tuple(command_name))
+        if not isinstance(command_name, ClusterCommand):
+            command_name = ClusterCommand(tuple(command_name))
+        self.cluster = command_name
+        """The command."""
         self.hostname = hostname or os.uname().nodename
         self.bootstrap_args_func = bootstrap_args_func
         """As in the constructor; charms of major version 0 assign it."""
@@ -955,7 +957,8 @@ class TokenConsumer(ops.Object):
         said = cast("Sequence[str]", self._stored.said)
         if not said:
             return ops.ActiveStatus() if self.in_cluster else ops.WaitingStatus("not in a cluster")
-        return ops.StatusBase.from_name(*said)
+        status: ops.StatusBase = ops.StatusBase.from_name(*said)
+        return status
 
     def adopt(self) -> bool:
         """Note that this unit is in the cluster, if its own `cluster list` shows it with a role.
