@@ -188,7 +188,7 @@ class _Facts:
     """Tokens that this unit failed to join with, by fingerprint."""
     refusal: _Refusal | None = None
     troubled: bool = False
-    """Whether this unit, as a member, said last that hosts wait in vain."""
+    """Whether this unit, as a member, said last that no token can be made."""
 
     # What the steps of this pass found out.
     listing: tuple[Member, ...] | None = None
@@ -868,13 +868,12 @@ class TokenConsumerEvents(ops.ObjectEvents):
 
 
 class TokenConsumer(ops.Object):
-    """Forms a cluster through the token distributor.
+    """Forms a cluster through the token distributor."""
 
-    Its class name, its key and `_stored.in_cluster` make up the path under which major version 0
-    of the library keeps its note: a charm that is refreshed from it knows that it is in the
-    cluster. What that version has deferred waits for methods that are not here, so that ops drops
-    it, and the pass of the same dispatch does what is due.
-    """
+    # The class name, its key and `_stored.in_cluster` make up the path under which major version 0
+    # of the library keeps its note: a charm that is refreshed from it knows that it is in the
+    # cluster. What that version has deferred waits for methods that are not here, so that ops drops
+    # it, and the pass of the same dispatch does what is due.
 
     on = TokenConsumerEvents()  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
     _stored = ops.StoredState()  # type: ignore[no-untyped-call]
@@ -892,7 +891,7 @@ class TokenConsumer(ops.Object):
         leave_on_remove: bool | Literal["force"] = True,
         sets_status: bool = True,
     ):
-        """Observe all that can be a reason to act.
+        """Observe the events of the charm that can be a reason to act.
 
         Args:
             charm: whose unit forms the cluster.
@@ -909,8 +908,8 @@ class TokenConsumer(ops.Object):
                 `"force"` adds the command's `force_arguments`. The command's `remove_limit` says
                 how long that may take.
             sets_status: whether the library sets the unit's status while the unit is outside the
-                cluster, when it comes in, and while hosts wait in vain. Otherwise, and in charms
-                that observe `collect_unit_status`, `status` is there to be added.
+                cluster, when it comes in, and while no token can be made for a host that waits.
+                Otherwise, and in charms that observe `collect_unit_status`, add `status`.
         """
         super().__init__(charm, relation_name)
         self.relation_name = relation_name
