@@ -453,7 +453,7 @@ fn statuses() -> Vec<Status> {
     let app = ("relation-1", "microovn");
     let refused = fingerprint("token");
     let twice = format!("00000000 {refused}");
-    let ledgers: [&[(&str, &str)]; 15] = [
+    let ledgers: [&[(&str, &str)]; 18] = [
         &[],
         &[app],
         &[app, ("mirror-h0", "token")],
@@ -469,6 +469,22 @@ fn statuses() -> Vec<Status> {
             ("mirror-h0", "empty"),
             ("mirror-h1", "token"),
             ("mirror-h2", "token"),
+        ],
+        &[app, ("mirror-h1", "token"), ("queue", "h1")],
+        &[
+            app,
+            ("mirror-h1", "token"),
+            ("mirror-h2", "token"),
+            ("queue", "h1 h2"),
+        ],
+        &[
+            app,
+            ("mirror-h0", "empty"),
+            ("mirror-h1", "token"),
+            ("mirror-h2", "token"),
+            ("mirror-h3", "token"),
+            ("mirror-h4", "member"),
+            ("queue", "h1 h2"),
         ],
         &[app, ("option-bootstrap-app", "ovn")],
         &[
