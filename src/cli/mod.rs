@@ -294,6 +294,11 @@ fn without_guesses(distributor: &Distributor, view: &View, mut plan: Plan) -> Pl
     for name in guesses {
         plan.ledger.mirror.remove(&name);
     }
+    // What bags of ours show already takes no turn.
+    if !shows_tokens {
+        plan.ledger.queue.clone_from(&view.ledger.queue);
+        plan.ledger.let_in.clone_from(&view.ledger.let_in);
+    }
     if !shows_choice {
         plan.ledger.bootstrap_app = view.ledger.bootstrap_app.clone();
     }
