@@ -221,16 +221,17 @@ fn each_case_from_the_field_has_its_right_answer() {
 
     // One plan for each distributor, and none writes what is the other's.
     let plans = planned(&[], case("two-distributors.yaml"));
-    for (plan, [unit, host]) in plans
+    for (plan, [unit, host, relation]) in plans
         .as_array()
         .expect("two")
         .iter()
-        .zip([["d/0", "h"], ["e/0", "i"]])
+        .zip([["d/0", "h", "1"], ["e/0", "i", "2"]])
     {
         assert_eq!(plan["unit"], unit);
         assert_eq!(plan["hosts"].as_array().map(Vec::len), Some(1), "{unit}");
         assert_eq!(plan["hosts"][0]["host"], host, "{unit}");
-        assert_eq!(changes(plan), Some(vec![]), "{unit}");
+        let told = format!("may-bootstrap becomes false in {relation} app");
+        assert_eq!(changes(plan), Some(vec![told]), "{unit}");
     }
     // Siblings: one of them is asked for, one that is not there, a host of the other.
     let two = case("two-distributors.yaml");
