@@ -7,7 +7,7 @@ use juju_emulator::record::ActionResult;
 use juju_emulator::{JujuGeneration, UnitName, WorldError};
 use microcluster_token_distributor::core::fingerprint::fingerprint;
 use microcluster_token_distributor::core::learn;
-use microcluster_token_distributor::core::ledger::{CAPACITY, Ledger};
+use microcluster_token_distributor::core::ledger::{CAPACITY, Ledger, Place};
 use microcluster_token_distributor::core::names::{self, RelationId};
 use microcluster_token_distributor::core::operator::{Force, NotRetired, retire};
 use microcluster_token_distributor::core::plan;
@@ -62,7 +62,7 @@ fn leader(ledger: Pairs<'_>, units: &[(&str, Pairs<'_>)]) -> View {
         .collect();
     let relation = Relation {
         joined: None,
-        place: Default::default(),
+        place: Place::Here,
         app: "a".to_owned(),
         expected: Some(units.keys().cloned().collect()),
         units,
@@ -316,7 +316,7 @@ fn who_can_help_a_host_that_waits_depends_on_what_there_is() {
         (
             "a communicator",
             four_hosts(),
-            "a/0 makes a token; if it does not, its log says why `cluster add h1` failed",
+            "a/0 makes a token; if it does not, run cluster list on a member",
         ),
     ] {
         let report = Report::of(&view);
@@ -643,9 +643,7 @@ fn check_finds_each_kind_of_trouble() {
         (
             "cross-model",
             with(&|view| {
-                relation(view, &|relation| {
-                    relation.app = "remote-0123456789abcdef0123456789abcdef".to_owned();
-                });
+                relation(view, &|relation| relation.place = Place::Elsewhere);
             }),
         ),
         (

@@ -180,8 +180,9 @@ pub enum Place {
     Here,
     /// goal-state answers, and does not list it by this name.
     Elsewhere,
-    /// Nobody can tell: goal-state fails, or lists the name and none of the units that have joined.
-    /// It does so for a subordinate application, and (Juju 4) for one whose offer was consumed.
+    /// Nobody can tell: goal-state fails, or lists the name and no unit. It does so for an
+    /// application without units, for a subordinate one, and (Juju 4) for one whose offer was
+    /// consumed.
     Unknown,
 }
 

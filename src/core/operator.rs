@@ -1,10 +1,11 @@
 //! What an operator asks for: to take a token away, or to begin anew. Only these, and the word of a
 //! host that its token was refused, take a real value away.
 
+use crate::core::fingerprint::fingerprint;
 use crate::core::learn::{self, Learned};
 use crate::core::ledger::{Claim, Ledger};
 use crate::core::names::UnitName;
-use crate::core::wire::{MEMBER, MIRROR, Value, is_hostname};
+use crate::core::wire::{self, MEMBER, MIRROR, Value, is_hostname};
 use crate::core::world::World;
 
 /// Whether it is done although a living unit speaks against it.
@@ -163,6 +164,21 @@ pub fn resolve(
         return Ok((after, Outcome::Member));
     }
     after.spend(host);
+    // The ledger has forgotten a token that was taken for used, and its communicator has it still.
+    if !matches!(ledger.mirror.get(host), Some(Value::Text(_))) {
+        let units = world
+            .relations
+            .values()
+            .flat_map(|relation| relation.units.values());
+        let offers = units
+            .filter(|bag| wire::is_up(bag))
+            .flat_map(wire::mirror_values);
+        for (name, value) in offers {
+            if let (true, Value::Text(token)) = (name == host, Value::from(value)) {
+                after.spend_fingerprint(host, fingerprint(&token));
+            }
+        }
+    }
     after.mirror.insert(host.to_owned(), Value::Placeholder);
     Ok((after, Outcome::Renewed))
 }

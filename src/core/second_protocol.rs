@@ -64,10 +64,15 @@ impl Ledger {
 
     /// Notes that the token of `name` no longer serves.
     pub fn spend(&mut self, name: &str) {
-        if let Some(Value::Text(token)) = self.mirror.get(name)
-            && !self.is_spent(name, token)
-        {
+        if let Some(Value::Text(token)) = self.mirror.get(name) {
             let print = fingerprint(token);
+            self.spend_fingerprint(name, print);
+        }
+    }
+
+    /// The same of any token of `name`.
+    pub fn spend_fingerprint(&mut self, name: &str, print: String) {
+        if !self.is_spent_fingerprint(name, &print) {
             for claim in self.hosts.get_mut(name).into_iter().flatten() {
                 claim.refuses.take_if(|refused| *refused == print);
             }

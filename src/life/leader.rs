@@ -13,7 +13,7 @@ use tracing::debug;
 use super::{Memory, Run, RunError, apply, log, look};
 use crate::core::bootstrap::{bag_shows_cluster, ledger_shows_cluster};
 use crate::core::learn::{self, Learned};
-use crate::core::ledger::Ledger;
+use crate::core::ledger::{Ledger, Place};
 use crate::core::names::{RelationId, UnitName};
 use crate::core::note::Note;
 use crate::core::nudge::nudge;
@@ -72,6 +72,15 @@ impl Run<'_> {
         let Some(bag) = bag else {
             return Ok(());
         };
+        if before.place(unit.app()) == Place::Unknown
+            && look::place(self.tools, before, unit.app()) != Place::Unknown
+        {
+            debug!(
+                "Juju lists units of {} now: looking at everything",
+                unit.app()
+            );
+            return self.everything_if_leader(&memory, Leaving::default());
+        }
         let mut learned = learn::unit(before, unit, &bag);
         // Hosts seldom come alone, and one write for all of them is one hook of every consumer. So
         // the first to come are asked for before their hooks: once Juju has shown us the bag of a
@@ -87,11 +96,6 @@ impl Run<'_> {
             return self.everything(&memory, Leaving::default());
         }
         if asks_others {
-            // Juju 4 lists an application whose offer was consumed as if it were of this model, until
-            // its first unit shows that it lists no units of it.
-            if look::place(self.tools, before, unit.app(), true) != before.place(unit.app()) {
-                return self.everything(&memory, Leaving::default());
-            }
             let unheard = look::unheard(self.tools, &learned.ledger, unit.app());
             let units = unheard.filter(|other| other != unit).collect();
             let newcomers = look::bags_of_newcomers(self.tools, relation, units)?;

@@ -83,7 +83,7 @@ pub fn world(
             .chain(relation.expected.iter().flatten())
             .collect();
         reads.extend(units.into_iter().map(|unit| (id, unit.clone())));
-        relation.place = place(tools, ledger, &relation.app, !joined.is_empty());
+        relation.place = place(tools, ledger, &relation.app);
         if scope == Scope::Everything {
             see_joined(tools, &mut relation, joined, leaving);
         }
@@ -288,17 +288,15 @@ pub fn unheard<'a>(
         .filter(move |unit| !heard.contains(unit))
 }
 
-/// Whether `app` is of this model; `has_joined` where a unit of it has joined. What the ledger knows
-/// of it stays while nobody can tell.
-pub fn place(tools: &HookTools<'_>, ledger: &Ledger, app: &str, has_joined: bool) -> Place {
+/// Whether `app` is of this model. Where goal-state cannot tell, what the ledger knows of it stays.
+pub fn place(tools: &HookTools<'_>, ledger: &Ledger, app: &str) -> Place {
+    let told = tools.goal_state().and_then(|goal| goal.place(app));
     let mut listed = ledger.relations.values();
     let is_known = listed.any(|listed| listed.app == app);
-    let known = is_known.then(|| ledger.place(app));
-    match tools.goal_state().map(|goal| goal.place(app)) {
-        Some(Some(place)) => place,
-        Some(None) if has_joined => Place::Unknown,
-        Some(None) => known.unwrap_or(Place::Here),
-        None => known.unwrap_or(Place::Unknown),
+    match (told, is_known) {
+        (Some(place), _) => place,
+        (None, true) => ledger.place(app),
+        (None, false) => Place::Unknown,
     }
 }
 
@@ -393,7 +391,7 @@ pub fn standby(
             Some(listed) => (listed.app.clone(), ledger.place(&listed.app)),
             None => match unless_unserved(tools.relation_list_app(id))? {
                 Some(app) => {
-                    let place = place(tools, ledger, &app, false);
+                    let place = place(tools, ledger, &app);
                     (app, place)
                 }
                 None => continue,

@@ -102,6 +102,7 @@ fn reason(key: &str, value: Option<&str>, view: &View, plan: &Plan) -> String {
         (GUARD, None) => "it may bootstrap, or there is a cluster to join",
         ("leader", _) => "the unit that published last",
         ("communicators", _) => "the units that make tokens",
+        ("other-models", _) => "the applications of other models",
         ("left-out", _) => "the first key that did not fit",
         ("queue", _) => "the hosts whose turn is to come",
         ("let-in", _) => "the host in turn",

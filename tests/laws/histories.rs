@@ -475,8 +475,13 @@ impl Juju {
         match self.expected(related) {
             None => Place::Elsewhere,
             Some(units) if !units.is_empty() => Place::Here,
-            Some(_) if !related.units.is_empty() => Place::Unknown,
-            Some(_) => ledger.place(related.app),
+            Some(_) => {
+                let mut listed = ledger.relations.values();
+                match listed.any(|listed| listed.app == related.app) {
+                    true => ledger.place(related.app),
+                    false => Place::Unknown,
+                }
+            }
         }
     }
 

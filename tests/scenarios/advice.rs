@@ -88,10 +88,9 @@ fn an_application_consumed_under_an_alias_bootstraps_with_the_option_and_is_name
         .flat_map(|juju| answers.map(|answer| (juju, answer)))
     {
         for option in ["microovn", ""] {
-            let mut stage = Stage::new(juju, 2)
-                .related_across_models("microovn", "ovn-east", 1)
-                .played_by(&Provider::Executable);
+            let mut stage = Stage::new(juju, 2).related_across_models("microovn", "ovn-east", 1);
             goal_state_says(&mut stage, answer);
+            let mut stage = stage.played_by(&Provider::Executable);
             stage
                 .world
                 .set_config("mtd", &[("bootstrap-app", option)])

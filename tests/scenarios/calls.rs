@@ -65,7 +65,7 @@ fn counts_are_as_specified(juju: JujuGeneration, units: usize, provider: &Provid
         ("changed", "microovn", 0, 0),
         ("departed", "microovn/5000", 3, 3),
         ("changed", "mtd", 1, 2),
-        ("broken", "microovn", 9, 3),
+        ("broken", "microovn", 10, 3),
     ] {
         for (unit, calls) in [(LEADER, leader), (STANDBY, standby)] {
             let played = stage.relation_hook(unit, event, remote);
