@@ -746,8 +746,11 @@ impl Promises {
 fn only_known_keys(change: &BagChange, is_peer: bool) -> Result<(), String> {
     let is_known = |key: &str| match &change.owner {
         BagOwner::App(_) if is_peer => {
-            let bag = BTreeMap::from([(key.to_owned(), "x/0 1".to_owned())]);
-            !Ledger::from(bag).to_databag().is_empty()
+            // A unit with a number, and a host with a time: one of them suits every key.
+            ["x/0 1", "x 1"].into_iter().any(|value| {
+                let bag = BTreeMap::from([(key.to_owned(), value.to_owned())]);
+                !Ledger::from(bag).to_databag().is_empty()
+            })
         }
         BagOwner::App(_) => publish::is_ours_in_app_bag(key),
         BagOwner::Unit(_) => !is_peer && publish::is_ours_in_unit_bag(key),
