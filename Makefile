@@ -10,14 +10,15 @@ UV := target/uv/bin/uv
 PYTHON ?= python3
 BIN := target/venv/bin
 YAML := .github .yamllint.yaml charmcraft.yaml metadata.yaml config.yaml actions.yaml
-SOURCES := lib tests/integration tests/library
+SOURCES := library tests/integration tests/library tests/package
 
-.PHONY: help format lint unit library integration pack ci
+.PHONY: help format lint unit library package integration pack ci
 help:
 	@echo 'make format       format Rust, Python and Terraform files'
 	@echo 'make lint         check formatting, style and prose of everything, without changing it'
 	@echo 'make unit         all tests that need no Juju controller'
 	@echo 'make library      of these, only those of the library for consumers'
+	@echo 'make package      build the wheel of that library, and test it with the Pythons that are here'
 	@echo 'make pack         pack the charm for this machine, and analyse it'
 	@echo 'make integration  tests on a real controller, with the packed charm'
 	@echo 'make ci           what CI runs'
@@ -52,7 +53,10 @@ unit: library
 	cargo test --locked --workspace
 
 library: target/library.stamp
-	$(BIN)/pytest --cov=lib tests/library
+	$(BIN)/pytest --cov=library/src tests/library
+
+package: target/library.stamp
+	$(BIN)/pytest tests/package
 
 # CHARM_PATH, or the only *.charm in this folder. ARGS go to pytest: make integration ARGS='-k lost'
 integration: target/integration.stamp

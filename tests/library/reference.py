@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-LIBRARY = "lib/charms/microcluster_token_distributor/v1/token_distributor.py"
+LIBRARY = "library/src/microcluster_token_consumer/__init__.py"
 ROOT = Path(__file__).parents[2]
 
-# What charms use comes first; the parts that decide are for those who test or port them.
 CHARM = ("TokenConsumer", "TokenConsumerEvents")
 COMMAND = ("ClusterCommand", "CommandFailed", "CommandHung", "Member", "read_members")
 
@@ -28,7 +27,6 @@ def reference() -> str:
     }
     events = [name for name in nodes if name.endswith("Event")]
     charm = [*CHARM, *events]
-    rest = [name for name in nodes if name not in {*charm, *COMMAND}]
     lines = ["# Reference of the consumer library", ""]
     source = f"[the library](../{LIBRARY})"
     lines += [f"*Reference.* Written by `tests/library/reference.py` from {source}.", ""]
@@ -36,7 +34,6 @@ def reference() -> str:
     for title, names in (
         ("For charms", charm),
         ("The cluster's command", list(COMMAND)),
-        ("How it decides", rest),
     ):
         lines += [f"## {title}", ""]
         for name in names:
@@ -117,16 +114,29 @@ def _attributes(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
 def _paragraphs(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> list[str]:
     """Return a docstring as Markdown: its indented code fenced, its arguments as a list."""
     lines: list[str] = []
-    for block in (ast.get_docstring(node) or "").split("\n\n"):
+    for block in _blocks(ast.get_docstring(node) or ""):
         first, _, rest = block.partition("\n")
         if first in ("Args:", "Raises:"):
             title = {"Args:": "Arguments", "Raises:": "Errors"}[first]
             lines += [f"{title}:", "", *(_item(entry.strip()) for entry in _joined(rest)), ""]
         elif block.startswith("    "):
-            lines += ["```python", *(line[4:] for line in block.splitlines()), "```", ""]
+            language = "yaml" if first.endswith(":") else "python"
+            lines += [f"```{language}", *(line[4:] for line in block.splitlines()), "```", ""]
         else:
             lines += [*block.splitlines(), ""]
     return lines[:-1]
+
+
+def _blocks(text: str) -> list[str]:
+    """Return the paragraphs of a text; code is one of them, with its blank lines."""
+    blocks: list[str] = []
+    for block in text.split("\n\n"):
+        code = block.lstrip("\n").startswith("    ")
+        if code and blocks and blocks[-1].startswith("    "):
+            blocks[-1] += f"\n\n{block}"
+        else:
+            blocks.append(block)
+    return blocks
 
 
 def _item(entry: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import ops
 from ops import testing
 
-from charms.microcluster_token_distributor.v1 import token_distributor as library
+import microcluster_token_consumer as library
 
 HOSTNAME = "h1"
 TOKEN = "eyJzZWNyZXQiOiI3NTZmMWEzYjVlOGQ0YzIxMDlmN2U2ZDViNGEzYzJkMSJ9"
@@ -79,12 +79,13 @@ class Charm(ops.CharmBase):
     limit: ClassVar[float] = 60
     """Seconds that a command may take; more than it does on the busiest machine."""
 
-    def __init__(self, framework: ops.Framework):
+    def __init__(self, framework: ops.Framework, **options: Any):
         super().__init__(framework)
-        command = library.ClusterCommand(("stand-in",), short_limit=self.limit, poll=0)
-        self.cluster = library.TokenConsumer(self, "cluster", command, hostname=HOSTNAME)
+        command = library.ClusterCommand(("stand-in",), short_limit=self.limit)
+        self.cluster = library.TokenConsumer(self, "cluster", command, hostname=HOSTNAME, **options)
         self.cluster.join_args_func = lambda: ["--join", "1"]
-        self.cluster.bootstrap_args_func = lambda: ["--found"]
+        if "bootstrap_args_func" not in options:
+            self.cluster.bootstrap_args_func = lambda: ["--found"]
         for event in self.cluster.on.events().values():
             framework.observe(event, self._on_cluster)
 
@@ -117,6 +118,12 @@ def relation(
 
 def noted(**content: Any) -> testing.StoredState:
     """Return what the library remembers."""
-    before: dict[str, Any] = {"in_cluster": False, "tries": {}, "said": ["waiting", ""]}
+    before: dict[str, Any] = {
+        "in_cluster": False,
+        "half_in": False,
+        "tries": {},
+        "refusal": [],
+        "said": [],
+    }
     owner = "Charm/TokenConsumer[cluster]"
     return testing.StoredState(name="_stored", owner_path=owner, content=before | content)

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import inspect
 import logging
 import os
 import time
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, TypeAlias
 
 import ops
 import pytest
 from ops import testing
 
-from charms.microcluster_token_distributor.v1 import token_distributor as library
+import microcluster_token_consumer as library
 from support import HOSTNAME, META, TOKEN, Charm, StandIn, member, noted, relation
 
 SAID = {"hostname": HOSTNAME, "protocol": "2"}
 INSIDE = {**SAID, "member": HOSTNAME}
 GO = {"bootstrap-app": "microovn", "may-bootstrap": "true", "protocol": "2"}
 UP = {0: {"mirror": "up"}}
-REFUSED = library.fingerprint(TOKEN)
+REFUSED = library._fingerprint(TOKEN)
 
-Context: TypeAlias = "testing.Context[Charm]"
+Context: TypeAlias = "testing.Context[Any]"
 
 
 def shows(**names: str) -> dict[int, dict[str, str]]:
@@ -165,7 +165,7 @@ def test_two_relations_while_one_replaces_the_other(ctx: Context, command: Stand
     ends, begins = relation(units=UP), relation(units=UP)
     stored = noted(in_cluster=True)
     out = ctx.run(ctx.on.update_status(), state(ends, begins, stored=stored))
-    assert bag(out, ends) == bag(out, begins) == INSIDE
+    assert bag(out, ends) == bag(out, begins) == {**INSIDE, "mirror": "up"}
 
 
 def test_a_host_that_came_in_through_one_relation_says_so_in_the_other(
@@ -230,7 +230,13 @@ def test_a_token_is_refused_and_another_one_serves(
     fourth = ctx.run(ctx.on.relation_changed(related, remote_unit=0), before)
     assert bag(fourth, related) == INSIDE
     assert fourth.unit_status == testing.ActiveStatus()
-    assert remembers(fourth) == {"in_cluster": True, "tries": {}, "said": ["active", ""]}
+    assert remembers(fourth) == {
+        "in_cluster": True,
+        "half_in": False,
+        "tries": {},
+        "refusal": [],
+        "said": ["active", ""],
+    }
     written = caplog.text + "".join(record.message for record in ctx.juju_log)
     assert "[...]" in written
     assert TOKEN not in written
@@ -240,7 +246,7 @@ def test_a_token_is_refused_and_another_one_serves(
 def test_a_refused_token_is_tried_on_at_update_status(
     ctx: Context, command: StandIn, heard: list[str]
 ) -> None:
-    long_ago = int(time.time()) - library.FIRST_PAUSE - 1
+    long_ago = int(time.time()) - library._FIRST_PAUSE - 1
     stored = noted(tries={REFUSED: [2, long_ago]})
     related = relation({**SAID, "refused": REFUSED}, shows(h1=TOKEN))
     out = ctx.run(ctx.on.update_status(), state(related, stored=stored))
@@ -341,52 +347,145 @@ def test_the_list_hangs(ctx: Context, command: StandIn, monkeypatch: pytest.Monk
     assert bag(out, related) == own
 
 
-PENDING_AT_FIRST = (
-    "if [ $(wc -l < calls) -gt {times} ]; then cat list.txt; else sed s/voter/PENDING/ list.txt; fi"
-)
-
-
-def test_a_pending_member_waits_for_its_role(ctx: Context, command: StandIn) -> None:
-    command.lists(member("h1")).on("list", PENDING_AT_FIRST.format(times=3))
+def test_a_hook_waits_for_no_heartbeat(ctx: Context, command: StandIn) -> None:
+    command.lists(member("h1", "PENDING"), member("h0"))
     related = relation(units=UP)
     out = ctx.run(ctx.on.config_changed(), state(related, stored=noted(in_cluster=True)))
-    assert command.calls == ["list -f json"] * 4
-    assert bag(out, related) == {**INSIDE, "mirror": "up"}
-
-
-def test_a_pending_member_does_not_wait_without_end(
-    ctx: Context, command: StandIn, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    command.lists(member("h1", "PENDING"))
-    clock = itertools.count(0, 10)
-    monkeypatch.setattr(library.time, "monotonic", lambda: next(clock))
-
-    def run(*_: object) -> str:
-        # No process, whose time limits would look at the clock.
-        with (command.folder / "calls").open("a") as calls:
-            calls.write("list -f json\n")
-        return (command.folder / "list.txt").read_text()
-
-    monkeypatch.setattr(library.ClusterCommand, "_run", run)
-    related = relation(units=UP)
-    out = ctx.run(ctx.on.config_changed(), state(related, stored=noted(in_cluster=True)))
-    # At 10, 20 and 30 seconds, and not after that.
-    assert command.calls == ["list -f json"] * 4
+    assert command.calls == ["list -f json"]
     assert bag(out, related) == INSIDE
 
 
-def test_time_passes_between_lists(
-    ctx: Context, command: StandIn, monkeypatch: pytest.MonkeyPatch
+# Who is in, and who is half in
+
+
+def test_a_host_that_is_half_in_says_so_until_it_is_repaired(
+    ctx: Context, command: StandIn, heard: list[str]
 ) -> None:
-    slept: list[float] = []
-    monkeypatch.setattr(library.time, "sleep", slept.append)
-    command.lists(member("h1")).on("list", PENDING_AT_FIRST.format(times=2))
-    with ctx(ctx.on.start(), state(relation(), stored=noted(in_cluster=True))) as manager:
-        consumer = manager.charm.cluster
-        consumer.cluster = dataclasses.replace(consumer.cluster, poll=1234)
-        manager.run()
-    # Waiting for a process sleeps, too, for shorter.
-    assert [seconds for seconds in slept if seconds > 1] == [1234, 1234]
+    command.lists(member("h0"), member("h2", status="UNREACHABLE"))
+    related = relation({**INSIDE, "mirror": "down"}, shows(h1="member", h3="empty"), GO)
+    before = state(related, stored=noted(in_cluster=True))
+    out = ctx.run(ctx.on.update_status(), before)
+    assert bag(out, related) == {**SAID, "mirror": "down"}
+    blocked = testing.BlockedStatus(
+        "no member lists this host: it is half in, see how-to/recover.md of the token distributor"
+    )
+    assert out.unit_status == status(ctx, out) == blocked
+    assert remembers(out)["in_cluster"] is False
+    assert command.deeds == heard == []
+    # Every event asks again.
+    again = ctx.run(ctx.on.config_changed(), out)
+    assert again.unit_status == blocked
+    command.lists(member("h0"), member("h1"))
+    repaired = ctx.run(ctx.on.config_changed(), again)
+    assert repaired.unit_status == testing.ActiveStatus()
+    assert bag(repaired, related) == {**INSIDE, "mirror": "down"}
+    assert heard == ["joined False, inside"]
+
+
+@pytest.mark.parametrize("role", ["voter", "stand-by", "spare"])
+def test_a_charm_that_has_a_cluster_already_notes_it(
+    ctx: Context, command: StandIn, heard: list[str], role: str
+) -> None:
+    command.lists(member("h0"), member("h1", role))
+    with ctx(ctx.on.stop(), state()) as manager:
+        assert manager.charm.cluster.adopt()
+        assert manager.charm.cluster.in_cluster
+        out = manager.run()
+    assert remembers(out)["in_cluster"] is True
+    assert heard == []
+
+
+@pytest.mark.parametrize("role", [None, "", "PENDING"])
+def test_a_charm_that_is_in_no_cluster_notes_nothing(
+    ctx: Context, command: StandIn, role: str | None
+) -> None:
+    command.lists(member("h0"), *([] if role is None else [member("h1", role)]))
+    with ctx(ctx.on.stop(), state()) as manager:
+        assert not manager.charm.cluster.adopt()
+        out = manager.run()
+    assert remembers(out)["in_cluster"] is False
+
+
+def test_adopting_again_changes_nothing(ctx: Context, command: StandIn) -> None:
+    said = ["blocked", "no host can join"]
+    with ctx(ctx.on.stop(), state(stored=noted(in_cluster=True, said=said))) as manager:
+        # The list fails.
+        assert manager.charm.cluster.adopt()
+        out = manager.run()
+    assert remembers(out)["said"] == said
+
+
+# Dead members
+
+
+def test_no_token_is_made_while_a_member_is_dead(ctx: Context, command: StandIn) -> None:
+    command.lists(member("h1"), member("h2", status="UNREACHABLE")).prints("add", TOKEN)
+    related = relation({**INSIDE, "mirror": "up"}, shows(h2="member", h3="empty"), GO)
+    out = ctx.run(ctx.on.config_changed(), state(related, stored=noted(in_cluster=True)))
+    blocked = testing.BlockedStatus(
+        "no host can join while h2 is UNREACHABLE: if it is lost, run `cluster remove h2 --force`"
+    )
+    assert out.unit_status == status(ctx, out) == blocked
+    assert command.deeds == []
+    # The charm may show another status meanwhile; the next pass says it again.
+    again = ctx.run(
+        ctx.on.update_status(), dataclasses.replace(out, unit_status=ops.ActiveStatus())
+    )
+    assert again.unit_status == blocked
+    command.lists(member("h1"))
+    out = ctx.run(ctx.on.update_status(), again)
+    assert out.unit_status == status(ctx, out) == testing.ActiveStatus()
+    assert bag(out, related) == {**INSIDE, "mirror": "up", "mirror-h3": TOKEN}
+    # From now on the status is the charm's again.
+    own = ops.MaintenanceStatus("the charm's own")
+    out = ctx.run(ctx.on.update_status(), dataclasses.replace(out, unit_status=own))
+    assert out.unit_status == own
+
+
+# The charm decides
+
+
+class Unready(Charm):
+    """Waits for its network option."""
+
+    option: ClassVar[str | None] = None
+    asked: ClassVar[list[str]] = []
+
+    def ready(self) -> str | None:
+        self.asked.append("ready?")
+        return None if self.option else "the option `network` is not set"
+
+    def __init__(self, framework: ops.Framework):
+        super().__init__(
+            framework, ready=self.ready, bootstrap_args_func=lambda: [self.option or ""]
+        )
+        self.cluster.join_args_func = lambda: [self.option or ""]
+
+
+@pytest.mark.parametrize("deed", ["bootstrap", "join"])
+def test_a_unit_that_is_not_ready_waits_unannounced(
+    command: StandIn, heard: list[str], monkeypatch: pytest.MonkeyPatch, deed: str
+) -> None:
+    monkeypatch.setattr(Unready, "asked", [])
+    command.on(deed, "exit 0").lists_after(deed, member("h1"))
+    ctx = testing.Context(Unready, meta=META)
+    related = relation(units=UP if deed == "bootstrap" else shows(h1=TOKEN), app=GO)
+    out = state(related, leader=True)
+    for kind in [*EVENTS, "update-status", "config-changed"]:
+        out = ctx.run(every_event(ctx, related)[kind], out)
+        assert out.unit_status == testing.WaitingStatus("the option `network` is not set")
+        assert bag(out, related) == {}
+    assert command.deeds == heard == []
+    assert len(Unready.asked) == 10
+    monkeypatch.setattr(Unready, "option", "10.0.0.0/8")
+    out = ctx.run(ctx.on.config_changed(), out)
+    out = ctx.run(ctx.on.update_status(), out)
+    assert command.deeds == [
+        f"join {TOKEN} 10.0.0.0/8" if deed == "join" else "bootstrap 10.0.0.0/8"
+    ]
+    assert bag(out, related)["member"] == "h1"
+    # A member is not asked.
+    assert len(Unready.asked) == 11
 
 
 # Leadership
@@ -434,12 +533,36 @@ def test_a_unit_that_goes_leaves_the_cluster(ctx: Context, command: StandIn) -> 
     assert command.calls == ["remove h1"]
 
 
-def test_a_unit_can_go_although_it_cannot_leave(
-    ctx: Context, command: StandIn, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("listed", [("h1", "h2"), ("h2",), ()])
+def test_the_list_decides_whether_a_unit_has_left(
+    ctx: Context, command: StandIn, caplog: pytest.LogCaptureFixture, listed: tuple[str, ...]
 ) -> None:
+    command.on("remove", "echo EOF >&2; exit 1")
+    if listed:
+        command.lists(*(member(name) for name in listed))
     ctx.run(ctx.on.remove(), state(stored=noted(in_cluster=True)))
-    assert command.calls == ["remove h1"]
-    assert "cannot leave the cluster: `remove` failed with 1: refused" in caplog.text
+    assert command.calls == ["remove h1", "list -f json"]
+    complaint = "cannot leave the cluster: `remove` failed with 1: EOF"
+    assert (complaint in caplog.text) is ("h1" in listed)
+
+
+@pytest.mark.parametrize(
+    ("leave", "deeds"), [(True, ["remove h1"]), ("force", ["remove h1 --force"]), (False, [])]
+)
+def test_the_charm_says_how_a_unit_leaves(
+    command: StandIn, heard: list[str], leave: Any, deeds: list[str]
+) -> None:
+    class Leaving(Charm):
+        def __init__(self, framework: ops.Framework):
+            super().__init__(framework, leave_on_remove=leave)
+
+    command.on("remove", "exit 0")
+    ctx = testing.Context(Leaving, meta=META)
+    stored = testing.StoredState(
+        name="_stored", owner_path="Leaving/TokenConsumer[cluster]", content={"in_cluster": True}
+    )
+    ctx.run(ctx.on.remove(), state(stored=stored))
+    assert command.calls == deeds
 
 
 def test_a_unit_that_never_came_in_has_nothing_to_leave(ctx: Context, command: StandIn) -> None:
@@ -447,19 +570,118 @@ def test_a_unit_that_never_came_in_has_nothing_to_leave(ctx: Context, command: S
     assert command.calls == []
 
 
-def test_a_relation_that_goes_away_in_the_middle(
-    ctx: Context, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def gone(*_: Any, **__: Any) -> None:
-        raise ops.RelationNotFoundError("relation not found")
+# Relations that Juju goes on listing and no longer serves
 
+REFUSALS = [
+    "permission denied",
+    "permission denied (unauthorized access)",
+    "relation 7 not found",
+    "relation unit not found",
+    "words that nobody has seen yet",
+]
+BAGS = ["own, read", "own, write", "remote unit", "remote application", "all"]
+
+
+def refuse(
+    monkeypatch: pytest.MonkeyPatch, charm: Charm, relation_id: int, bag: str, words: str
+) -> None:
+    """Make Juju refuse one bag of one relation, or all."""
+    backend: Any = type(charm.model._backend)
+    own = (charm.unit.name, charm.app.name)
+
+    def guard(tool: str, which: Callable[[dict[str, Any]], str]) -> None:
+        call = getattr(backend, tool)
+
+        def refuses(*values: Any, **named: Any) -> Any:
+            # Versions of ops pass them in different ways.
+            arguments = inspect.signature(call).bind(*values, **named).arguments
+            if arguments["relation_id"] == relation_id and bag in (which(arguments), "all"):
+                raise ops.ModelError(words)
+            return call(*values, **named)
+
+        monkeypatch.setattr(backend, tool, refuses)
+
+    def read(arguments: dict[str, Any]) -> str:
+        if arguments["member_name"] in own:
+            return "own, read"
+        return "remote application" if arguments["is_app"] else "remote unit"
+
+    def write(_: dict[str, Any]) -> str:
+        return "own, write"
+
+    guard("relation_get", read)
+    guard("relation_set", write)
+
+
+class Joins(library.ClusterCommand):
+    """Joins at once, without a process: there are hundreds of cases."""
+
+    def list(self) -> tuple[library.Member, ...]:
+        raise library.CommandFailed("`list` failed")
+
+    def join(self, token: str, arguments: Iterable[str] = ()) -> None:
+        pass
+
+
+class Joining(Charm):
+    """Has such a command."""
+
+    def __init__(self, framework: ops.Framework):
+        super().__init__(framework)
+        self.cluster.cluster = Joins(())
+
+
+@pytest.mark.parametrize("kind", [*EVENTS, "departed", "broken"])
+@pytest.mark.parametrize("refused", BAGS)
+@pytest.mark.parametrize("words", REFUSALS)
+def test_a_relation_that_is_refused_costs_no_other_one_anything(
+    monkeypatch: pytest.MonkeyPatch, heard: list[str], words: str, refused: str, kind: str
+) -> None:
+    ctx = testing.Context(Joining, meta=META)
+    dangling = relation(units={0: {"mirror": "up"}}, app=GO)
+    healthy = relation(units=shows(h1=TOKEN), app=GO)
+    event = every_event(ctx, dangling).get(kind) or (
+        ctx.on.relation_broken(dangling)
+        if kind == "broken"
+        else ctx.on.relation_departed(dangling, remote_unit=0, departing_unit=0)
+    )
+    with ctx(event, state(dangling, healthy)) as manager:
+        refuse(monkeypatch, manager.charm, dangling.id, refused, words)
+        out = manager.run()
+    if kind in EVENTS:
+        assert bag(out, healthy) == INSIDE
+
+
+@pytest.mark.parametrize("kind", [*EVENTS])
+@pytest.mark.parametrize("refused", BAGS)
+def test_a_unit_whose_only_relation_is_refused_says_so(
+    ctx: Context, command: StandIn, monkeypatch: pytest.MonkeyPatch, refused: str, kind: str
+) -> None:
+    related = relation(units=shows(h1=TOKEN), app=GO)
+    with ctx(every_event(ctx, related)[kind], state(related)) as manager:
+        refuse(monkeypatch, manager.charm, related.id, refused, "permission denied")
+        out = manager.run()
+        said = manager.charm.cluster.status
+    words = f"Juju refuses relation cluster:{related.id}: remove it and integrate again"
+    assert out.unit_status == said == testing.BlockedStatus(words)
+    assert command.deeds == []
+
+
+def test_what_failed_before_a_relation_went_away_is_remembered(
+    ctx: Context,
+    command: StandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.INFO)
-    with ctx(ctx.on.start(), state(relation(units={0: {}}))) as manager:
-        backend = type(manager.charm.model._backend)  # pyright: ignore[reportPrivateUsage]
-        monkeypatch.setattr(backend, "relation_get", gone)
-        monkeypatch.setattr(backend, "relation_set", gone)
-        manager.run()
-    assert "went away" in caplog.text
+    related = relation(SAID, shows(h1=TOKEN))
+    stored = noted(tries={REFUSED: [1, 0]})
+    with ctx(ctx.on.start(), state(related, stored=stored)) as manager:
+        refuse(monkeypatch, manager.charm, related.id, "own, write", f"cannot write {TOKEN}")
+        out = manager.run()
+    assert remembers(out)["tries"][REFUSED][0] == 2
+    assert remembers(out)["refusal"] == []
+    assert "is gone: cannot write [...]" in caplog.text
 
 
 def test_an_application_that_juju_does_not_name(
@@ -501,6 +723,19 @@ def test_what_a_pass_said_is_the_status_of_later_events(ctx: Context) -> None:
     related = relation(units=UP)
     out = ctx.run(ctx.on.start(), state(related))
     assert out.unit_status == status(ctx, out) == ops.WaitingStatus("waiting for a join token")
+
+
+def test_a_charm_can_set_its_status_by_itself(command: StandIn, heard: list[str]) -> None:
+    class Quiet(Charm):
+        def __init__(self, framework: ops.Framework):
+            super().__init__(framework, sets_status=False)
+
+    ctx = testing.Context(Quiet, meta=META)
+    related = relation(units=UP)
+    with ctx(ctx.on.start(), state(related)) as manager:
+        out = manager.run()
+        assert manager.charm.cluster.status == ops.WaitingStatus("waiting for a join token")
+    assert out.unit_status == testing.UnknownStatus()
 
 
 class Collecting(Charm):
@@ -549,7 +784,7 @@ class Deferring(ops.CharmBase):
 
     def __init__(self, framework: ops.Framework):
         super().__init__(framework)
-        command = library.ClusterCommand(("stand-in",), poll=0)
+        command = library.ClusterCommand(("stand-in",))
         self.cluster = library.TokenConsumer(self, "cluster", command, hostname=HOSTNAME)
         framework.observe(self.cluster.on.joined, self._on_event)
         framework.observe(self.cluster.on.token_refused, self._on_event)
@@ -572,7 +807,7 @@ def test_events_that_a_charm_defers_keep_their_facts(
     if deed != "refuse":
         command.on(deed, "exit 0").lists_after(deed, member("h1"))
     else:
-        content = {"in_cluster": False, "tries": {REFUSED: [1, 0]}, "said": ["waiting", ""]}
+        content: dict[str, Any] = {"in_cluster": False, "tries": {REFUSED: [1, 0]}, "said": []}
         owner = "Deferring/TokenConsumer[cluster]"
         stored = testing.StoredState(name="_stored", owner_path=owner, content=content)
     related = relation(units=UP if deed == "bootstrap" else shows(h1=TOKEN), app=GO)
@@ -653,4 +888,3 @@ def test_charms_name_the_events_by_the_class(ctx: Context, heard: list[str]) -> 
 def test_charmhub_knows_the_library() -> None:
     assert library.LIBID == "ec674038842544928b4e21ee6e199666"
     assert (library.LIBAPI, library.LIBPATCH) == (1, 1)
-    assert Path(library.__file__).parts[-4:-1] == ("charms", "microcluster_token_distributor", "v1")

@@ -7,10 +7,11 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from charms.microcluster_token_distributor.v1.token_distributor import (
+from microcluster_token_consumer import (
     ClusterCommand,
     CommandFailed,
     CommandHung,
@@ -32,6 +33,7 @@ def test_command_lines(command: StandIn) -> None:
     CLUSTER.join(TOKEN, ["--a", "b"])
     assert CLUSTER.add("h2") == TOKEN
     CLUSTER.remove("h2")
+    CLUSTER.remove("h2", force=True)
     assert command.calls == [
         "list -f json",
         "bootstrap",
@@ -40,6 +42,7 @@ def test_command_lines(command: StandIn) -> None:
         f"join {TOKEN} --a b",
         "add h2",
         "remove h2",
+        "remove h2 --force",
     ]
 
 
@@ -77,7 +80,7 @@ def test_another_program_fits_by_its_arguments(command: StandIn) -> None:
 
 def test_limits_are_those_of_microcluster() -> None:
     cluster = ClusterCommand(("microovn", "cluster"))
-    assert (cluster.short_limit, cluster.long_limit, cluster.poll) == (30, 600, 1)
+    assert (cluster.short_limit, cluster.long_limit, cluster.remove_limit) == (30, 600, 600)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +194,7 @@ DEEDS: dict[str, Callable[[ClusterCommand], object]] = {
 def test_a_command_that_hangs_is_ended_with_its_children(
     command: StandIn, deed: str, script: str
 ) -> None:
-    cluster = ClusterCommand(("stand-in",), short_limit=0.3, long_limit=0.3)
+    cluster = ClusterCommand(("stand-in",), short_limit=0.3, long_limit=0.3, remove_limit=0.3)
     command.on(deed, script)
     began = time.monotonic()
     with pytest.raises(CommandHung, match=rf"^`{deed}` did not end within 0\.3 seconds$") as caught:
@@ -203,9 +206,11 @@ def test_a_command_that_hangs_is_ended_with_its_children(
 @pytest.mark.parametrize("deed", DEEDS)
 def test_each_deed_has_its_own_limit(command: StandIn, deed: str) -> None:
     command.on(deed, "sleep 0.4; exit 3")
-    short, long = (60, 0.2) if deed in ("list", "add") else (0.2, 60)
+    own = {"list": "short_limit", "add": "short_limit", "remove": "remove_limit"}
+    limits: dict[str, Any] = {"short_limit": 0.2, "long_limit": 0.2, "remove_limit": 0.2}
+    limits[own.get(deed, "long_limit")] = 60
     with pytest.raises(CommandFailed, match="failed with 3"):
-        DEEDS[deed](ClusterCommand(("stand-in",), short_limit=short, long_limit=long))
+        DEEDS[deed](ClusterCommand(("stand-in",), **limits))
 
 
 def test_a_command_that_asks_gets_no_answer(command: StandIn) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
+import microcluster_token_consumer as library
 import reference
 
 DOCS = reference.ROOT / "docs"
@@ -17,24 +17,53 @@ def test_the_reference_is_of_this_library() -> None:
     assert (DOCS / "library-reference.md").read_text() == reference.reference()
 
 
-def test_the_charm_of_the_tutorial_passes_its_test(tmp_path: Path) -> None:
-    """It is taken from the text as it is written there, and nothing else."""
-    text = (DOCS / "tutorial-consumer.md").read_text()
-    blocks = re.findall(r"This is\s(?:all of )?`([^`]+)`[:.]\n\n```\w+\n(.*?)```", text, re.DOTALL)
-    files = dict(blocks)
-    assert sorted(files) == ["charmcraft.yaml", "src/charm.py", "tests/unit/test_charm.py"]
-    for name, content in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(content)
-    code = [line for line in files["src/charm.py"].splitlines() if line.strip()]
-    assert len(code) <= 40
+def test_the_charm_library_is_the_package_to_the_letter() -> None:
+    charm_library = "lib/charms/microcluster_token_distributor/v1/token_distributor.py"
+    text = (reference.ROOT / reference.LIBRARY).read_bytes()
+    assert (reference.ROOT / charm_library).read_bytes() == text
 
-    path = os.pathsep.join([str(tmp_path / "src"), str(reference.ROOT / "lib")])
+
+def test_the_changelog_and_the_package_name_one_version() -> None:
+    package = reference.ROOT / "library"
+    project = (package / "pyproject.toml").read_text()
+    version = re.search(r'^version = "(.*)"$', project, re.MULTILINE)
+    assert version
+    assert version[1].startswith(f"{library.LIBAPI}.{library.LIBPATCH}.")
+    first = re.search(r"^## \[(.*?)\]", (package / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert first
+    assert first[1] == version[1]
+
+
+def test_the_tutorial_leads_to_a_charm_that_passes_its_test(tmp_path: Path) -> None:
+    """A fresh folder, and only what the page says: its files and its commands, in its order."""
+    clone = tmp_path / "clone"
+    tracked = subprocess.run(
+        ["git", "ls-files", "lib", "library"], cwd=reference.ROOT, capture_output=True, text=True
+    )
+    for name in tracked.stdout.splitlines():
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        (clone / name).write_bytes((reference.ROOT / name).read_bytes())
+
+    text = (DOCS / "tutorial-consumer.md").read_text()
+    file = r"This is\s(?:all of )?`([^`]+)`[:.]\n\n```\w+\n(.*?)```"
+    commands = r"```sh tutorial\n(.*?)```"
+    script, names = "set -e\n", list[str]()
+    for name, content, lines in re.findall(f"{file}|{commands}", text, re.DOTALL):
+        if name:
+            names.append(name)
+            script += f"cat > {name} <<'END OF FILE'\n{content}END OF FILE\n"
+        else:
+            script += lines
+    assert sorted(names) == [
+        "charmcraft.yaml",
+        "requirements.txt",
+        "src/charm.py",
+        "tests/unit/test_charm.py",
+    ]
+    environment = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
+        ["bash", "-c", script], cwd=clone, env=environment, capture_output=True, text=True
     )
     assert "1 passed" in run.stdout, run.stdout + run.stderr
+    code = (tmp_path / "my-microovn/src/charm.py").read_text().splitlines()
+    assert len([line for line in code if line.strip()]) <= 40

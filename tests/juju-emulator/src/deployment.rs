@@ -474,13 +474,13 @@ impl Deployment {
         Ok(())
     }
 
-    /// Refreshes all consumers from major version 0 of the library to version 1. Each unit gets
-    /// there when its agent is idle.
+    /// Refreshes all consumers to another charm with the library, or to another version of it. Each
+    /// unit gets there when its agent is idle.
     ///
     /// # Errors
-    /// There is no Python for it, or they have version 1.
-    pub fn refresh_library(&mut self) -> Result<(), DeploymentError> {
-        self.consumer = library::Version::V1.charm(self.folder.path())?;
+    /// There is no Python for it, or they have it already.
+    pub fn refresh_library(&mut self, version: library::Version) -> Result<(), DeploymentError> {
+        self.consumer = version.charm(self.folder.path())?;
         self.refresh_apps()
     }
 
@@ -728,6 +728,14 @@ impl Deployment {
     /// The cloud cannot be read, or consumers are in this process.
     pub fn cloud_clock(&self) -> Result<u64, DeploymentError> {
         Ok(self.directory()?.update(|_, now| *now)?)
+    }
+
+    /// Lets so many seconds pass on that clock.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn pass_cloud_time(&self, seconds: u64) -> Result<(), DeploymentError> {
+        Ok(self.directory()?.advance(seconds)?)
     }
 
     fn directory(&self) -> Result<&CloudDirectory, DeploymentError> {

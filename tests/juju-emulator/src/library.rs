@@ -22,13 +22,17 @@ use crate::model::JujuGeneration;
 /// No hook may wait for longer, on the wall's clock or on the clock of its cluster.
 const LONGEST_HOOK: Duration = Duration::from_secs(45);
 
-/// A major version of the library.
+/// A charm, and the major version of the library in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
     /// A stand-in that leaves what version 0 leaves behind.
     V0,
     /// The one in `lib`.
     V1,
+    /// No library: the charm forms its cluster over a peer relation.
+    Peer,
+    /// The same charm, moved to the library in `lib`.
+    Moved,
 }
 
 impl Version {
@@ -36,23 +40,27 @@ impl Version {
         match self {
             Self::V0 => "v0",
             Self::V1 => "v1",
+            Self::Peer => "peer",
+            Self::Moved => "moved",
         }
     }
 
-    /// The folders of the charm and of the library.
-    fn sources(self) -> (PathBuf, PathBuf) {
-        let root = workspace();
+    /// The folders of the charm and of the library, and the library's version.
+    fn sources(self) -> (PathBuf, Option<(PathBuf, &'static str)>) {
+        let (root, lib) = (workspace().join("tests/library"), workspace().join("lib"));
         match self {
             Self::V0 => {
-                let charm = root.join("tests/library/consumer-charm-v0");
+                let charm = root.join("consumer-charm-v0");
                 let library = charm.join("lib");
-                (charm, library)
+                (charm, Some((library, "v0")))
             }
-            Self::V1 => (root.join("tests/library/consumer-charm"), root.join("lib")),
+            Self::V1 => (root.join("consumer-charm"), Some((lib, "v1"))),
+            Self::Peer => (root.join("peer-charm"), None),
+            Self::Moved => (root.join("moved-charm"), Some((lib, "v1"))),
         }
     }
 
-    /// The example charm with this version of the library, unpacked below `folder`.
+    /// The charm, unpacked below `folder`.
     ///
     /// # Errors
     /// There is no Python for it, or a file cannot be written.
@@ -60,17 +68,17 @@ impl Version {
         let environment = python()?;
         let (source, library) = self.sources();
         let into = folder.join(format!("consumer-{}", self.name()));
-        let module = Path::new("charms/microcluster_token_distributor")
-            .join(self.name())
-            .join("token_distributor.py");
         let lay_out = || -> io::Result<()> {
-            let target = into.join("lib").join(&module);
             fs::create_dir_all(into.join("src"))?;
-            fs::create_dir_all(target.parent().unwrap_or(&target))?;
             for file in ["metadata.yaml", "dispatch", "src/charm.py"] {
                 fs::copy(source.join(file), into.join(file))?;
             }
-            fs::copy(library.join(&module), &target)?;
+            if let Some((library, version)) = library {
+                let folder = Path::new("charms/microcluster_token_distributor").join(version);
+                let module = folder.join("token_distributor.py");
+                fs::create_dir_all(into.join("lib").join(folder))?;
+                fs::copy(library.join(&module), into.join("lib").join(&module))?;
+            }
             symlink(environment, into.join("venv"))
         };
         lay_out().map_err(LibraryError::Files)?;
@@ -216,7 +224,7 @@ impl Formation {
         deployment.relate_all()?;
         if let Some(hooks) = self.refresh_after {
             formed.hooks_to_refresh = run(&mut deployment, &mut formed, Some(hooks))?;
-            deployment.refresh_library()?;
+            deployment.refresh_library(Version::V1)?;
         }
         run(&mut deployment, &mut formed, None)?;
         check(&deployment)?;
@@ -230,6 +238,41 @@ impl Formation {
         formed.tokens = look_for_tokens(&deployment)?;
         Ok(formed)
     }
+}
+
+/// Hosts that formed their cluster over a peer relation move to the distributor: they are refreshed, then
+/// related, and then one more host comes. Returns what it came to at each of the last two moments.
+///
+/// # Errors
+/// A promise is broken, as in [`Formation::play`].
+pub fn move_a_cluster(seed: u64, provider: Provider) -> Result<[Formed; 2], FormationError> {
+    let mut deployment = Setup {
+        seed,
+        distributor: provider,
+        consumers: Form::Library(Version::Peer),
+        ..Setup::default()
+    }
+    .deploy()?;
+    let mut formed = Formed::default();
+    run(&mut deployment, &mut formed, None)?;
+    // All members have their role.
+    deployment.pass_cloud_time(60)?;
+    deployment.refresh_library(Version::Moved)?;
+    run(&mut deployment, &mut formed, None)?;
+    deployment.relate_all()?;
+    let mut moments = [formed; 2];
+    for (moment, is_new) in moments.iter_mut().zip([false, true]) {
+        if is_new {
+            let app = deployment.apps()[0].clone();
+            deployment.add_unit(&app)?;
+        }
+        run(&mut deployment, &mut formed, None)?;
+        check(&deployment)?;
+        formed.hooks = deployment.world.runs().len();
+        formed.tokens = look_for_tokens(&deployment)?;
+        *moment = formed;
+    }
+    Ok(moments)
 }
 
 /// Runs so many hooks, or all that are due if these are fewer, and counts them.

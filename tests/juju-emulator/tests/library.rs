@@ -41,9 +41,8 @@ fn clusters_form_and_grow() {
         ..formation
     });
     for formed in play(&formations) {
-        // A formation without tokens looks for nothing, and one without pending members never waits.
+        // A formation without tokens looks for nothing.
         assert!(formed.tokens >= 2, "{formed:?}");
-        assert!(formed.longest_wait.as_secs() > 0, "{formed:?}");
     }
 }
 
@@ -69,6 +68,19 @@ fn a_refresh_from_major_version_0_goes_on() {
         assert_eq!(before, [0, 4, 8, 12]);
         // It was refreshed when nothing was left to do.
         assert!((12..500).contains(at_rest), "{at_rest}");
+    }
+}
+
+#[test]
+fn an_existing_cluster_moves_to_the_distributor() {
+    if let Err(reason) = library::python() {
+        eprintln!("skipped: {reason}");
+        return;
+    }
+    for provider in [Provider::Executable, Provider::Python(Rules::E)] {
+        let moved = library::move_a_cluster(7, provider).expect("every promise is kept");
+        let tokens = moved.map(|moment| moment.tokens);
+        assert_eq!(tokens, [0, 1], "only the host that came later needed one");
     }
 }
 

@@ -3,9 +3,7 @@
 mod support;
 
 use microovn::consumer::Release::Second;
-use microovn::consumer::Standing::{self, Communicator, Other, Pending};
-use microovn::consumer::{RelationEvent, RelationEventKind, fingerprint};
-use microovn::microcluster::{Cloud, Settings};
+use microovn::consumer::{Own, RelationEvent, RelationEventKind, Standing, fingerprint};
 use support::{RELATION, Unit};
 
 type Bag<'a> = &'a [(&'a str, &'a str)];
@@ -27,6 +25,12 @@ const EVENTS: [&str; 8] = [
 
 fn unit(machine: &str) -> Unit {
     Unit::new(Second, machine)
+}
+
+/// Time passes until every member has its role.
+fn heartbeat(unit: &mut Unit) {
+    unit.world.now += 100;
+    unit.world.cloud.advance(unit.world.now);
 }
 
 /// Its own bag, beside what every member announces.
@@ -185,6 +189,9 @@ fn rule_1_a_host_that_became_a_member_unnoticed_is_one() {
     assert!(!unit.state.in_cluster);
     let token = unit.world.cloud.add("h0", "h1", None, 100).unwrap();
     unit.world.cloud.join("h1", &token, 100).unwrap();
+    assert_eq!(unit.run(CHANGED), 0);
+    assert!(!unit.state.in_cluster, "it has no role yet");
+    heartbeat(&mut unit);
     assert_eq!(unit.run(CHANGED), 0);
     assert!(unit.state.in_cluster);
     assert_eq!(
@@ -384,8 +391,9 @@ fn rule_3_a_token_that_failed_twice_is_called_refused() {
     unit = unit.distributor("P/0", &[UP, ("mirror-h1", "two")]);
     assert_eq!(unit.run(CHANGED), 0);
     assert_eq!(said(&unit), Some(fingerprint("one")), "two was tried once");
+    unit.world.now += 5 * 60;
     assert_eq!(unit.run(CHANGED), 0);
-    assert_eq!(said(&unit), Some(fingerprint("two")));
+    assert_eq!(said(&unit), Some(fingerprint("two")), "after a pause");
 
     let token = unit.world.cloud.add("h0", "h1", None, 100).unwrap();
     unit = unit.distributor("P/0", &[UP, ("mirror-h1", &token)]);
@@ -438,27 +446,54 @@ fn rule_3_a_refusal_that_juju_did_not_take_is_said_again() {
 fn rule_4_the_communicator_is_the_lowest_online_voter() {
     type Member<'a> = (&'a str, &'a str, &'a str);
     let me: Member<'_> = ("b", "voter", "ONLINE");
-    let rows: &[(&str, &[Member<'_>], Standing)] = &[
-        ("alone", &[me], Communicator),
-        ("higher", &[me, ("c", "voter", "ONLINE")], Communicator),
-        ("lower", &[me, ("a", "voter", "ONLINE")], Other),
-        ("dead", &[me, ("a", "voter", "UNREACHABLE")], Communicator),
-        ("no voter", &[me, ("a", "stand-by", "ONLINE")], Communicator),
-        ("no role", &[me, ("a", "", "ONLINE")], Communicator),
-        ("pending", &[me, ("a", "PENDING", "ONLINE")], Communicator),
-        ("not a voter", &[("b", "spare", "ONLINE")], Other),
-        ("not online", &[("b", "voter", "UPGRADING")], Other),
-        ("pending itself", &[("b", "PENDING", "ONLINE")], Pending),
-        ("not listed", &[("c", "voter", "ONLINE")], Other),
+    // Whether it is the communicator while it is not up, and while it is.
+    let rows: &[(&str, &[Member<'_>], [bool; 2])] = &[
+        ("alone", &[me], [true, true]),
+        ("higher", &[me, ("c", "voter", "ONLINE")], [true, true]),
+        ("lower", &[me, ("a", "voter", "ONLINE")], [false, false]),
+        ("dead", &[me, ("a", "voter", "UNREACHABLE")], [true, true]),
+        ("no voter", &[me, ("a", "stand-by", "ONLINE")], [true, true]),
+        ("no role", &[me, ("a", "", "ONLINE")], [true, true]),
+        ("pending", &[me, ("a", "PENDING", "ONLINE")], [true, true]),
+        ("alone, no vote", &[("b", "spare", "ONLINE")], [true, true]),
+        ("not online", &[("b", "voter", "UPGRADING")], [false, false]),
+        (
+            "alone, pending",
+            &[("b", "PENDING", "ONLINE")],
+            [true, true],
+        ),
+        (
+            "all pending",
+            &[("a", "PENDING", "ONLINE"), ("b", "PENDING", "ONLINE")],
+            [false, true],
+        ),
+        ("not listed", &[("c", "PENDING", "ONLINE")], [false, false]),
     ];
-    for (case, members, standing) in rows {
+    for (case, members, [down, up]) in rows {
         let found = Standing::of("b", members.iter().copied());
-        assert_eq!(found, *standing, "{case}");
+        assert_eq!(found.is_communicator("b", false), *down, "{case}");
+        assert_eq!(found.is_communicator("b", true), *up, "{case}");
     }
 }
 
 #[test]
-fn rule_4_it_waits_for_its_own_heartbeat_and_for_no_other() {
+fn rule_1_a_role_makes_a_member() {
+    for (role, own) in [
+        ("voter", Own::In),
+        ("spare", Own::In),
+        ("stand-by", Own::In),
+        ("PENDING", Own::Pending),
+        ("", Own::Pending),
+    ] {
+        let found = Standing::of("b", [("b", role, "ONLINE")]);
+        assert_eq!(found.own, own, "{role:?}");
+    }
+    let found = Standing::of("b", [("a", "voter", "ONLINE")]);
+    assert_eq!(found.own, Own::Absent);
+}
+
+#[test]
+fn rule_4_it_waits_for_no_heartbeat() {
     let mut unit = unit("h0").member("h0", &["h1"]);
     let token = unit.world.cloud.add("h0", "h2", None, 100).unwrap();
     unit.world.cloud.join("h2", &token, 100).unwrap();
@@ -472,46 +507,24 @@ fn rule_4_it_waits_for_its_own_heartbeat_and_for_no_other() {
         .distributor("P/0", &[UP, ("mirror-h1", "empty")])
         .app_bag(&[("may-bootstrap", "true")]);
     assert_eq!(new.run(CHANGED), 0);
-    assert_eq!(new.world.now, 10, "its own heartbeat");
+    assert_eq!(new.world.now, 0, "nor does its own");
     assert!(new.world.own.contains_key("mirror-h1"));
-
-    let mut hopeless = Unit::new(Second, "h0")
-        .leader()
-        .distributor("P/0", &[UP, ("mirror-h1", "empty")])
-        .app_bag(&[("may-bootstrap", "true")]);
-    hopeless.world.patience = 0;
-    assert_eq!(hopeless.run(CHANGED), 0);
-    hopeless.own_is(&member_bag("h0", &[]), "not now");
-
-    let rare_heartbeats = Settings {
-        heartbeat: 60,
-        ..Settings::default()
-    };
-    let mut slow = Unit::new(Second, "h0")
-        .leader()
-        .distributor("P/0", &[UP, ("mirror-h1", "empty")])
-        .app_bag(&[("may-bootstrap", "true")]);
-    slow.world.cloud = Cloud::new(rare_heartbeats, 1);
-    let start = slow.world.now;
-    assert_eq!(slow.run(CHANGED), 0);
-    assert_eq!(slow.world.now - start, 30, "no longer");
-    slow.own_is(&member_bag("h0", &[]), "not now either");
 }
 
 #[test]
-fn rule_4_at_update_status_only_who_has_a_part_asks_for_the_list() {
-    for (case, own, shown, lists) in [
-        ("nothing to do", &[][..], &[UP][..], 0),
-        ("was communicator once", &[DOWN], &[UP], 0),
-        ("is communicator", &[UP], &[UP], 1),
-        ("somebody waits", &[], &[UP, ("mirror-h1", "empty")], 1),
+fn rule_4_at_update_status_every_unit_asks_for_the_list() {
+    for (case, own, shown) in [
+        ("nothing to do", &[][..], &[UP][..]),
+        ("was communicator once", &[DOWN], &[UP]),
+        ("is communicator", &[UP], &[UP]),
+        ("somebody waits", &[], &[UP, ("mirror-h1", "empty")]),
     ] {
         let mut unit = unit("h0")
             .member("h0", &[])
             .own(own)
             .distributor("P/0", shown);
         assert_eq!(unit.run("update-status"), 0, "{case}");
-        assert_eq!(unit.lists(), lists, "{case}");
+        assert_eq!(unit.lists(), 1, "{case}");
     }
 }
 
@@ -791,11 +804,11 @@ fn a_pass_that_juju_drops_is_made_up_for_by_the_next() {
     let token = joined.world.cloud.add("h0", "h1", None, 100).unwrap();
     let joined = joined.distributor("P/0", &[UP, ("mirror-h1", &token)]);
     for mut unit in [bootstrapped, joined] {
-        unit.world.refuse_writes = true;
-        assert_eq!(unit.run(CHANGED), 1);
-        assert!(!unit.state.in_cluster);
-        unit.world.refuse_writes = false;
+        let (own, state) = (unit.world.own.clone(), unit.state.clone());
+        assert_eq!(unit.run(CHANGED), 0);
+        (unit.world.own, unit.state) = (own, state);
         unit.commands();
+        heartbeat(&mut unit);
         assert_eq!(unit.run(CHANGED), 0);
         assert!(unit.state.in_cluster);
         assert_eq!(unit.world.own["member"], unit.world.own["hostname"]);
@@ -806,5 +819,56 @@ fn a_pass_that_juju_drops_is_made_up_for_by_the_next() {
                 .all(|command| command.starts_with("cluster add")),
             "{again:?}"
         );
+    }
+}
+
+#[test]
+fn a_relation_that_juju_refuses_costs_no_other_one_anything() {
+    for words in [
+        "permission denied",
+        "permission denied (unauthorized access)",
+        "relation 0 not found",
+        "relation unit not found",
+        "relation not found",
+    ] {
+        for call in [
+            "relation-list cluster:0",
+            "relation-get cluster:0 - P/0",
+            "relation-get cluster:0 - C/0",
+            "relation-get cluster:0 --app - P",
+            "relation-set cluster:0",
+            "",
+        ] {
+            for event in EVENTS {
+                let mut unit = unit("h1").beside("h0", &[]);
+                let token = unit.world.cloud.add("h0", "h1", None, 100).unwrap();
+                unit = unit.distributor("P/0", &[UP, ("mirror-h1", &token)]);
+                unit.world.dangling = Some((call, words));
+                assert_eq!(unit.run(event), 0, "{words}, {call}, {event}");
+                unit.own_is(&member_bag("h1", &[]), words);
+                let is_passed_over = unit
+                    .world
+                    .log
+                    .iter()
+                    .any(|line| line.contains("refused for"));
+                // Where reading finds no relation, its bags count as empty.
+                let reads_nothing = words == "relation not found" && !call.contains("set");
+                assert!(is_passed_over || reads_nothing, "{words}, {call}, {event}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_unit_that_is_removed_has_left_when_its_list_fails() {
+    for (refuse, complains) in [
+        (&["cluster remove"][..], true),
+        (&["cluster remove", "cluster list"], false),
+    ] {
+        let mut unit = unit("h1").member("h0", &["h1"]);
+        unit.world.refuse.extend(refuse);
+        assert_eq!(unit.run("remove"), 0);
+        assert_eq!(unit.commands(), ["cluster remove h1"]);
+        assert_eq!(!unit.world.log.is_empty(), complains, "{refuse:?}");
     }
 }

@@ -6,7 +6,9 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use microovn::consumer::{self, CommandOutput, Databag, Host, Release, State, Tried, fingerprint};
+use microovn::consumer::{
+    self, CommandOutput, Databag, Host, Refusal, Release, State, Tried, fingerprint,
+};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -42,10 +44,12 @@ struct Facts {
     now: u64,
     leads: bool,
     in_cluster: bool,
+    half_in: bool,
     own: Databag,
     remote_app: Databag,
     remote_units: BTreeMap<String, Databag>,
     tries: BTreeMap<String, Tried>,
+    refusal: Option<Refusal>,
 }
 
 impl Default for Facts {
@@ -57,10 +61,12 @@ impl Default for Facts {
             now: 0,
             leads: false,
             in_cluster: false,
+            half_in: false,
             own: Databag::new(),
             remote_app: Databag::new(),
             remote_units: BTreeMap::new(),
             tries: BTreeMap::new(),
+            refusal: None,
         }
     }
 }
@@ -69,9 +75,6 @@ impl Default for Facts {
 #[serde(tag = "step", rename_all = "kebab-case")]
 enum Step {
     AskList {
-        answer: Vec<serde_json::Value>,
-    },
-    Wait {
         answer: Vec<serde_json::Value>,
     },
     AskLeader {
@@ -92,6 +95,7 @@ enum Step {
     Set {},
     Delete {},
     NoteInCluster {},
+    TakeNoteBack {},
     // These are for the charm around a library.
     Emit {},
     Say {},
@@ -103,7 +107,11 @@ struct After {
     own: Databag,
     in_cluster: bool,
     #[serde(default)]
+    half_in: bool,
+    #[serde(default)]
     tries: BTreeMap<String, Tried>,
+    #[serde(default)]
+    refusal: Option<Refusal>,
 }
 
 fn folder() -> PathBuf {
@@ -122,21 +130,17 @@ struct World<'a> {
     own: Databag,
     /// Commands that the case expects, in order.
     expected: VecDeque<Step>,
-    /// What the last list showed: who asks again in between sees no change.
-    list: Option<Vec<serde_json::Value>>,
     asked_leader: bool,
 }
 
 impl World<'_> {
     fn list(&mut self) -> CommandOutput {
-        if let Some(Step::AskList { answer } | Step::Wait { answer }) = self.expected.front() {
-            self.list = Some(answer.clone());
-            self.expected.pop_front();
-        }
-        match &self.list {
-            None => panic!("{}: nobody is to ask for the list", self.name),
-            Some(members) if members.is_empty() => CommandOutput::failure(1, "Error: no\n"),
-            Some(members) => CommandOutput::success(json!(members).to_string()),
+        match self.expected.pop_front() {
+            Some(Step::AskList { answer }) if answer.is_empty() => {
+                CommandOutput::failure(1, "Error: no\n")
+            }
+            Some(Step::AskList { answer }) => CommandOutput::success(json!(answer).to_string()),
+            _ => panic!("{}: nobody is to ask for the list", self.name),
         }
     }
 
@@ -255,12 +259,13 @@ fn play(about: &str, case: &Case) {
             .filter(|step| is_command(step))
             .cloned()
             .collect(),
-        list: None,
         asked_leader: false,
     };
     let mut state = State {
         in_cluster: case.facts.in_cluster,
+        half_in: case.facts.half_in,
         tried: case.facts.tries.clone(),
+        refusal: case.facts.refusal.clone(),
         ..State::default()
     };
     let environment = BTreeMap::from([
@@ -286,13 +291,20 @@ fn play(about: &str, case: &Case) {
     assert!(world.expected.is_empty(), "{name}: something was not done");
     assert_eq!(world.own, case.after.own, "{name}");
     assert_eq!(state.in_cluster, case.after.in_cluster, "{name}");
+    assert_eq!(state.half_in, case.after.half_in, "{name}");
     assert_eq!(state.tried, case.after.tries, "{name}");
+    assert_eq!(state.refusal, case.after.refusal, "{name}");
 }
 
 fn is_command(step: &Step) -> bool {
     !matches!(
         step,
-        Step::Set {} | Step::Delete {} | Step::NoteInCluster {} | Step::Emit {} | Step::Say {}
+        Step::Set {}
+            | Step::Delete {}
+            | Step::NoteInCluster {}
+            | Step::TakeNoteBack {}
+            | Step::Emit {}
+            | Step::Say {}
     )
 }
 

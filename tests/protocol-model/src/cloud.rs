@@ -112,13 +112,16 @@ impl Cloud {
         })
     }
 
-    /// The same, for the consumer of the second protocol.
+    /// The same, for the consumer of the second protocol. An operator has removed the dead members.
     pub fn standing(&self, machine: Machine) -> Result<Standing, Refused> {
-        let census = self.census(machine)?;
-        Ok(match census.communicator == Some(hostname(machine)) {
-            true => Standing::Communicator,
-            false => Standing::Other,
-        })
+        let cluster = &self.clusters[self.cluster_of(machine).ok_or(Refused)?];
+        let living = cluster
+            .members
+            .iter()
+            .filter(|member| !self.dead.contains(member));
+        let names: Vec<String> = living.map(|member| hostname(*member)).collect();
+        let rows = names.iter().map(|name| (name.as_str(), "voter", "ONLINE"));
+        Ok(Standing::of(&hostname(machine), rows))
     }
 
     /// `cluster remove`, by the machine itself. The last living member stays.

@@ -6,14 +6,16 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use microovn::consumer::{
-    self, Census, CommandOutput, Databag, Host, Level, ListError, RelationEvent, RelationEventKind,
-    Release, Standing, State, Tried,
+    self, Census, CommandOutput, Databag, Host, Level, ListError, Refusal, RelationEvent,
+    RelationEventKind, Release, Standing, State, Tried,
 };
 
 use crate::bag::Bag;
 use crate::cloud::{Cloud, Machine, hostname};
 
 const RELATION: &str = "cluster:1";
+/// The time in every hook but update-status.
+const HOOK: u64 = 100;
 /// The distributor's name.
 pub const DISTRIBUTOR: &str = "d";
 
@@ -27,6 +29,8 @@ pub struct Memory {
     /// The tokens that joining failed with and that are still shown, by fingerprint, with the number
     /// of failures; the last to fail comes last.
     pub tried: Vec<(String, u32)>,
+    /// The token of which it said last that it was refused.
+    pub refused: Option<String>,
 }
 
 /// What the consumer's charm is started for.
@@ -80,6 +84,12 @@ pub fn run(view: &View<'_>, event: Event, memory: &Memory, cloud: &mut Cloud) ->
         in_cluster: memory.in_cluster,
         deferred: memory.deferred.iter().map(full).collect(),
         tried: (0..).zip(&memory.tried).map(fared).collect(),
+        refusal: memory.refused.clone().map(|fingerprint| Refusal {
+            fingerprint,
+            count: 1,
+            last: HOOK,
+        }),
+        half_in: false,
     };
     let mut host = OneHook {
         view,
@@ -100,6 +110,7 @@ pub fn run(view: &View<'_>, event: Event, memory: &Memory, cloud: &mut Cloud) ->
         in_cluster: state.in_cluster,
         deferred: state.deferred.iter().map(short).collect(),
         tried: in_order(state.tried),
+        refused: state.refusal.map(|refusal| refusal.fingerprint),
     };
     Ran {
         committed: (status == 0).then_some((host.own, memory)),
@@ -229,7 +240,7 @@ impl Host for OneHook<'_> {
         const A_DAY: u64 = 24 * 60 * 60;
         match self.event {
             Event::UpdateStatus => A_DAY,
-            _ => 100,
+            _ => HOOK,
         }
     }
 

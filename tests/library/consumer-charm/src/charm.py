@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import pathlib
 import subprocess
 
 import ops
-
-from charms.microcluster_token_distributor.v1.token_distributor import (
-    ClusterCommand,
-    TokenConsumer,
-)
-
-# The clock of a stand-in for a cluster moves by itself when it is asked; that of a real one does not.
-POLL = 1 if pathlib.Path("real-time").exists() else 0.01
+from charms.microcluster_token_distributor.v1.token_distributor import TokenConsumer
 
 
 class ConsumerCharm(ops.CharmBase):
@@ -24,7 +16,7 @@ class ConsumerCharm(ops.CharmBase):
         self.cluster = TokenConsumer(
             charm=self,
             relation_name="cluster",
-            command_name=ClusterCommand(("microovn", "cluster"), poll=POLL),
+            command_name=("microovn", "cluster"),
             hostname=subprocess.check_output(["hostname"], text=True).strip(),
         )
         framework.observe(self.on.collect_unit_status, self._on_collect_unit_status)

@@ -1,6 +1,6 @@
 //! The seam: everything a consumer charm touches outside its own memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -83,10 +83,14 @@ pub trait Host {
         Ok(Census::of(members(&output)?.iter().map(Row::columns)))
     }
 
-    /// One `cluster list`, reduced to what the second protocol's library takes from it.
+    /// One `cluster list`, reduced to what the second protocol's library takes from it. A list of
+    /// nobody is none.
     fn standing(&mut self) -> Result<Standing, ListError> {
         let output = self.microovn(&["cluster", "list", "-f", "json"]);
         let members = members(&output)?;
+        if members.is_empty() {
+            return Err(ListError::Unreadable);
+        }
         Ok(Standing::of(
             &self.hostname(),
             members.iter().map(Row::columns),
@@ -162,37 +166,69 @@ impl Census {
     }
 }
 
-/// What a member is in its cluster, for the second protocol's library.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It has joined but not yet been given a role.
+/// What the second protocol's library takes from one `cluster list`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// This host's own entry.
+    pub own: Own,
+    /// Some member votes. Unlike in [`Census::of`], a voter is only who is called exactly that.
+    pub votes: bool,
+    /// The smallest name among the voters that are online.
+    pub lowest_voter: Option<String>,
+    /// The names of all members.
+    pub members: BTreeSet<String>,
+    /// Every member is online.
+    pub all_online: bool,
+}
+
+/// How `cluster list` shows the host on which it runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Own {
+    /// Not at all: the host is half in.
+    #[default]
+    Absent,
+    /// Without a role: it may be in a moment later, or outside.
     Pending,
-    /// It has the smallest name among the voters that are online.
-    Communicator,
-    /// Neither.
-    Other,
+    /// With a role.
+    In,
 }
 
 impl Standing {
-    /// Takes name, role and status of each member. Unlike [`Census::of`], a voter is only who is
-    /// called exactly that, and other members that are `PENDING` count for nothing.
+    /// Takes name, role and status of each member.
     pub fn of<'a>(
         hostname: &str,
         members: impl IntoIterator<Item = (&'a str, &'a str, &'a str)>,
     ) -> Self {
-        let mut pending = false;
-        let mut smallest: Option<&str> = None;
+        let mut standing = Standing {
+            all_online: true,
+            ..Standing::default()
+        };
+        let mut lowest: Option<&str> = None;
         for (name, role, status) in members {
-            pending |= name == hostname && role == "PENDING";
+            standing.members.insert(name.to_owned());
+            standing.all_online &= status == "ONLINE";
+            standing.votes |= role == "voter";
             if role == "voter" && status == "ONLINE" {
-                smallest = Some(smallest.map_or(name, |smallest| smallest.min(name)));
+                lowest = Some(lowest.map_or(name, |lowest| lowest.min(name)));
+            }
+            if name == hostname {
+                standing.own = match role {
+                    "" | "PENDING" => Own::Pending,
+                    _ => Own::In,
+                };
             }
         }
-        match smallest {
-            _ if pending => Standing::Pending,
-            Some(name) if name == hostname => Standing::Communicator,
-            _ => Standing::Other,
+        standing.lowest_voter = lowest.map(str::to_owned);
+        standing
+    }
+
+    /// Whether this host is the communicator. While nobody votes (before a heartbeat, and for a while
+    /// after the only voter has left) it is who says so already, or the only member.
+    pub fn is_communicator(&self, hostname: &str, says_up: bool) -> bool {
+        if self.votes {
+            return self.lowest_voter.as_deref() == Some(hostname);
         }
+        self.own != Own::Absent && (says_up || self.members.len() == 1)
     }
 }
 

@@ -17,9 +17,9 @@ use std::str::FromStr;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-pub use host::{Census, CommandOutput, Databag, Host, Level, ListError, Standing};
+pub use host::{Census, CommandOutput, Databag, Host, Level, ListError, Own, Standing};
 use model::{Model, Status, is_placeholder, mirror_key};
-pub use second::{Tried, fingerprint};
+pub use second::{Refusal, Tried, fingerprint};
 
 /// The endpoint of the relation to the distributor.
 const ENDPOINT: &str = "cluster";
@@ -90,6 +90,12 @@ pub struct State {
     /// fingerprint.
     #[serde(default)]
     pub tried: BTreeMap<String, Tried>,
+    /// The second protocol's: the last token of which the unit said that it was refused.
+    #[serde(default)]
+    pub refusal: Option<Refusal>,
+    /// The second protocol's: the last list lacked this host.
+    #[serde(default)]
+    pub half_in: bool,
 }
 
 /// An event of the distributor's relation, as `ops` keeps it while it is deferred.
@@ -244,7 +250,7 @@ impl Charm<'_> {
             | "start"
             | "upgrade-charm" => self.pass(false),
             "install" => self.install(),
-            "remove" => self.remove(),
+            "remove" => self.leave(),
             // In departed and broken above all: what is being taken away is nothing to act on.
             _ => Ok(()),
         }

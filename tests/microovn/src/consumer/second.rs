@@ -4,23 +4,20 @@
 //! The pass asks it, runs the snap's commands, and writes the own bag once, at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::host::Standing;
-use super::model::{MIRROR_PREFIX, PLACEHOLDER, mirror_key, mirrored};
+use super::host::{Own, Standing};
+use super::model::{MIRROR_PREFIX, PLACEHOLDER, Status, mirror_key, mirrored};
 use super::{BOOTSTRAP_APP, Charm, Crash, Databag, ENDPOINT};
 use crate::microcluster::is_valid_name;
 
 /// What a distributor of the second protocol shows for a host that needs no token.
 const CONSTANTS: [&str; 2] = ["member", "retired"];
-/// After the second failure of a token; every further one doubles it.
+/// Of a host that is refused; every further one doubles it.
 const FIRST_PAUSE: u64 = 5 * 60;
 const LONGEST_PAUSE: u64 = 6 * 60 * 60;
-/// How often a member that is still `PENDING` waits a second for its first heartbeat.
-const PATIENCE: u32 = 30;
 
 /// The token is refused for good, as far as its host can see.
 const REFUSED: u32 = 2;
@@ -40,10 +37,42 @@ impl Tried {
         let Some(doublings) = self.failures.checked_sub(REFUSED) else {
             return true;
         };
-        let pause = (FIRST_PAUSE << doublings.min(16)).min(LONGEST_PAUSE);
-        // A clock that was set back makes no host wait for longer.
-        let since = now.checked_sub(self.last);
-        at_update_status && since.is_none_or(|since| since >= pause)
+        at_update_status && pause_is_over(doublings, self.last, now)
+    }
+}
+
+/// What a unit said last in `refused`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Of the token.
+    pub fingerprint: String,
+    /// How many tokens the host has refused since it is outside the cluster.
+    pub count: u32,
+    /// When it said so.
+    pub last: u64,
+}
+
+fn pause_is_over(doublings: u32, since: u64, now: u64) -> bool {
+    let pause = (FIRST_PAUSE << doublings.min(16)).min(LONGEST_PAUSE);
+    // A clock that was set back makes no host wait for longer.
+    let passed = now.checked_sub(since);
+    passed.is_none_or(|passed| passed >= pause)
+}
+
+/// What `cluster list` said in this pass.
+enum Listing {
+    NotAsked,
+    /// It says nothing.
+    Failed,
+    Shown(Standing),
+}
+
+impl Listing {
+    fn own(&self) -> Option<Own> {
+        match self {
+            Listing::Shown(standing) => Some(standing.own),
+            Listing::NotAsked | Listing::Failed => None,
+        }
     }
 }
 
@@ -178,7 +207,14 @@ impl Charm<'_> {
         // An earlier revision of the charm may have left some; the pass does what they were for.
         self.state.deferred.clear();
         for relation in self.model.relation_ids(ENDPOINT)? {
-            self.pass_relation(&relation, at_update_status)?;
+            match self.pass_relation(&relation, at_update_status) {
+                // Juju lists it and no longer serves it, in whatever words: the next one is served.
+                Err(Crash::Refused { tool, .. }) if tool.starts_with("relation-") => {
+                    let line = format!("{tool} is refused for {relation}");
+                    self.model.log("INFO", &line);
+                }
+                passed => passed?,
+            }
         }
         self.update_status()
     }
@@ -193,95 +229,161 @@ impl Charm<'_> {
         let mut bag = (*view.own).clone();
         bag.insert("hostname".to_owned(), hostname.clone());
         bag.insert("protocol".to_owned(), "2".to_owned());
-        let entered = !self.state.in_cluster;
-        if !self.state.in_cluster {
-            self.bootstrap(&view)?;
-        }
-        if !self.state.in_cluster {
-            self.join(&view, &hostname, at_update_status);
-        }
-        // The mirror says of who lost its note that it is a member.
-        if !self.state.in_cluster && view.shown(&hostname).any(|value| value == "member") {
-            self.state.in_cluster = self.cluster_answers();
+        let was_in = self.state.in_cluster;
+        let mut listing = Listing::NotAsked;
+        if !was_in {
+            listing = self.enter(&view, &hostname, at_update_status, &mut bag)?;
         }
         if self.state.in_cluster {
             self.state.tried.clear();
+            self.state.refusal = None;
             bag.remove("refused");
-            bag.insert("member".to_owned(), hostname);
-        } else if let Some(refused) = self.refused(&view, &hostname) {
-            bag.insert("refused".to_owned(), refused);
-        }
-        for key in view.outlived() {
-            bag.remove(key);
-        }
-        // The list asks every member, and at update-status every member would ask for it.
-        let has_part = !view.to_mint().is_empty() || is_up(&bag);
-        let standing = match at_update_status && !has_part && !entered {
-            true => None,
-            false => self.standing(),
-        };
-        match standing {
-            Some(Standing::Communicator) => {
-                bag.insert("mirror".to_owned(), "up".to_owned());
-                self.mint_all(&view, &mut bag);
+            bag.insert("member".to_owned(), hostname.clone());
+            for key in view.outlived() {
+                bag.remove(key);
             }
-            Some(Standing::Other) => lower_mirror(&view, &mut bag),
-            Some(Standing::Pending) | None => {}
+            if let Listing::NotAsked = listing {
+                listing = self.list();
+                // The daemon of a host that has just come in may be behind for a moment.
+                self.state.half_in &= was_in;
+            }
+            match (listing, self.state.half_in) {
+                (Listing::Shown(_), true) => self.state.in_cluster = false,
+                (Listing::Shown(standing), false) => {
+                    self.serve(&view, &hostname, &standing, &mut bag);
+                }
+                (Listing::Failed | Listing::NotAsked, _) => {}
+            }
+        }
+        if self.state.half_in {
+            bag.remove("member");
+            lower_mirror(&view, &mut bag);
         }
         self.model.replace_own(relation, &bag)
     }
 
-    /// Rule 2. Leadership is asked for again after the snap's command, which may have taken long.
-    fn bootstrap(&mut self, view: &View) -> Result<(), Crash> {
-        let is_due = view.up().next().is_some()
-            && !view.shows_a_cluster()
-            && view.permits_bootstrap(self.model.own_app()?)
-            && self.model.is_leader()?;
+    /// Rules 1 to 3. The list is asked before an attempt and after one that failed; where it works,
+    /// the daemon has a database, and takes no bootstrap and no join.
+    fn enter(
+        &mut self,
+        view: &View,
+        hostname: &str,
+        at_update_status: bool,
+        bag: &mut Databag,
+    ) -> Result<Listing, Crash> {
+        let now = self.model.host.now();
+        let bootstraps = self.may_bootstrap(view)?;
+        let token = view
+            .best_token(hostname, &self.state.tried)
+            .filter(|(_, _, fared)| fared.is_due(now, at_update_status));
+        let is_due = bootstraps || token.is_some();
+        let asks = is_due || !self.state.tried.is_empty() || self.state.half_in || at_update_status;
+        if !asks {
+            return Ok(Listing::NotAsked);
+        }
+        let listing = self.list();
+        if !matches!(listing, Listing::Failed) {
+            return Ok(listing);
+        }
+        self.refuse(view, hostname, false, bag);
         if !is_due {
-            return Ok(());
+            return Ok(listing);
         }
-        if self.cluster_answers() {
+        let worked = match &token {
+            Some((_, token, _)) => self.works(&["cluster", "join", token]),
+            // Asked again, after the snap's command that may have taken long.
+            None if !self.model.is_leader_still()? => return Ok(listing),
+            None => self.works(&["cluster", "bootstrap"]),
+        };
+        if worked {
             self.state.in_cluster = true;
-        } else if self.model.is_leader_still()? {
-            let bootstrapped = self.model.host.microovn(&["cluster", "bootstrap"]).status == 0;
-            self.state.in_cluster = bootstrapped || self.cluster_answers();
-            if !self.state.in_cluster {
-                self.model.log("ERROR", "unable to bootstrap cluster");
-            }
+            self.state.half_in = false;
+            return Ok(Listing::NotAsked);
         }
-        Ok(())
+        let deed = match token {
+            Some((fingerprint, _, fared)) => {
+                let line = format!("joining cluster failed with token {fingerprint}");
+                self.note_failure(view, hostname, fingerprint, fared, now);
+                line
+            }
+            None => "unable to bootstrap cluster".to_owned(),
+        };
+        self.model.log("ERROR", &deed);
+        let listing = self.list();
+        if let Listing::Failed = listing {
+            self.refuse(view, hostname, true, bag);
+        }
+        Ok(listing)
     }
 
-    /// Rule 3.
-    fn join(&mut self, view: &View, hostname: &str, at_update_status: bool) {
-        let now = self.model.host.now();
-        let Some((fingerprint, token, fared)) = view.best_token(hostname, &self.state.tried) else {
-            return;
+    /// Rule 2.
+    fn may_bootstrap(&mut self, view: &View) -> Result<bool, Crash> {
+        Ok(view.up().next().is_some()
+            && !view.shows_a_cluster()
+            && view.permits_bootstrap(self.model.own_app()?)
+            && self.model.is_leader()?)
+    }
+
+    fn works(&mut self, command: &[&str]) -> bool {
+        self.model.host.microovn(command).status == 0
+    }
+
+    /// Asks the list, and notes what it says of this host (rule 1).
+    fn list(&mut self) -> Listing {
+        let listing = match self.model.host.standing() {
+            Ok(standing) => Listing::Shown(standing),
+            Err(_) => Listing::Failed,
         };
-        if !fared.is_due(now, at_update_status) {
-            return;
-        }
-        let joined = self.cluster_answers()
-            || self.model.host.microovn(&["cluster", "join", token]).status == 0
-            || self.cluster_answers();
-        if joined {
-            self.state.in_cluster = true;
-            return;
-        }
-        let line = format!("joining cluster failed with token {fingerprint}");
-        self.model.log("ERROR", &line);
+        self.state.half_in = listing.own() == Some(Own::Absent);
+        self.state.in_cluster |= listing.own() == Some(Own::In);
+        listing
+    }
+
+    /// How a token fared is forgotten when it is no longer shown.
+    fn note_failure(
+        &mut self,
+        view: &View,
+        hostname: &str,
+        fingerprint: String,
+        fared: Tried,
+        now: u64,
+    ) {
         let failed = Tried {
             failures: fared.failures + 1,
             last: now,
         };
-        let tried = &mut self.state.tried;
-        tried.insert(fingerprint, failed);
-        let shown: BTreeSet<String> = view
-            .tokens(hostname)
-            .into_iter()
-            .map(|(it, _)| it)
-            .collect();
-        tried.retain(|fingerprint, _| shown.contains(fingerprint));
+        let tokens = view.tokens(hostname).into_iter();
+        let shown: BTreeSet<String> = tokens.map(|(fingerprint, _)| fingerprint).collect();
+        self.state.tried.insert(fingerprint, failed);
+        self.state.tried.retain(|tried, _| shown.contains(tried));
+    }
+
+    /// Rule 3: the first refusal is said at once, each further one after a pause, when a join has just
+    /// failed. (Each new token runs a hook of every consumer.)
+    fn refuse(&mut self, view: &View, hostname: &str, has_just_failed: bool, bag: &mut Databag) {
+        let Some(refused) = self.refused(view, hostname) else {
+            return;
+        };
+        if bag.get("refused") == Some(&refused) {
+            return;
+        }
+        let now = self.model.host.now();
+        let said = self.state.refusal.as_ref();
+        let is_new = said.is_none_or(|said| said.fingerprint != refused);
+        let is_due = said.is_none_or(|said| {
+            has_just_failed && pause_is_over(said.count.saturating_sub(1), said.last, now)
+        });
+        if is_new && !is_due {
+            return;
+        }
+        if is_new {
+            self.state.refusal = Some(Refusal {
+                fingerprint: refused.clone(),
+                count: said.map_or(0, |said| said.count) + 1,
+                last: now,
+            });
+        }
+        bag.insert("refused".to_owned(), refused);
     }
 
     /// The fingerprint of the token that was refused last, of those that are shown.
@@ -294,37 +396,48 @@ impl Charm<'_> {
         tried.max().map(|(_, fingerprint)| fingerprint)
     }
 
-    /// Rule 4: what this member is in its cluster, once it has seen a heartbeat; nothing where the
-    /// cluster cannot say now.
-    fn standing(&mut self) -> Option<Standing> {
-        if !self.state.in_cluster {
-            return None;
+    /// Rules 4 to 6. While a member is not online every join fails, and the second one ends the
+    /// cluster.
+    fn serve(&mut self, view: &View, hostname: &str, standing: &Standing, bag: &mut Databag) {
+        if !standing.is_communicator(hostname, is_up(bag)) {
+            lower_mirror(view, bag);
+            return;
         }
-        for _ in 0..PATIENCE {
-            match self.model.host.standing().ok()? {
-                Standing::Pending => match self.model.host.wait_for_pending() {
-                    ControlFlow::Continue(()) => {}
-                    ControlFlow::Break(()) => return None,
-                },
-                settled => return Some(settled),
+        bag.insert("mirror".to_owned(), "up".to_owned());
+        if !standing.all_online {
+            return;
+        }
+        for name in view.to_mint() {
+            if name != hostname && !standing.members.contains(name) {
+                self.mint_for(name, bag);
             }
         }
-        None
     }
 
     /// Rule 5. A refusal changes nothing: the distributor's nudge runs another hook.
-    fn mint_all(&mut self, view: &View, bag: &mut Databag) {
-        for name in view.to_mint() {
-            let output = self.model.host.microovn(&["cluster", "add", name]);
-            let token = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-            if output.status == 0 && !token.is_empty() {
-                bag.insert(mirror_key(name), token);
-                self.model.log("INFO", &format!("added token for {name}"));
-            } else {
-                let line = format!("no token for {name}, code {}", output.status);
-                self.model.log("INFO", &line);
-            }
+    fn mint_for(&mut self, name: &str, bag: &mut Databag) {
+        let output = self.model.host.microovn(&["cluster", "add", name]);
+        let token = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        if output.status == 0 && !token.is_empty() {
+            bag.insert(mirror_key(name), token);
+            self.model.log("INFO", &format!("added token for {name}"));
+        } else {
+            let line = format!("no token for {name}, code {}", output.status);
+            self.model.log("INFO", &line);
         }
+    }
+
+    /// Leaves the cluster. The command often reports failure where it worked; the list decides.
+    pub(super) fn leave(&mut self) -> Result<(), Crash> {
+        let hostname = self.model.host.hostname();
+        if self.state.in_cluster
+            && !self.works(&["cluster", "remove", &hostname])
+            && self.list().own().is_some_and(|own| own != Own::Absent)
+        {
+            let line = format!("failed removing {hostname} from cluster");
+            self.model.log("ERROR", &line);
+        }
+        self.model.set_status(Status::maintenance("Cleanup"))
     }
 }
 
@@ -332,11 +445,8 @@ impl Charm<'_> {
 fn lower_mirror(view: &View, bag: &mut Databag) {
     let is_shown = |name| view.shown(name).any(|value| value != PLACEHOLDER);
     let mut names = bag.keys().filter_map(|key| key.strip_prefix(MIRROR_PREFIX));
-    let all_shown = names.all(is_shown);
-    if let Some(mirror) = bag.get_mut("mirror")
-        && all_shown
-    {
-        *mirror = "down".to_owned();
+    if is_up(bag) && names.all(is_shown) {
+        bag.insert("mirror".to_owned(), "down".to_owned());
     }
 }
 

@@ -8,6 +8,7 @@ use microovn::consumer::{self, CommandOutput, Databag, Host, Release, State};
 use microovn::microcluster::{Cloud, Settings};
 
 pub(crate) const RELATION: &str = "cluster:1";
+const DANGLING: &str = "cluster:0";
 
 /// A unit, the distributor units it sees, and the cloud its machine is part of.
 pub(crate) struct Unit {
@@ -24,8 +25,8 @@ pub(crate) struct World {
     pub(crate) is_leader: bool,
     /// The first answer is the last that says so.
     pub(crate) leads_only_once: bool,
-    /// `relation-set` fails.
-    pub(crate) refuse_writes: bool,
+    /// Juju lists another relation, and refuses the calls that begin like this, in these words.
+    pub(crate) dangling: Option<(&'static str, &'static str)>,
     pub(crate) own: Databag,
     pub(crate) remote: BTreeMap<String, Databag>,
     pub(crate) app: Databag,
@@ -54,7 +55,7 @@ impl Unit {
                 now: 0,
                 is_leader: false,
                 leads_only_once: false,
-                refuse_writes: false,
+                dangling: None,
                 own: Databag::new(),
                 remote: BTreeMap::new(),
                 app: Databag::new(),
@@ -188,6 +189,23 @@ impl Host for World {
             let message = "ERROR invalid value \"cluster:1\" for option -r: relation not found\n";
             CommandOutput::failure(2, message)
         };
+        if let Some((call, words)) = self.dangling
+            && args.contains(&DANGLING)
+        {
+            let known = args
+                .iter()
+                .filter(|arg| !["-r", "--format=json"].contains(arg));
+            let line = known.fold(tool.to_owned(), |line, arg| format!("{line} {arg}"));
+            return match tool {
+                _ if line.starts_with(call) => {
+                    CommandOutput::failure(1, format!("ERROR {words}\n"))
+                }
+                "relation-list" if args.contains(&"--app") => json("P".into()),
+                "relation-list" => json(serde_json::json!(["P/0"])),
+                "relation-get" => json(serde_json::json!({})),
+                _ => CommandOutput::default(),
+            };
+        }
         match (tool, args.as_slice()) {
             ("relation-list" | "relation-get" | "relation-set", _) if self.gone => gone(),
             ("is-leader", ["--format=json"]) => {
@@ -195,14 +213,11 @@ impl Host for World {
                 self.is_leader &= !self.leads_only_once;
                 answer
             }
-            ("relation-set", _) if self.refuse_writes => {
-                CommandOutput::failure(1, "ERROR permission denied\n")
-            }
             ("relation-ids", ["cluster", "--format=json"]) => {
-                json(serde_json::json!(if self.gone {
-                    vec![]
-                } else {
-                    vec![RELATION]
+                json(serde_json::json!(match self.dangling {
+                    _ if self.gone => vec![],
+                    Some(_) => vec![DANGLING, RELATION],
+                    None => vec![RELATION],
                 }))
             }
             ("relation-list", ["--format=json", "-r", RELATION]) => {
