@@ -112,15 +112,16 @@ impl Cloud {
         })
     }
 
-    /// The same, for the consumer of the second protocol. An operator has removed the dead members.
+    /// The same, for the consumer of the second protocol.
     pub fn standing(&self, machine: Machine) -> Result<Standing, Refused> {
         let cluster = &self.clusters[self.cluster_of(machine).ok_or(Refused)?];
-        let living = cluster
-            .members
+        let members = cluster.members.iter();
+        let named = members.map(|member| (hostname(*member), cluster.voters.contains(member)));
+        let named: Vec<(String, bool)> = named.collect();
+        let role = |votes: bool| if votes { "voter" } else { "spare" };
+        let rows = named
             .iter()
-            .filter(|member| !self.dead.contains(member));
-        let names: Vec<String> = living.map(|member| hostname(*member)).collect();
-        let rows = names.iter().map(|name| (name.as_str(), "voter", "ONLINE"));
+            .map(|(name, votes)| (name.as_str(), role(*votes), "ONLINE"));
         Ok(Standing::of(&hostname(machine), rows))
     }
 
