@@ -8,7 +8,6 @@ use juju_emulator::clock::Timeline;
 use juju_emulator::deployment::{DISTRIBUTOR, Deployment, Setup};
 use microcluster_token_distributor::core::wire::Value;
 use microovn::consumer::Release::{self, Newest, Released};
-use microovn::microcluster::Settings;
 
 /// Each case is played with this many seeds on each Juju.
 const SEEDS: u64 = 50;
@@ -26,8 +25,6 @@ fn every(cases: &[(Release, usize, usize)], mut play: impl FnMut(&Setup)) {
                     apps,
                     distributor_units,
                     consumer,
-                    // This charm shows tokens at once, which only such a cluster survives.
-                    cluster: Settings::tidy(),
                     ..Setup::default()
                 });
             }

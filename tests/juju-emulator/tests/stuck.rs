@@ -9,7 +9,6 @@ use std::time::Duration;
 use juju_emulator::clock::Timeline;
 use juju_emulator::deployment::Setup;
 use microovn::consumer::Release;
-use microovn::microcluster::Settings;
 
 /// Deployments of each kind.
 const SEEDS: u64 = 100;
@@ -22,8 +21,6 @@ fn no_unit_is_left_with_a_failing_hook() {
             let setup = Setup {
                 seed,
                 consumer,
-                // This charm shows tokens at once, which only such a cluster survives.
-                cluster: Settings::tidy(),
                 ..Setup::default()
             };
             let mut timeline = Timeline::related(&setup).expect("related");

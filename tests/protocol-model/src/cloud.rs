@@ -1,7 +1,10 @@
 //! Clusters and tokens without time and chance, so that histories that mean the same are equal.
 //!
-//! Held to [`microovn::microcluster::Cloud`] by a test, for up to three machines: every member is a
-//! voter then, tokens do not expire, and no member is pending, because hooks wait for that.
+//! Held to [`microovn::microcluster::Cloud`] by a test, for up to three machines: three members all
+//! vote, of one or two only the first does; tokens do not expire, no member is pending, because
+//! hooks wait for that, and no two joins overlap. Who removes a lost machine's member by force does
+//! it at once; where that is not possible, because no majority of the voters would be left, no
+//! machine is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,10 +28,28 @@ pub struct Cloud {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Cluster {
     members: BTreeSet<Machine>,
+    voters: BTreeSet<Machine>,
     /// The token by which a name can join.
     outstanding: BTreeMap<String, String>,
     /// How many tokens a name was given.
     minted: BTreeMap<String, u8>,
+}
+
+impl Cluster {
+    fn remove(&mut self, machine: Machine) {
+        self.members.remove(&machine);
+        self.voters.remove(&machine);
+        self.hand_out_votes();
+    }
+
+    /// Nobody loses a vote.
+    fn hand_out_votes(&mut self) {
+        match self.members.len() {
+            0..=2 if self.voters.is_empty() => self.voters.extend(self.members.first()),
+            0..=2 => {}
+            _ => self.voters.clone_from(&self.members),
+        }
+    }
 }
 
 /// A command failed; the consumer does not look why.
@@ -43,6 +64,7 @@ impl Cloud {
         }
         self.clusters.push(Cluster {
             members: [machine].into(),
+            voters: [machine].into(),
             ..Cluster::default()
         });
         Ok(())
@@ -76,31 +98,30 @@ impl Cloud {
         }
         cluster.outstanding.remove(&name);
         cluster.members.insert(machine);
+        cluster.hand_out_votes();
         Ok(())
     }
 
     /// `cluster list`, as far as it is looked at.
     pub fn census(&self, machine: Machine) -> Result<Census, Refused> {
         let cluster = &self.clusters[self.cluster_of(machine).ok_or(Refused)?];
-        let mut online = cluster
-            .members
-            .iter()
-            .filter(|member| !self.dead.contains(member));
+        let communicator = cluster.voters.first();
         Ok(Census {
             pending: false,
-            communicator: online.next().map(|member| hostname(*member)),
+            communicator: communicator.map(|member| hostname(*member)),
         })
     }
 
-    /// The same, for the consumer of the second protocol. An operator has removed the dead members.
+    /// The same, for the consumer of the second protocol.
     pub fn standing(&self, machine: Machine) -> Result<Standing, Refused> {
         let cluster = &self.clusters[self.cluster_of(machine).ok_or(Refused)?];
-        let living = cluster
-            .members
+        let members = cluster.members.iter();
+        let named = members.map(|member| (hostname(*member), cluster.voters.contains(member)));
+        let named: Vec<(String, bool)> = named.collect();
+        let role = |votes: bool| if votes { "voter" } else { "spare" };
+        let rows = named
             .iter()
-            .filter(|member| !self.dead.contains(member));
-        let names: Vec<String> = living.map(|member| hostname(*member)).collect();
-        let rows = names.iter().map(|name| (name.as_str(), "voter", "ONLINE"));
+            .map(|(name, votes)| (name.as_str(), role(*votes), "ONLINE"));
         Ok(Standing::of(&hostname(machine), rows))
     }
 
@@ -108,7 +129,7 @@ impl Cloud {
     pub fn leave(&mut self, machine: Machine) {
         let at = self.cluster_of(machine);
         if let Some(at) = at.filter(|_| self.living() > 1) {
-            self.clusters[at].members.remove(&machine);
+            self.clusters[at].remove(machine);
         }
     }
 
@@ -140,8 +161,20 @@ impl Cloud {
             })
     }
 
-    /// The machine is lost.
+    /// Whether the machine's cluster, if it is in one, goes on without it: most voters are left.
+    pub fn survives_without(&self, machine: Machine) -> bool {
+        self.cluster_of(machine).is_none_or(|at| {
+            let voters = &self.clusters[at].voters;
+            let left = voters.len() - usize::from(voters.contains(&machine));
+            2 * left > voters.len()
+        })
+    }
+
+    /// The machine is lost, and a person removes its member by force.
     pub fn kill(&mut self, machine: Machine) {
+        if let Some(at) = self.cluster_of(machine) {
+            self.clusters[at].remove(machine);
+        }
         self.dead.insert(machine);
     }
 
@@ -180,6 +213,7 @@ impl Cloud {
         answers.then_some(at)
     }
 
+    /// The machine's cluster.
     fn cluster_of(&self, machine: Machine) -> Option<usize> {
         self.clusters
             .iter()

@@ -236,7 +236,8 @@ impl World {
             let others_remain = state.cloud.living() > usize::from(is_member);
             let nobody_began = self.is_second() && state.cloud.clusters() == 0;
             let has_siblings = self.living_units_of(state, self.app(consumer)).count() > 1;
-            if faults.machines > 0 && (others_remain || nobody_began && has_siblings) {
+            let is_missed = others_remain || nobody_began && has_siblings;
+            if faults.machines > 0 && is_missed && state.cloud.survives_without(consumer.machine) {
                 steps.push(Step::Kill(number));
             }
             let is_idle = consumer.agent.running.is_none();

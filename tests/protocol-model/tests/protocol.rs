@@ -246,10 +246,20 @@ fn the_cloud_of_the_model_answers_as_the_one_it_stands_for() {
                         real.join(&name, long, now).is_ok(),
                     )
                 }
-                5 if random.u8(0..8) == 0 && model.living() > 1 => {
+                5 if random.u8(0..8) == 0
+                    && model.living() > 1
+                    && model.survives_without(machine) =>
+                {
                     dead[usize::from(machine)] = true;
-                    model.kill(machine);
                     real.kill(&name);
+                    if model.is_member(machine) {
+                        let others = (0..MACHINES).filter(|other| *other != machine);
+                        let mut members = others.filter(|other| model.is_member(*other));
+                        let other = hostname(members.next().expect("others live"));
+                        let removed = real.remove_by_force(&other, &name, now);
+                        assert_eq!(removed, Ok(()), "seed {seed}");
+                    }
+                    model.kill(machine);
                     continue;
                 }
                 _ => continue,
