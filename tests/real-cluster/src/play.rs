@@ -435,7 +435,7 @@ impl Driver<'_> {
         };
         let reached: Vec<Event> = events.iter().filter(|it| !cut_off(it)).cloned().collect();
         report.joins = events::joins(&reached);
-        let added = |event: &&Event| event.what == What::Add && !event.failed;
+        let added = |event: &&Event| event.what == What::Add && event.error.is_none();
         report.minted = events.iter().filter(added).count();
         if let Some(struck) = self.struck {
             let meanwhile = struck..self.mended;
@@ -782,7 +782,7 @@ impl Driver<'_> {
 
 fn is_entry(event: &Event) -> bool {
     match event.what {
-        What::Bootstrap => !event.failed,
+        What::Bootstrap => event.error.is_none(),
         What::DaemonHasJoined => true,
         _ => false,
     }
