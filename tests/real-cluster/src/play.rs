@@ -635,7 +635,8 @@ impl Driver<'_> {
     /// Whether nothing is going on or planned, apart from update-status.
     fn is_at_rest(&self) -> bool {
         let waits = |due: &Due| matches!(due, Due::UpdateStatus(_));
-        self.running.is_empty()
+        let runs = |hook: &RunningHook| hook.name() != "update-status";
+        !self.running.values().any(|hook| runs(hook))
             && self.open.is_empty()
             && self.agenda.iter().all(|Reverse((_, _, due))| waits(due))
     }
