@@ -6,10 +6,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/canonical/lxd/lxd/util"
@@ -31,18 +33,22 @@ var stateDir string
 
 // event is one line of the file "events" beside the state directory. It holds no token.
 type event struct {
-	Time   int64  `json:"time"` // nanoseconds since 1970
-	Host   string `json:"host"`
-	What   string `json:"what"`
-	Name   string `json:"name,omitempty"` // whom a token is for
-	Failed bool   `json:"failed,omitempty"`
+	Time  int64  `json:"time"` // nanoseconds since 1970
+	Host  string `json:"host"`
+	What  string `json:"what"`
+	Name  string `json:"name,omitempty"` // whom a token is for
+	Error string `json:"error,omitempty"`
 }
 
 // record writes down what an observer of the joins has to know. A write of one line is whole, also
 // beside other writers.
-func record(what, name string, failed bool) {
+func record(what, name string, failure error) {
 	host, _ := os.Hostname()
-	line, err := json.Marshal(event{time.Now().UnixNano(), host, what, name, failed})
+	happened := event{Time: time.Now().UnixNano(), Host: host, What: what, Name: name}
+	if failure != nil {
+		happened.Error = failure.Error()
+	}
+	line, err := json.Marshal(happened)
 	if err != nil {
 		return
 	}
@@ -75,12 +81,15 @@ func enter(ctx context.Context, token string) error {
 	defer cancel()
 	if token == "" {
 		err = m.NewCluster(ctx, name, address, nil)
-		record("bootstrap", "", err != nil)
+		record("bootstrap", "", err)
 		return err
 	}
-	record("join begins", "", false)
+	record("join begins", "", nil)
 	err = m.JoinCluster(ctx, name, address, token, nil)
-	record("join ends", "", err != nil)
+	if err != nil {
+		err = errors.New(strings.ReplaceAll(err.Error(), token, "TOKEN"))
+	}
+	record("join ends", "", err)
 	return err
 }
 
@@ -115,7 +124,7 @@ func run(ctx context.Context, heartbeat time.Duration) error {
 	hooks := state.Hooks{
 		// The command may have given up, or been killed, long before the daemon is a member.
 		PostJoin: func(context.Context, state.State, map[string]string) error {
-			record("daemon has joined", "", false)
+			record("daemon has joined", "", nil)
 			return nil
 		},
 	}
@@ -144,7 +153,7 @@ func main() {
 				return err
 			}
 			token, err := m.NewJoinToken(c.Context(), args[0], tokenLife)
-			record("add", args[0], err != nil)
+			record("add", args[0], err)
 			if err == nil {
 				fmt.Println(token)
 			}

@@ -20,9 +20,9 @@ pub struct Event {
     /// Whom a token is for.
     #[serde(default)]
     pub name: String,
-    /// The command reported failure.
+    /// What the command complained about, if it failed.
     #[serde(default)]
-    pub failed: bool,
+    pub error: Option<String>,
 }
 
 /// What an event is.
@@ -71,12 +71,20 @@ pub fn read<'a>(hosts: impl IntoIterator<Item = &'a Host>) -> io::Result<Vec<Eve
 pub struct Joins {
     /// Commands that were started.
     pub begun: usize,
-    /// Commands that reported failure.
-    pub failed: usize,
+    /// Commands that reported failure: how many for each complaint, with the host's name.
+    pub failures: BTreeMap<String, usize>,
     /// Hosts that became members after their command had reported failure.
     pub members_late: usize,
     /// The most that were under way at one moment.
     pub most_at_once: usize,
+}
+
+impl Joins {
+    /// Commands that reported failure.
+    #[must_use]
+    pub fn failed(&self) -> usize {
+        self.failures.values().sum()
+    }
 }
 
 /// Counts the joins. One is under way from its command's beginning to its end, or, where the daemon
@@ -95,9 +103,12 @@ pub fn joins(events: &[Event]) -> Joins {
                 running.insert(host, event.time);
             }
             What::JoinEnds => {
-                counted.failed += usize::from(event.failed);
+                if let Some(error) = &event.error {
+                    let failure = format!("{host}: {error}");
+                    *counted.failures.entry(failure).or_default() += 1;
+                }
                 if let Some(begin) = running.remove(host) {
-                    let span = (begin, event.time, event.failed);
+                    let span = (begin, event.time, event.error.is_some());
                     spans.entry(host).or_default().push(span);
                 }
             }
@@ -146,13 +157,13 @@ mod tests {
             host: host.to_owned(),
             what,
             name: String::new(),
-            failed: false,
+            error: None,
         }
     }
 
     fn failure(time: u64, host: &str) -> Event {
         Event {
-            failed: true,
+            error: Some("no".to_owned()),
             ..event(time, host, What::JoinEnds)
         }
     }
@@ -167,7 +178,7 @@ mod tests {
             event(4, "b", What::JoinEnds),
         ];
         let counted = joins(&events);
-        assert_eq!((counted.begun, counted.failed), (2, 0));
+        assert_eq!((counted.begun, counted.failed()), (2, 0));
         assert_eq!((counted.most_at_once, counted.members_late), (1, 0));
     }
 
@@ -191,7 +202,7 @@ mod tests {
             event(8, "b", What::JoinEnds),
         ];
         let counted = joins(&events);
-        assert_eq!((counted.failed, counted.members_late), (1, 1));
+        assert_eq!((counted.failed(), counted.members_late), (1, 1));
         assert_eq!(counted.most_at_once, 2);
     }
 }

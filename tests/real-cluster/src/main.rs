@@ -210,7 +210,7 @@ fn play(args: &Args) -> Outcome<bool> {
             println!("{}", told(&play, &report));
         }
         let complete = report.members >= report.expected && report.clusters == 1;
-        good &= !args.check || (complete && report.joins.failed == 0);
+        good &= !args.check || (complete && report.joins.failed() == 0);
         good &= !args.check_one_at_a_time || report.joins.most_at_once <= 1;
         played.push((play, report));
     }
@@ -270,7 +270,7 @@ fn told(play: &Play, report: &Report) -> String {
     let joins = &report.joins;
     lines.push(format!(
         "  joins: {} begun, {} failed, {} of these members later, at most {} at once; tokens minted: {}",
-        joins.begun, joins.failed, joins.members_late, joins.most_at_once, report.minted,
+        joins.begun, joins.failed(), joins.members_late, joins.most_at_once, report.minted,
     ));
     lines.push(format!(
         "  hooks: consumers {}, {} failed; distributor {}, {} failed",
@@ -279,6 +279,9 @@ fn told(play: &Play, report: &Report) -> String {
         report.distributor_hooks,
         report.failed_distributor_hooks.len(),
     ));
+    for (failure, times) in &joins.failures {
+        lines.push(format!("  failed join on {failure} ({times} times)"));
+    }
     for said in &report.trouble {
         lines.push(format!("  trouble: {said}"));
     }
@@ -322,7 +325,7 @@ fn summary(played: &[(Play, Report)]) -> String {
             .iter()
             .filter(|(_, it)| it.members >= it.expected && it.clusters == 1)
             .count();
-        let failed: usize = these.iter().map(|(_, report)| report.joins.failed).sum();
+        let failed: usize = these.iter().map(|(_, report)| report.joins.failed()).sum();
         let most = these
             .iter()
             .map(|(_, report)| report.joins.most_at_once)

@@ -437,7 +437,7 @@ impl Driver<'_> {
         };
         let reached: Vec<Event> = events.iter().filter(|it| !cut_off(it)).cloned().collect();
         report.joins = events::joins(&reached);
-        let added = |event: &&Event| event.what == What::Add && !event.failed;
+        let added = |event: &&Event| event.what == What::Add && event.error.is_none();
         report.minted = events.iter().filter(added).count();
         if let Some(struck) = self.struck {
             let meanwhile = struck..self.mended;
@@ -637,7 +637,8 @@ impl Driver<'_> {
     /// Whether nothing is going on or planned, apart from update-status.
     fn is_at_rest(&self) -> bool {
         let waits = |due: &Due| matches!(due, Due::UpdateStatus(_));
-        self.running.is_empty()
+        let runs = |hook: &RunningHook| hook.name() != "update-status";
+        !self.running.values().any(|hook| runs(hook))
             && self.open.is_empty()
             && self.agenda.iter().all(|Reverse((_, _, due))| waits(due))
     }
@@ -784,7 +785,7 @@ impl Driver<'_> {
 
 fn is_entry(event: &Event) -> bool {
     match event.what {
-        What::Bootstrap => !event.failed,
+        What::Bootstrap => event.error.is_none(),
         What::DaemonHasJoined => true,
         _ => false,
     }
