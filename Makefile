@@ -56,7 +56,7 @@ library: target/library.stamp
 	$(BIN)/pytest --cov=library/src tests/library
 
 package: target/library.stamp
-	$(BIN)/pytest tests/package
+	$(BIN)/pytest -rs tests/package
 
 # CHARM_PATH, or the only *.charm in this folder. ARGS go to pytest: make integration ARGS='-k lost'
 integration: target/integration.stamp

@@ -199,7 +199,7 @@ def test_a_command_that_hangs_is_ended_with_its_children(
     began = time.monotonic()
     with pytest.raises(CommandHung, match=rf"^`{deed}` did not end within 0\.3 seconds$") as caught:
         DEEDS[deed](cluster)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 50
     assert TOKEN not in shown(caught.value)
 
 
