@@ -443,8 +443,11 @@ impl Chaos<'_> {
             }
             (RepeatChanged, Some(unit), Some(remote)) => {
                 if let Some(id) = related {
-                    // A late or repeated event; Juju never shows one of a unit it does not know.
-                    let agent = deployment.world.agent(&unit).ok();
+                    // A late or repeated event; Juju never shows one of a unit it does not know, nor to one
+                    // that leaves.
+                    let world = &deployment.world;
+                    let stays = matches!(world.model().unit(&unit), Ok((_, unit)) if unit.life == Life::Alive);
+                    let agent = world.agent(&unit).ok().filter(|_| stays);
                     let known = agent
                         .and_then(|agent| agent.relations.get(&id))
                         .is_some_and(|state| state.members.contains_key(remote.as_str()));

@@ -5,24 +5,29 @@ use juju_emulator::chaos::Plot;
 use juju_emulator::deployment::Provider;
 use juju_emulator::{chaos, parallel, trouble};
 
-#[test]
-fn promises_hold_in_random_histories() {
+fn promises_hold(plot: Plot) -> chaos::History {
     let mut total = chaos::History::default();
     for seed in 0..15 {
         for juju in [JujuGeneration::Three, JujuGeneration::Four] {
-            match chaos::play(
-                seed,
-                juju,
-                Plot::Faults,
-                &Provider::Library,
-                200,
-                &mut |_| {},
-            ) {
+            match chaos::play(seed, juju, plot, &Provider::Library, 200, &mut |_| {}) {
                 Ok(history) => total.add(&history),
                 Err(error) => panic!("seed {seed}, {juju:?}: {error}"),
             }
         }
     }
+    total
+}
+
+#[test]
+fn promises_hold_while_goal_state_leaves_out_units_and_applications() {
+    let total = promises_hold(Plot::GoalState);
+    assert!(total.commits > 100, "{total:?}");
+    assert_eq!(total.failed_hooks, 0, "{total:?}");
+}
+
+#[test]
+fn promises_hold_in_random_histories() {
+    let total = promises_hold(Plot::Faults);
     // A campaign in which nothing goes wrong, or nothing is written, checks nothing.
     assert!(total.failed_hooks > 20, "{total:?}");
     assert!(total.commits > 100, "{total:?}");
