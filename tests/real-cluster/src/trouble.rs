@@ -172,10 +172,13 @@ impl Course {
                     };
                 }
             }
-            Trouble::HalfIn => {
-                let begins = |event: &&Event| event.what == What::JoinBegins;
-                if let Some(joiner) = events.iter().filter(begins).nth(hosts.count() / 2) {
-                    let joiner = joiner.host.clone();
+            // The third and later joins take a second or more, so that there is a middle.
+            Trouble::HalfIn if joined >= 2 => {
+                let last = events.last();
+                let joining = last.filter(|event| event.what == What::JoinBegins);
+                if let Some(joiner) = joining.map(|event| event.host.clone())
+                    && is_listed(network, events, &joiner)?
+                {
                     network.host(&joiner)?.darken()?;
                     return Ok(self.struck(joiner, "loses its way in the middle of its join"));
                 }
@@ -228,6 +231,16 @@ impl Course {
         self.host = Some(host);
         Some(said)
     }
+}
+
+/// Whether the founder of the cluster lists a host, which therefore has been let in.
+fn is_listed(network: &Network, events: &[Event], host: &str) -> Result<bool, Failure> {
+    let mut founders = events.iter().filter(|event| event.what == What::Bootstrap);
+    let Some(founder) = founders.find(|event| event.error.is_none()) else {
+        return Ok(false);
+    };
+    let members = network.host(&founder.host)?.members()?;
+    Ok(members.is_ok_and(|members| members.iter().any(|member| member.name == host)))
 }
 
 impl From<WorldError> for Failure {
