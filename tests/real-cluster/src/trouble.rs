@@ -1,13 +1,16 @@
 //! What goes wrong in a play, once, and what a person does about it.
 
 use std::collections::BTreeSet;
+use std::process::Command;
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use juju_emulator::{World, WorldError};
 use serde::{Deserialize, Serialize};
 
 use crate::events::{Event, What};
-use crate::network::Network;
+use crate::network::{Member, Network};
 use crate::play::{DISTRIBUTOR, Failure, Hosts};
 
 /// How long a host stays dark that loses its way in the middle of its join: longer than the command
@@ -57,6 +60,8 @@ enum Stage {
     Coming,
     /// It has struck, and ends or is mended some time later.
     Struck(Instant),
+    /// A person is at it.
+    Mended(Receiver<Result<(), String>>),
     Over,
 }
 
@@ -104,9 +109,13 @@ impl Course {
 
     /// Says what happens, if anything does now.
     pub(crate) fn go_on(&mut self, scene: Scene<'_>) -> Result<Option<String>, Failure> {
-        match self.stage {
+        match &self.stage {
             Stage::Coming => self.strike(scene),
-            Stage::Struck(when) => self.mend(scene, when),
+            Stage::Struck(when) => self.mend(scene, *when),
+            Stage::Mended(doing) => match doing.try_recv() {
+                Ok(outcome) => Ok(self.mended(outcome)),
+                Err(_) => Ok(None),
+            },
             Stage::Over => Ok(None),
         }
     }
@@ -172,10 +181,13 @@ impl Course {
                     };
                 }
             }
-            Trouble::HalfIn => {
-                let begins = |event: &&Event| event.what == What::JoinBegins;
-                if let Some(joiner) = events.iter().filter(begins).nth(hosts.count() / 2) {
-                    let joiner = joiner.host.clone();
+            // The third and later joins take a second or more, so that there is a middle.
+            Trouble::HalfIn if joined >= 2 => {
+                let last = events.last();
+                let joining = last.filter(|event| event.what == What::JoinBegins);
+                if let Some(joiner) = joining.map(|event| event.host.clone())
+                    && is_listed(network, events, &joiner)?
+                {
                     network.host(&joiner)?.darken()?;
                     return Ok(self.struck(joiner, "loses its way in the middle of its join"));
                 }
@@ -199,20 +211,32 @@ impl Course {
         if when.elapsed() < self.repair_after {
             return Ok(None);
         }
-        // Any member that is left can do it; a host in no cluster refuses.
-        let mut complaints = BTreeSet::new();
-        for other in scene.network.hosts().iter().filter(|it| it.name() != host) {
-            let output = other.cluster(&["remove", &host, "--force"])?;
-            if output.status.success() {
-                return Ok(self.over(host, "is removed by a person"));
+        let (done, doing) = mpsc::channel();
+        let others = scene.network.hosts().iter().filter(|it| it.name() != host);
+        let commands: Vec<[Command; 2]> = others
+            .map(|other| {
+                let remove = other.command(&["remove", &host, "--force"]);
+                [remove, other.command(&["list", "--format", "json"])]
+            })
+            .collect();
+        // A command may take its 30 s, and hooks go on meanwhile.
+        thread::spawn(move || {
+            // Whoever has stopped listening has ended the play.
+            let _ = done.send(remove(&host, commands));
+        });
+        self.stage = Stage::Mended(doing);
+        Ok(None)
+    }
+
+    fn mended(&mut self, outcome: Result<(), String>) -> Option<String> {
+        let host = self.host.clone().unwrap_or_default();
+        match outcome {
+            Ok(()) => self.over(host, "is removed by a person"),
+            Err(complaints) => {
+                self.stage = Stage::Struck(Instant::now());
+                Some(format!("{host} cannot be removed: {complaints}"))
             }
-            let complaint = String::from_utf8_lossy(&output.stderr);
-            complaints.insert(complaint.trim().to_owned());
         }
-        self.stage = Stage::Struck(Instant::now());
-        let complaints: Vec<String> = complaints.into_iter().collect();
-        let complaints = complaints.join("; ");
-        Ok(Some(format!("{host} cannot be removed: {complaints}")))
     }
 
     fn struck(&mut self, host: String, what: &str) -> Option<String> {
@@ -228,6 +252,38 @@ impl Course {
         self.host = Some(host);
         Some(said)
     }
+}
+
+/// Removes a member from any host that can: one in no cluster refuses, and where a command reports
+/// failure, the list decides.
+fn remove(host: &str, commands: Vec<[Command; 2]>) -> Result<(), String> {
+    let mut complaints = BTreeSet::new();
+    for [mut remove, mut list] in commands {
+        let removed = match remove.output() {
+            Ok(output) if output.status.success() => return Ok(()),
+            Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            Err(error) => error.to_string(),
+        };
+        complaints.insert(removed);
+        let listed = list.output().ok().filter(|output| output.status.success());
+        let members: Option<Vec<Member>> =
+            listed.and_then(|output| serde_json::from_slice(&output.stdout).ok());
+        if members.is_some_and(|members| members.iter().all(|member| member.name != host)) {
+            return Ok(());
+        }
+    }
+    let complaints: Vec<String> = complaints.into_iter().collect();
+    Err(complaints.join("; "))
+}
+
+/// Whether the founder of the cluster lists a host, which therefore has been let in.
+fn is_listed(network: &Network, events: &[Event], host: &str) -> Result<bool, Failure> {
+    let mut founders = events.iter().filter(|event| event.what == What::Bootstrap);
+    let Some(founder) = founders.find(|event| event.error.is_none()) else {
+        return Ok(false);
+    };
+    let members = network.host(&founder.host)?.members()?;
+    Ok(members.is_ok_and(|members| members.iter().any(|member| member.name == host)))
 }
 
 impl From<WorldError> for Failure {

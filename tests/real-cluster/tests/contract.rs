@@ -205,6 +205,29 @@ fn which_tokens_a_join_accepts() {
     });
 }
 
+/// Section 4, `add`: the addresses in a token are those of the members at that time. What follows
+/// is not in the contract: nobody can let that name in until the token has expired.
+#[test]
+fn a_token_is_worthless_once_the_members_that_it_names_have_left() {
+    let test = "a_token_is_worthless_once_the_members_that_it_names_have_left";
+    on_hosts(test, 4, SHORT, |network| {
+        let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| host(network, name));
+        must(a, &["bootstrap"]);
+        let early = must(a, &["add", "d"]);
+        for (name, joiner) in [("b", b), ("c", c)] {
+            let token = must(a, &["add", name]);
+            must(joiner, &["join", &token]);
+        }
+        eventually("every member has a role", || {
+            list(b).iter().all(|member| member.role != "PENDING")
+        });
+        must(b, &["remove", "a"]);
+        refused(&run(d, &["join", &early]));
+        refused(&run(b, &["add", "d"]));
+        assert_eq!(names(b), ["b", "c"]);
+    });
+}
+
 /// Section 4, `list`: a cluster of two has one voter.
 #[test]
 fn of_two_members_the_second_stays_spare() {
