@@ -715,6 +715,11 @@ def test_status(ctx: Context) -> None:
         ),
         (state(related, stored=noted(in_cluster=True)), ops.ActiveStatus()),
         (state(stored=noted(in_cluster=True)), ops.ActiveStatus()),
+        # No host waits any more.
+        (
+            state(stored=noted(in_cluster=True, said=["blocked", "no host can join"])),
+            ops.ActiveStatus(),
+        ),
     ]:
         assert status(ctx, before) == expected
 

@@ -951,9 +951,11 @@ class TokenConsumer(ops.Object):
     @property
     def status(self) -> ops.StatusBase:
         """What to show of this library, in any event; active while there is nothing to say."""
-        if not self.in_cluster and not self._relations():
-            return ops.BlockedStatus(f"needs a relation of endpoint {self.relation_name}")
         said = cast("Sequence[str]", self._stored.said)
+        if not self._relations():
+            if self.in_cluster:
+                return ops.ActiveStatus()
+            return ops.BlockedStatus(f"needs a relation of endpoint {self.relation_name}")
         if not said:
             return ops.ActiveStatus() if self.in_cluster else ops.WaitingStatus("not in a cluster")
         status: ops.StatusBase = ops.StatusBase.from_name(*said)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import ops
+
 from charms.microcluster_token_distributor.v1.token_distributor import TokenConsumer
 
 

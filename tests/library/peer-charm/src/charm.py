@@ -1,4 +1,4 @@
-"""A charm that forms its cluster over a peer relation: the leader makes a token for one host at a time."""
+"""A charm that forms its cluster over a peer relation: its leader makes one token at a time."""
 
 from __future__ import annotations
 
