@@ -276,9 +276,9 @@ impl Learner {
             };
             self.claim(&name, claim);
             self.refusal(&name, unit, bag);
-        } else if let Some(name) = self.claim_of(unit) {
-            self.unclaim(&name, unit);
         }
+        // A bag without a name takes no claim back: no consumer deletes its own, and a new leader may
+        // still hold the empty bag that it read when the unit joined.
         self.offers(unit, bag);
         if wire::is_up(bag) {
             let speaks = Protocol::spoken_in(bag);

@@ -175,6 +175,8 @@ impl Look<'_> {
             match self.bag(&unit) {
                 _ if self.is_gone(&unit) => {}
                 Some(bag) if says(bag) => claims.push(was_member || is_member(bag)),
+                // Whoever says no name has not taken it back.
+                Some(bag) if announced(bag).is_none() => claims.push(was_member),
                 None => claims.push(was_member),
                 Some(_) => {}
             }
@@ -227,7 +229,9 @@ impl Look<'_> {
         let was_said = words.any(|word| {
             let (unit, refused) = word.split_once(':').expect("a unit and a fingerprint");
             let unit = unit.parse().expect("a unit");
-            refused == print && self.bag(&unit).is_none() && !self.is_gone(&unit)
+            refused == print
+                && self.bag(&unit).is_none_or(|bag| announced(bag).is_none())
+                && !self.is_gone(&unit)
         });
         let is_said = self.units().any(|(unit, bag)| {
             announced(bag).as_deref() == Some(name)
@@ -273,7 +277,8 @@ impl Look<'_> {
         // What was said of its tokens goes with the last that claims it, before or after another offer.
         let stays = |unit: &UnitName| {
             let bag = self.bag(unit);
-            !self.is_gone(unit) && bag.is_none_or(|bag| announced(bag).as_deref() == Some(name))
+            !self.is_gone(unit)
+                && bag.is_none_or(|bag| announced(bag).is_none_or(|said| said == name))
         };
         let is_kept = self.former(name).iter().any(|(unit, _)| stays(unit));
         if !is_kept && !spent.is_empty() && !tokens.is_empty() {
