@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use microcluster_token_distributor::core::ledger::Ledger;
 use microcluster_token_distributor::core::wire::{
     BOOTSTRAP_APP, DOWN, Databag, GUARD, MAY_BOOTSTRAP, MIRROR, PLACEHOLDER, Value, is_up,
     mirror_values,
@@ -37,7 +38,8 @@ pub struct State {
 pub enum Broken {
     /// A value became a placeholder or went, or a token that still serves was replaced.
     ValueLost,
-    /// The leader's unit bag shows another mirror than the ledger that it committed with it.
+    /// The leader's unit bag shows another mirror than the ledger that it committed with it, but
+    /// for hosts that wait for their turn.
     LedgerNotShown,
     /// A former leader went down before another mirror was up, or kept more than the guard.
     DownTooEarly,
@@ -243,7 +245,11 @@ impl State {
             .zip(bags)
             .filter(|(relation, _)| is_listed(&self.ledger, *relation));
         let mut listed = listed.map(|(_, bag)| bag);
-        if leads && listed.any(|bag| !mirror_values(bag).eq(mirror_values(&self.ledger))) {
+        // A token whose host waits for its turn is in the ledger and not shown.
+        let held = Ledger::from(Databag::clone(&self.ledger)).queue;
+        let is_shown = |(name, _): &(&str, &str)| !held.iter().any(|waits| waits == name);
+        let shown = || mirror_values(&self.ledger).filter(is_shown);
+        if leads && listed.any(|bag| !mirror_values(bag).eq(shown())) {
             self.broken = Some(Broken::LedgerNotShown);
         }
     }
