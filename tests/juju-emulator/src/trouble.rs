@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -461,7 +462,8 @@ impl Stage {
     /// three hosts that no hook has seen.
     fn new(juju: JujuGeneration, ailing_first: bool) -> Result<Self, TroubleError> {
         let mut world = World::new(juju, 1);
-        let charm = Provider::Library.charm(Path::new(""), &Clock::default())?;
+        let clock = Clock::default();
+        let charm = Provider::Library.charm(Path::new(""), &clock)?;
         world.deploy(APP, &charm, 2, &[])?;
         world.set_leader(STANDBY)?;
         world.set_automatic_retry(false);
@@ -486,6 +488,8 @@ impl Stage {
         stage.says("healthy/0", &up)?;
         stage.world.settle(1000)?;
 
+        // The turn of the first host has passed, whether goal-state answers or not.
+        clock.set_time(Duration::from_secs(120));
         stage.world.set_leader(LEADER)?;
         stage.world.run_hook(LEADER, Hook::LeaderElected)?;
         stage.enter("healthy")?;
