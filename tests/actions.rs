@@ -862,7 +862,8 @@ fn a_retired_host_stays_retired_in_a_model() {
 
 #[test]
 fn bad_parameters_are_refused_on_leader_and_standby() {
-    let mut deployment = deployed(JujuGeneration::Four);
+    // Juju 4 takes a call with an unknown parameter, and fails its task.
+    let mut deployment = deployed(JujuGeneration::Three);
     let (leader, standby) = units(&deployment);
     for unit in [&leader, &standby] {
         // By Juju, before the charm runs.

@@ -93,7 +93,7 @@ fn the_token_of_a_member_is_in_no_bag_of_ours() {
     stage.says("microovn/1", &[("member", "h1")]);
     stage.settle();
     // Noted at once; the value goes with the next write, or here.
-    assert_eq!(stage.ledger()["host-h1"], "microovn/1*");
+    assert_eq!(stage.ledger()["host-h1"], "microovn/1+*");
     stage.hook(LEADER, "update-status").succeeds();
     for bag in stage.all_bags() {
         assert!(bag.values().all(|value| !value.contains(SECRET)));

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use juju_emulator::agent::{Hook, RelationEvent};
 use juju_emulator::deployment::{Clock, Provider};
@@ -111,6 +112,10 @@ impl Stage {
         let model = self.world.model_mut();
         let unit = model.add_unit(app).expect("added");
         model.enter_scope(id, &unit);
+        // Nobody here waits for a host that joins: whoever is let in is in at once.
+        let host = model.units.get_mut(&unit).expect("just added");
+        host.workload.status = "active".to_owned();
+        host.workload_since = Duration::from_secs(86_400);
     }
 
     /// Puts the charm in the place of what was there, as `juju refresh` does, and lets it run.
@@ -139,6 +144,9 @@ impl Stage {
             .charm(&folder.join("charm"), &Clock::default())
             .expect("the charm");
         self.world.refresh(APP, &charm).expect("refreshed");
+        if *provider == Provider::Executable {
+            self.world.follow_the_machines_clock();
+        }
     }
 
     pub(crate) fn relation(&self, app: &str) -> RelationId {

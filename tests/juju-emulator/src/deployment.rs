@@ -346,6 +346,9 @@ impl Setup {
         for app in &apps {
             deployment.add_app(app, self.units)?;
         }
+        if self.distributor == Provider::Executable {
+            deployment.world.follow_the_machines_clock();
+        }
         let units = self.distributor_units;
         deployment
             .world

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -637,9 +637,18 @@ impl World {
 
     // How time passes.
 
+    /// The model's time is that of this machine from now on, for a charm that is an executable and
+    /// asks the machine for the time.
+    pub fn follow_the_machines_clock(&mut self) {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let since = since.unwrap_or_default().as_secs();
+        self.model.epoch = since.saturating_sub(self.model.now.as_secs());
+    }
+
     /// Lets one unit, chosen at random among those that can, do one thing. `false` if nothing is
-    /// due anywhere.
+    /// due anywhere. A second passes, so that what comes later has a later time.
     pub fn step(&mut self) -> bool {
+        self.model.now += Duration::from_secs(1);
         loop {
             self.gather_woken();
             if self.awake.is_empty() {
