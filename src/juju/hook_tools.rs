@@ -516,6 +516,13 @@ impl<'a> HookTools<'a> {
         Some(goal.is_leaving())
     }
 
+    /// Whether an answering goal-state does not list this unit any more, or lists it as leaving.
+    pub fn has_no_future(&self) -> bool {
+        let unit = |goal: &GoalState| goal.units.get(self.own_unit.as_str()).cloned();
+        let goal = self.goal_state();
+        goal.is_some_and(|goal| unit(goal).is_none_or(|unit| unit.is_leaving()))
+    }
+
     /// All options that are set or have a default.
     pub fn config_get(&self) -> Result<BTreeMap<String, Value>, ToolError> {
         self.json("configuration", "config-get", &["--format=json"])

@@ -97,7 +97,7 @@ impl Run<'_> {
         }
         if asks_others {
             let unheard = look::unheard(self.tools, &learned.ledger, unit.app());
-            let units = unheard.filter(|other| other != unit).collect();
+            let units = unheard.into_iter().filter(|other| other != unit).collect();
             let newcomers = look::bags_of_newcomers(self.tools, relation, units)?;
             let newcomers = newcomers.iter().map(|(unit, bag)| (unit, bag));
             learned = learn::units(before, iter::once((unit, &bag)).chain(newcomers));
@@ -223,8 +223,8 @@ impl Run<'_> {
         let mut unheard = Vec::new();
         for (id, listed) in &before.relations {
             if listed.is_current {
-                let units = look::unheard(self.tools, before, &listed.app);
-                unheard.extend(units.map(|unit| (*id, unit)));
+                let units = look::unheard_or_joined(self.tools, before, *id, &listed.app);
+                unheard.extend(units.into_iter().map(|unit| (*id, unit)));
             }
         }
         // Not always the same ones: some units may never announce a host.

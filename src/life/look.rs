@@ -272,20 +272,28 @@ pub fn unit_bag(
     }
 }
 
-/// The units that goal-state expects in the relations of `app` and that have no claim in the
-/// ledger.
-pub fn unheard<'a>(
-    tools: &'a HookTools<'_>,
+/// The units of `app` that goal-state expects and that have no claim in the ledger.
+pub fn unheard(tools: &HookTools<'_>, ledger: &Ledger, app: &str) -> BTreeSet<UnitName> {
+    without_claim(ledger, expected(tools, app).unwrap_or_default())
+}
+
+/// The same. Where goal-state lists none of its units, those that have joined count.
+pub fn unheard_or_joined(
+    tools: &HookTools<'_>,
     ledger: &Ledger,
-    app: &'a str,
-) -> impl Iterator<Item = UnitName> + use<'a> {
-    let claims = ledger.hosts.values().flatten();
-    let heard: BTreeSet<UnitName> = claims.map(|claim| claim.unit.clone()).collect();
-    let expected = expected(tools, app);
-    expected
-        .into_iter()
-        .flatten()
-        .filter(move |unit| !heard.contains(unit))
+    relation: RelationId,
+    app: &str,
+) -> BTreeSet<UnitName> {
+    let joined = || Some(tools.relation_list(relation).ok()?.into_iter().collect());
+    let units = expected(tools, app).or_else(joined);
+    without_claim(ledger, units.unwrap_or_default())
+}
+
+fn without_claim(ledger: &Ledger, mut units: BTreeSet<UnitName>) -> BTreeSet<UnitName> {
+    for claim in ledger.hosts.values().flatten() {
+        units.remove(&claim.unit);
+    }
+    units
 }
 
 /// Whether `app` is of this model. Where goal-state cannot tell, what the ledger knows of it stays.

@@ -141,7 +141,7 @@ impl Run<'_> {
     /// relations. There is nothing to be done for them any more.
     fn unless_leaving(&self, failure: RunError) -> Result<(), RunError> {
         match failure {
-            RunError::NoPeerRelation if self.tools.is_leaving() == Some(true) => Ok(()),
+            RunError::NoPeerRelation if self.tools.has_no_future() => Ok(()),
             failure => Err(failure),
         }
     }

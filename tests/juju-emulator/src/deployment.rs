@@ -346,8 +346,9 @@ impl Setup {
         for app in &apps {
             deployment.add_app(app, self.units)?;
         }
-        if self.distributor == Provider::Executable {
-            deployment.world.follow_the_machines_clock();
+        match self.distributor {
+            Provider::Executable => deployment.world.follow_the_machines_clock(),
+            _ => deployment.world.let_steps_take_time(),
         }
         let units = self.distributor_units;
         deployment

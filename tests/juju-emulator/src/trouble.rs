@@ -567,11 +567,12 @@ impl Stage {
         self.bags_of(apps.filter(|app| *app != AILING))
     }
 
-    /// The same with the ledger and all relations.
+    /// The same with the ledger and all relations. Whose turn it was and when rests on goal-state.
     fn all_bags(&self) -> Bags {
         let mut bags = self.bags_of(self.relations.keys().copied());
-        let ledger = self.world.app_bag(self.peer(), APP);
-        bags.insert("the ledger".to_owned(), (*ledger).clone());
+        let mut ledger = (*self.world.app_bag(self.peer(), APP)).clone();
+        ledger.remove("let-in");
+        bags.insert("the ledger".to_owned(), ledger);
         bags
     }
 

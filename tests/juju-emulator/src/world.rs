@@ -143,6 +143,8 @@ pub struct World {
     rng: Rng,
     serial: u64,
     next_action: u32,
+    /// How much time passes with each [`World::step`].
+    step_takes: Duration,
     /// Units that may have something to do. Everybody else is known to have nothing.
     awake: BTreeSet<UnitName>,
     faults: Faults,
@@ -171,6 +173,7 @@ impl World {
             rng: Rng::with_seed(seed),
             serial: 0,
             next_action: 1,
+            step_takes: Duration::ZERO,
             awake: BTreeSet::new(),
             faults: Faults::default(),
             detail: Detail::Full,
@@ -637,18 +640,24 @@ impl World {
 
     // How time passes.
 
-    /// The model's time is that of this machine from now on, for a charm that is an executable and
-    /// asks the machine for the time.
+    /// Lets a second pass with each step, so that what comes later has a later time.
+    pub fn let_steps_take_time(&mut self) {
+        self.step_takes = Duration::from_secs(1);
+    }
+
+    /// The same, and the model's time is that of this machine from now on, for a charm that is an
+    /// executable and asks the machine for the time.
     pub fn follow_the_machines_clock(&mut self) {
+        self.let_steps_take_time();
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let since = since.unwrap_or_default().as_secs();
         self.model.epoch = since.saturating_sub(self.model.now.as_secs());
     }
 
     /// Lets one unit, chosen at random among those that can, do one thing. `false` if nothing is
-    /// due anywhere. A second passes, so that what comes later has a later time.
+    /// due anywhere.
     pub fn step(&mut self) -> bool {
-        self.model.now += Duration::from_secs(1);
+        self.model.now += self.step_takes;
         loop {
             self.gather_woken();
             if self.awake.is_empty() {
