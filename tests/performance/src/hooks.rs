@@ -136,9 +136,17 @@ impl Bench {
         world.set_deadline(Duration::from_secs(600));
         world.deploy(APP, &announcers(units)?, units, &[])?;
         let real = charm(executable, &folder.join("charm"))?;
-        // How units join does not matter, so it is not observed.
-        let blind = Charm::in_process((*real.metadata).clone(), |_| {
-            |_: &BTreeMap<String, String>, _: &mut CallTool<'_>| 0
+        // How units join does not matter, so it is not observed. What is shown already takes no turn.
+        let blind = Charm::in_process((*real.metadata).clone(), move |_| {
+            move |environment: &BTreeMap<String, String>, tools: &mut CallTool<'_>| {
+                let variable = |name: &str| environment.get(name).map_or("", String::as_str);
+                match variable("JUJU_HOOK_NAME") {
+                    "microcluster-cluster-relation-created" => {
+                        says(tokens(units), &variable, tools)
+                    }
+                    _ => 0,
+                }
+            }
         });
         world.deploy(DISTRIBUTOR, &blind, 1, &[])?;
         let [own, remote] = [
@@ -293,22 +301,31 @@ fn announcers(units: usize) -> Result<Charm, CharmError> {
             if variable("JUJU_HOOK_NAME") != "cluster-relation-joined" {
                 return 0;
             }
-            let text = |text: &str| Value::String(text.to_owned());
-            let mut bag = Map::from_iter([(HOSTNAME.to_owned(), text(&hostname(number)))]);
-            if number == 0 {
-                bag.insert(MIRROR.to_owned(), text(UP));
-                bag.extend(
-                    (0..units).map(|of| (mirror_key(&hostname(of)), text(&"t".repeat(TOKEN)))),
-                );
-            }
-            let arguments = ["-r", variable("JUJU_RELATION_ID"), "--file", "-"];
-            let document = Value::Object(bag).to_string();
-            tools(
-                "relation-set",
-                &arguments.map(str::to_owned),
-                Some(document.as_bytes()),
-            )
-            .code
+            let mut bag = match number {
+                0 => tokens(units),
+                _ => Map::new(),
+            };
+            bag.insert(HOSTNAME.to_owned(), Value::String(hostname(number)));
+            says(bag, &variable, tools)
         }
     }))
+}
+
+/// A mirror that is up, with a token for each host.
+fn tokens(units: usize) -> Map<String, Value> {
+    let text = |text: &str| Value::String(text.to_owned());
+    let tokens = (0..units).map(|of| (mirror_key(&hostname(of)), text(&"t".repeat(TOKEN))));
+    tokens.chain([(MIRROR.to_owned(), text(UP))]).collect()
+}
+
+/// Writes into the unit's own bag of the relation that the hook is about.
+fn says<'a>(
+    bag: Map<String, Value>,
+    variable: &impl Fn(&str) -> &'a str,
+    tools: &mut CallTool<'_>,
+) -> i32 {
+    let arguments = ["-r", variable("JUJU_RELATION_ID"), "--file", "-"];
+    let document = Value::Object(bag).to_string();
+    let arguments = arguments.map(str::to_owned);
+    tools("relation-set", &arguments, Some(document.as_bytes())).code
 }

@@ -8,7 +8,7 @@ use microcluster_token_distributor::core::names::{RelationId, UnitName};
 use microcluster_token_distributor::core::plan::{self, Plan};
 use microcluster_token_distributor::core::queue::Moment;
 use microcluster_token_distributor::core::wire::{
-    Changes, Databag, HOSTNAME, MIRROR, UP, apply, mirror_key,
+    Changes, Databag, HOSTNAME, MIRROR, MIRROR_PREFIX, UP, apply, mirror_key,
 };
 use microcluster_token_distributor::core::world::{self, Relation};
 use serde::{Deserialize, Serialize};
@@ -142,10 +142,18 @@ pub fn minted(units: usize, size: impl Fn(usize) -> usize) -> Facts {
     facts
 }
 
-/// The same, with everything mirrored: nothing is new.
+/// The same, with everything mirrored: nothing is new, and what is shown already takes no turn.
 #[must_use]
 pub fn at_rest(units: usize, size: impl Fn(usize) -> usize) -> Facts {
     let mut facts = minted(units, size);
+    let relation = of_relation(&mut facts);
+    let tokens = relation.units.values().next().into_iter().flatten();
+    let tokens = tokens.filter(|(key, _)| key.starts_with(MIRROR_PREFIX));
+    relation.own_unit = Some(
+        tokens
+            .map(|(key, token)| (key.clone(), token.clone()))
+            .collect(),
+    );
     let plan = facts.plan();
     facts.ledger = plan.ledger;
     for (id, writes) in plan.writes {
