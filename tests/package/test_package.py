@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[2]
 OPS = ["ops[testing]==2.17.0", "ops[testing]<3", "ops[testing]==3.0.0", "ops[testing]<4"]
 PYTHONS = ["3.10", "3.12", "3.13"]
 EVERY_PAIR = [(python, ops) for python in PYTHONS for ops in OPS]
-PAIRS = EVERY_PAIR if os.environ.get("EVERY_PAIR") else list(zip(["3.10", *PYTHONS], OPS, strict=True))
+EACH_ONCE = list(zip(["3.10", *PYTHONS], OPS, strict=True))
+PAIRS = EVERY_PAIR if os.environ.get("EVERY_PAIR") else EACH_ONCE
 
 CHARM = '''"""A charm that uses all that the package offers."""
 
