@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::ValueEnum;
 use fastrand::Rng;
 use microcluster_token_distributor::core::bootstrap::ledger_shows_cluster;
-use microcluster_token_distributor::core::ledger::Ledger;
+use microcluster_token_distributor::core::ledger::{Ledger, REFUSED_PREFIX};
 use microcluster_token_distributor::core::names::RelationId as CoreId;
 use microcluster_token_distributor::core::publish;
 use microcluster_token_distributor::core::wire::{self, BOOTSTRAP_APP, HOSTNAME, Value};
@@ -776,11 +776,13 @@ impl Promises {
 fn only_known_keys(change: &BagChange, is_peer: bool) -> Result<(), String> {
     let is_known = |key: &str| match &change.owner {
         BagOwner::App(_) if is_peer => {
-            // A unit with a number, and a host with a time: one of them suits every key.
-            ["x/0 1", "x 1"].into_iter().any(|value| {
-                let bag = BTreeMap::from([(key.to_owned(), value.to_owned())]);
-                !Ledger::from(bag).to_databag().is_empty()
-            })
+            // A unit with a number, and a host with a time: one of them suits every key that does
+            // not need a claim beside it.
+            key.starts_with(REFUSED_PREFIX)
+                || ["x/0 1", "x 1"].into_iter().any(|value| {
+                    let bag = BTreeMap::from([(key.to_owned(), value.to_owned())]);
+                    !Ledger::from(bag).to_databag().is_empty()
+                })
         }
         BagOwner::App(_) => publish::is_ours_in_app_bag(key),
         BagOwner::Unit(_) => !is_peer && publish::is_ours_in_unit_bag(key),
