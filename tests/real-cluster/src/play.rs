@@ -36,8 +36,6 @@ pub(crate) const CONSUMER: &str = "microovn";
 const NEWS: std::ops::Range<f64> = 0.3..1.5;
 /// After the first failure of a hook; every further one doubles it.
 const FIRST_RETRY: Duration = Duration::from_secs(5);
-/// The model's clock follows the world's: its time begins at this one, in seconds since 1970.
-const MODEL_BEGINS: Duration = Duration::from_secs(1_780_000_000);
 /// A hook that is not done by then counts as stuck.
 const LONGEST_HOOK: Duration = Duration::from_secs(1800);
 /// How long nothing may happen before a play ends in which not every host is in.
@@ -281,8 +279,6 @@ impl Play {
         let distributor = self.distributor_charm(&folder.join("distributor"))?;
         world.deploy(CONSUMER, &consumer, self.units, &[])?;
         world.deploy(DISTRIBUTOR, &distributor, self.distributor_units, &[])?;
-        // The charm is an executable and has the machine's clock.
-        world.model_mut().epoch = since_1970() / 1_000_000_000;
         let trouble = self.trouble;
         Driver {
             play: self,
@@ -616,7 +612,8 @@ impl Driver<'_> {
     /// What the distributor reads of statuses is compared with its machine's clock.
     fn set_clock(&mut self) {
         let since_1970 = Duration::from_nanos(since_1970());
-        self.world.model_mut().now = since_1970.saturating_sub(MODEL_BEGINS);
+        let model = self.world.model_mut();
+        model.now = since_1970.saturating_sub(Duration::from_secs(model.epoch));
     }
 
     fn plan(&mut self, pause: Duration, due: Due) {
