@@ -5,16 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use juju_emulator::deployment::{DISTRIBUTOR, Deployment, Provider, Setup};
 use juju_emulator::record::ActionResult;
 use juju_emulator::{JujuGeneration, UnitName, WorldError};
+use microcluster_token_distributor::core::evidence::{Relation, World};
 use microcluster_token_distributor::core::fingerprint::fingerprint;
-use microcluster_token_distributor::core::learn;
 use microcluster_token_distributor::core::ledger::{CAPACITY, Ledger, Place};
 use microcluster_token_distributor::core::names::{self, RelationId};
-use microcluster_token_distributor::core::operator::{Force, NotRetired, retire};
+use microcluster_token_distributor::core::operator::{Force, Order, Refused, retire};
 use microcluster_token_distributor::core::plan;
-use microcluster_token_distributor::core::publish;
 use microcluster_token_distributor::core::queue::Moment;
+use microcluster_token_distributor::core::show;
+use microcluster_token_distributor::core::turn;
 use microcluster_token_distributor::core::wire::Databag;
-use microcluster_token_distributor::core::world::{Relation, World};
 use microcluster_token_distributor::life::actions::{
     Action, LONGEST_RESULT, Refusal, Results, Subject, checked, show_mirror,
 };
@@ -66,8 +66,8 @@ fn leader(ledger: Pairs<'_>, units: &[(&str, Pairs<'_>)]) -> View {
         app: "a".to_owned(),
         expected: Some(units.keys().cloned().collect()),
         units,
-        own_app: Some(publish::app_bag(&ledger, id)),
-        own_unit: Some(publish::unit_bag(&ledger, id)),
+        own_app: Some(show::app_bag(&ledger, id)),
+        own_unit: Some(show::unit_bag(&ledger, id)),
         siblings: BTreeMap::new(),
     };
     let world = World {
@@ -120,7 +120,7 @@ fn parameters_are_read_or_refused_with_one_clear_sentence() {
     let all = |subject| Ok(Action::ShowMirror(subject));
     let retire = |host: &str, force| {
         let host = host.to_owned();
-        Ok(Action::RetireHost { host, force })
+        Ok(Action::Order(Order::Retire { host, force }))
     };
     for (name, given, read) in [
         ("show-mirror", json!({}), all(Subject::All)),
@@ -149,7 +149,7 @@ fn parameters_are_read_or_refused_with_one_clear_sentence() {
             json!({"host": "h0", "reveal": "yes"}),
             Err("parameter reveal must be true or false"),
         ),
-        ("resync", json!({}), Ok(Action::Resync)),
+        ("resync", json!({}), Ok(Action::Order(Order::Resync))),
         (
             "retire-host",
             json!({"host": "h0"}),
@@ -173,10 +173,10 @@ fn parameters_are_read_or_refused_with_one_clear_sentence() {
         (
             "resolve-host",
             json!({"host": "h0", "member": false}),
-            Ok(Action::ResolveHost {
+            Ok(Action::Order(Order::Resolve {
                 host: "h0".to_owned(),
                 is_member: false,
-            }),
+            })),
         ),
         (
             "resolve-host",
@@ -184,11 +184,15 @@ fn parameters_are_read_or_refused_with_one_clear_sentence() {
             Err("parameter member must be true or false"),
         ),
         ("check", json!({}), Ok(Action::Check)),
-        ("forget", json!({}), Ok(Action::Forget { force: Force::No })),
+        (
+            "forget",
+            json!({}),
+            Ok(Action::Order(Order::Forget { force: Force::No })),
+        ),
         (
             "forget",
             json!({"force": true}),
-            Ok(Action::Forget { force: Force::Yes }),
+            Ok(Action::Order(Order::Forget { force: Force::Yes })),
         ),
         (
             "restart",
@@ -412,21 +416,22 @@ fn retiring_replaces_renews_removes_or_refuses() {
                 let value = ledger.mirror.get("h").map(|value| value.as_str());
                 assert_eq!(value, then, "{case}");
                 // The next look at everything changes nothing about it.
-                let learned = learn::everything(&ledger, &view.world, &view.unit);
-                let plan = plan::of_everything(&ledger, learned, &view.world, &view.moment);
+                let learned = turn::everything(&ledger, &view.world, &view.unit);
+                let plan = plan::of(&ledger, learned, Some(&view.world), &view.moment);
                 let value = plan.ledger.mirror.get("h").map(|value| value.as_str());
                 assert_eq!(value, then, "{case}: looked at again");
                 outcome.as_str().to_owned()
             }
-            Err(NotRetired::Announced(unit)) => format!("announced by {unit}"),
-            Err(NotRetired::Unknown) => "unknown".to_owned(),
+            Err(Refused::Announced(unit)) => format!("announced by {unit}"),
+            Err(Refused::Unknown) => "unknown".to_owned(),
+            Err(refused) => format!("{refused:?}"),
         };
         assert_eq!(word, outcome, "{case}");
     }
     let view = four_hosts();
     assert_eq!(
         retire(&view.ledger, &view.world, "h9", Force::Yes),
-        Err(NotRetired::Unknown)
+        Err(Refused::Unknown)
     );
 }
 

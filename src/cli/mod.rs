@@ -217,7 +217,7 @@ impl Situation {
         let mut report = Report::of(&then);
         let is_known = distributor.shows_the_ledger();
         let findings = is_known.then(|| findings_after(&then, &report));
-        let status = plan.status().to_string();
+        let status = plan.applied(&[]).status().to_string();
         let plan = without_guesses(distributor, &view, plan);
         let lost_tokens = lost_tokens(&view.world, &plan);
         let (verdict, reasons) =
@@ -228,7 +228,7 @@ impl Situation {
         Situation {
             verdict,
             reasons,
-            changes: is_known.then(|| planned_changes(&view, &plan)),
+            changes: is_known.then(|| planned_changes(&plan, &view.world)),
             status: is_known.then_some(status),
             findings,
             unit: view.unit.to_string(),

@@ -9,13 +9,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::document::{Document, InputError, Member, ShownRelation, ShownUnit};
+use crate::core::evidence::{self, World};
 use crate::core::ledger::{Ledger, Options, Place};
+use crate::core::names::{ENDPOINT, PEER_ENDPOINT};
 use crate::core::names::{RelationId, UnitName};
-use crate::core::publish::{app_bag, unit_bag};
 use crate::core::queue::Moment;
+use crate::core::show::{app_bag, unit_bag};
 use crate::core::wire::{BOOTSTRAP_APP, Databag, is_up};
-use crate::core::world::{self, World};
-use crate::juju::environment::{ENDPOINT, PEER_ENDPOINT};
 use crate::report::View;
 
 /// The charm's name, in whatever way it was deployed.
@@ -427,7 +427,12 @@ impl Relation {
     /// The relation as `own` sees it. `None` where the input does not show whose it is. What the
     /// ledger was published to shows the ledger, so the ledger replaces own bags that were not
     /// seen.
-    fn seen_by(&self, own: &UnitName, id: RelationId, ledger: &Ledger) -> Option<world::Relation> {
+    fn seen_by(
+        &self,
+        own: &UnitName,
+        id: RelationId,
+        ledger: &Ledger,
+    ) -> Option<evidence::Relation> {
         let shown = |bags: &Bags| -> BTreeMap<UnitName, Databag> {
             let bags = bags.iter();
             let shown = bags.filter_map(|(unit, bag)| Some((unit.clone(), bag.clone()?)));
@@ -438,7 +443,7 @@ impl Relation {
         };
         let mut siblings = shown(&self.own_units);
         let own_unit = siblings.remove(own);
-        Some(world::Relation {
+        Some(evidence::Relation {
             app: self.app.clone()?,
             place: self.place(ledger),
             units: shown(&self.units),

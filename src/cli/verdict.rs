@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use super::model::Lack;
+use crate::core::evidence::World;
 use crate::core::plan::Plan;
 use crate::core::wire::{self, Change, Value, mirror_key, printable};
-use crate::core::world::World;
 use crate::report::check::Finding;
 
 /// Whether to go on.

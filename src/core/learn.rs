@@ -1,23 +1,17 @@
 //! What is learned (spec 3): `ledger` + evidence → `ledger`.
 //!
 //! Evidence is one unit's bag ([`unit()`]), the departure of a unit ([`departure`]), or everything
-//! ([`everything`]). Looking at everything is learning each unit in (relation number, unit number)
-//! order, after the claims of units that are certainly gone are forgotten. Where no two units
-//! contradict each other, the order of events does not matter.
+//! ([`everything`]): first who claims which name and which token it refuses, then what is offered.
+//! Where no two units contradict each other, the order of events does not matter.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
-use crate::core::bootstrap;
-use crate::core::ledger::{
-    Claim, Leader, Ledger, Listed, Place, Protocol, REFUSED_PREFIX, Size, printed_key,
-};
+use crate::core::evidence::World;
+use crate::core::ledger::{Because, Claim, Key, Ledger, Protocol, Size, printed_key};
 use crate::core::names::UnitName;
 use crate::core::note::Note;
-use crate::core::second_protocol::{member_name, refused};
-use crate::core::wire::{
-    self, Databag, HOSTNAME, MIRROR, SPENT_PREFIX, Value, is_hostname, printable,
-};
-use crate::core::world::World;
+use crate::core::spent::refused;
+use crate::core::wire::{self, Databag, HOSTNAME, MEMBER, MIRROR, Value, is_hostname, printable};
 
 /// What was learned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,19 +40,24 @@ pub fn says_something(bag: &Databag) -> bool {
     announced(bag).is_some() || wire::is_up(bag)
 }
 
-/// Learns the bag of one unit.
+/// Learns the bag of the unit whose hook this is.
 pub fn unit(ledger: &Ledger, unit: &UnitName, bag: &Databag) -> Learned {
-    units(ledger, [(unit, bag)])
+    unit_and_others(ledger, unit, bag, [])
 }
 
-/// Learns the bags of several units, in their order.
-pub fn units<'a>(
+/// The same, and the bags of `others` beside it, in their order.
+pub fn unit_and_others<'a>(
     ledger: &Ledger,
-    units: impl IntoIterator<Item = (&'a UnitName, &'a Databag)>,
+    unit: &UnitName,
+    bag: &Databag,
+    others: impl IntoIterator<Item = (&'a UnitName, &'a Databag)>,
 ) -> Learned {
     let mut learner = Learner::of(ledger);
-    for (unit, bag) in units {
-        learner.unit(unit, bag);
+    learner.says(unit, bag, true);
+    learner.offers(unit, bag);
+    for (other, bag) in others {
+        learner.says(other, bag, false);
+        learner.offers(other, bag);
     }
     learner.learned()
 }
@@ -67,75 +66,44 @@ pub fn units<'a>(
 /// read yet.
 pub fn departure(ledger: &Ledger, unit: &UnitName, bag: &Databag) -> Learned {
     let mut learner = Learner::of(ledger);
-    learner.departed(unit, bag);
+    learner.offers(unit, bag);
+    learner.forget(unit);
     learner.learned()
 }
 
-/// Learns everything. `own_unit` is the leader that looks.
-pub fn everything(before: &Ledger, world: &World, own_unit: &UnitName) -> Learned {
+/// Learns everything that is to be seen.
+pub fn everything(before: &Ledger, world: &World) -> Learned {
     let mut learner = Learner::of(before);
     if is_of_another_cluster(before, world) {
         learner.note(Note::info(
             "the ledger is emptied: none of the relations that it lists exists any more",
         ));
-        learner.ledger = emptied(before);
+        learner.ledger = before.emptied();
     }
     learner.index_claims();
     // A new look finds out anew what has no room.
     learner.ledger.left_out = None;
+    learner.ledger.options = world.options.clone();
     learner.forget_gone_units(world);
 
     let served = || world.relations.values();
+    let units = || served().flat_map(|relation| &relation.units);
+    // All that is said comes before all that is offered: a refused token makes room for the next,
+    // whoever offers it.
+    for (unit, bag) in units().filter(|(unit, _)| !world.is_gone(unit)) {
+        learner.says(unit, bag, false);
+    }
     let own_bags = served().flat_map(|relation| &relation.own_unit);
     let siblings = served().flat_map(|relation| relation.siblings.values());
     let siblings = siblings.filter(|_| world.siblings_are_news);
-    let published: Vec<&Databag> = own_bags.chain(siblings).collect();
-    // A name that takes a token only now may have it in a bag that was read before. The second time
-    // every refusal is noted, so no refused token stays.
-    for _ in 0..2 {
-        learner.takes_a_token = false;
-        learner.publications(&published);
-        for (unit, bag) in served().flat_map(|relation| &relation.units) {
-            match world.is_gone(unit) {
-                true => learner.departed(unit, bag),
-                false => learner.unit(unit, bag),
-            }
-        }
-        if !learner.takes_a_token {
-            break;
-        }
+    for bag in own_bags.chain(siblings) {
+        learner.published(bag);
+    }
+    for (unit, bag) in units() {
+        learner.offers(unit, bag);
     }
     // A name whose member is known now needs no first claimant that is gone.
     learner.forget_gone_units(world);
-
-    let ledger = &mut learner.ledger;
-    ledger.options = world.options.clone();
-    if ledger.bootstrap_app.is_none() {
-        let published = served().filter_map(|relation| relation.own_app.as_ref());
-        let mut published = published.filter_map(|bag| bag.get(wire::BOOTSTRAP_APP));
-        ledger.bootstrap_app = published.next().cloned();
-    }
-    let chosen = bootstrap::choose(
-        world.options.bootstrap_app.as_deref(),
-        ledger.bootstrap_app.as_deref(),
-        bootstrap::a_cluster_exists(ledger, world),
-        &bootstrap::applications(world),
-    );
-    // A mirror that is up is never to be seen without a choice, and a former leader's may be: it
-    // goes down in a hook of its own.
-    let mut siblings = served().flat_map(|relation| relation.siblings.values());
-    if chosen.is_some() || !siblings.any(wire::is_up) {
-        ledger.bootstrap_app = chosen.map(str::to_owned);
-    }
-    if ledger.bootstrap_app != before.bootstrap_app {
-        let app = ledger.bootstrap_app.as_deref().map(printable);
-        let app = app.unwrap_or_else(|| "removed, no application can be chosen".to_owned());
-        learner
-            .notes
-            .push(Note::info(format!("bootstrap-app: {app}")));
-    }
-    list_relations(ledger, world);
-    name_leader(ledger, own_unit);
     learner.learned()
 }
 
@@ -148,59 +116,6 @@ fn is_of_another_cluster(ledger: &Ledger, world: &World) -> bool {
     !ledger.relations.is_empty()
         && served.any(|id| !ledger.relations.contains_key(id))
         && !known.any(|id| world.lists(*id))
-}
-
-/// A ledger without a cluster. The counters go on: Juju 4 announces no value that comes back.
-pub fn emptied(ledger: &Ledger) -> Ledger {
-    Ledger {
-        leader: ledger.leader.clone(),
-        nudge: ledger.nudge.clone(),
-        ..Ledger::default()
-    }
-}
-
-fn list_relations(ledger: &mut Ledger, world: &World) {
-    for (id, relation) in &world.relations {
-        let app = relation.app.clone();
-        match relation.place {
-            Place::Here => drop(ledger.places.remove(&app)),
-            place => drop(ledger.places.insert(app.clone(), place)),
-        }
-        let listed = Listed {
-            app,
-            is_current: true,
-        };
-        ledger.relations.insert(*id, listed);
-    }
-    let known: BTreeSet<&str> = ledger
-        .relations
-        .values()
-        .map(|listed| listed.app.as_str())
-        .collect();
-    ledger.places.retain(|app, _| known.contains(app.as_str()));
-    for (id, app) in &world.passed_over {
-        if let Some(app) = app {
-            let listed = Listed {
-                app: app.clone(),
-                is_current: false,
-            };
-            ledger.relations.insert(*id, listed);
-        }
-    }
-    // One that broke, or is suspended, cannot be written to.
-    for (id, listed) in &mut ledger.relations {
-        listed.is_current = world.relations.contains_key(id);
-    }
-}
-
-fn name_leader(ledger: &mut Ledger, unit: &UnitName) {
-    if !ledger.is_led_by(unit) {
-        let changes = ledger.leader.as_ref().map_or(0, |leader| leader.changes);
-        ledger.leader = Some(Leader {
-            unit: unit.clone(),
-            changes: changes.saturating_add(1),
-        });
-    }
 }
 
 /// Gives the name of each member the constant in place of its used token (spec 3, rule 3). Each
@@ -265,74 +180,59 @@ impl Learner {
         self.claimed = Some(claimed.collect());
     }
 
-    /// One unit, as its bag says.
-    fn unit(&mut self, unit: &UnitName, bag: &Databag) {
+    /// What a unit says of itself. A bag without a name takes no claim back: no consumer deletes its
+    /// own, and a new leader may still hold the empty bag that it read when the unit joined.
+    fn says(&mut self, unit: &UnitName, bag: &Databag, in_its_own_hook: bool) {
+        let speaks = Protocol::spoken_in(bag);
         if let Some(name) = announced(bag) {
             // Whoever has been communicator is in the cluster.
+            let says_member = bag.contains_key(MEMBER) || bag.contains_key(MIRROR);
             let claim = Claim {
-                is_member: member_name(bag).is_some() || bag.contains_key(MIRROR),
-                speaks: Protocol::spoken_in(bag),
+                member: says_member.then_some(Because::UnitSays),
+                speaks,
                 ..Claim::of(unit.clone())
             };
-            self.claim(&name, claim);
+            self.claim(&name, claim, in_its_own_hook);
             self.refusal(&name, unit, bag);
         }
-        // A bag without a name takes no claim back: no consumer deletes its own, and a new leader may
-        // still hold the empty bag that it read when the unit joined.
-        self.offers(unit, bag);
-        if wire::is_up(bag) {
-            let speaks = Protocol::spoken_in(bag);
-            self.ledger.communicators.insert(unit.clone(), speaks);
-        } else {
-            self.ledger.communicators.remove(unit);
-        }
-    }
-
-    /// A unit that has departed, or that Juju removed and this unit's agent still shows.
-    fn departed(&mut self, unit: &UnitName, bag: &Databag) {
-        self.offers(unit, bag);
-        self.forget(unit);
+        match wire::is_up(bag) {
+            true => self.ledger.communicators.insert(unit.clone(), speaks),
+            false => self.ledger.communicators.remove(unit),
+        };
     }
 
     /// Rule 3: the unit's claim is noted, and the name gets a value.
-    fn claim(&mut self, name: &String, claim: Claim) {
+    fn claim(&mut self, name: &String, claim: Claim, in_its_own_hook: bool) {
         let had_member = self.ledger.has_member(name);
-        let is_member = claim.is_member;
+        let is_member = claim.is_member();
         let unit = &claim.unit;
-        match self.claim_under(name, unit) {
-            Some(known) if known.says_no_less_than(&claim) => {}
-            Some(_) => {
-                if let Some(known) = self.claim_to_change(name, unit) {
-                    known.is_member |= is_member;
-                    known.speaks = claim.speaks;
-                    // A relation that was suspended brings its units back.
-                    known.is_gone = false;
-                }
+        if let Some(known) = self.claim_under(name, unit) {
+            let now = known.heard_again(&claim, in_its_own_hook);
+            if now != *known
+                && let Some(known) = self.claim_to_change(name, unit)
+            {
+                *known = now;
             }
-            None => {
-                // One name for each unit.
-                if let Some(former) = self.claim_of(unit) {
-                    self.unclaim(&former, unit);
-                }
-                // A space and two marks.
-                let unit_bytes = unit.as_str().len() + 3;
-                let is_first = !self.ledger.hosts.contains_key(name);
-                if !self.make_room(&["host-", name].concat(), unit_bytes, usize::from(is_first)) {
-                    return;
-                }
-                if let Some(claimed) = &mut self.claimed {
-                    claimed.insert(unit.clone(), name.clone());
-                }
-                let claims = self.ledger.hosts.entry(name.clone()).or_default();
-                claims.push(claim);
-                self.has_new_claim = true;
+        } else {
+            // One name for each unit.
+            if let Some(former) = self.claim_of(unit) {
+                self.unclaim(&former, unit);
             }
+            // A space and three marks.
+            let unit_bytes = unit.as_str().len() + 4;
+            let is_first = !self.ledger.hosts.contains_key(name);
+            if !self.make_room(&Key::Host(name).print(), unit_bytes, usize::from(is_first)) {
+                return;
+            }
+            if let Some(claimed) = &mut self.claimed {
+                claimed.insert(unit.clone(), name.clone());
+            }
+            let claims = self.ledger.hosts.entry(name.clone()).or_default();
+            claims.push(claim);
+            self.has_new_claim = true;
         }
-        let has_others = self
-            .ledger
-            .hosts
-            .get(name)
-            .is_some_and(|claims| claims.len() > 1);
+        let claims = self.ledger.hosts.get(name);
+        let has_others = claims.is_some_and(|claims| claims.len() > 1);
         self.has_new_member |= has_others && is_member && !had_member;
         self.settle(name);
     }
@@ -343,7 +243,7 @@ impl Learner {
         const BYTES: usize = 10;
 
         let claim = self.claim_under(name, unit);
-        let is_member = claim.is_some_and(|claim| claim.is_member);
+        let is_member = claim.is_some_and(Claim::is_member);
         let is_news =
             |print: &&String| !is_member && !self.ledger.is_spent_fingerprint(name, print);
         let mut refuses = refused(bag).filter(is_news);
@@ -357,7 +257,7 @@ impl Learner {
         let is_noted = claim.refuses.as_ref() == refuses;
         let bytes = unit.as_str().len() + BYTES;
         if !is_noted
-            && (refuses.is_none() || self.make_room(&[REFUSED_PREFIX, name].concat(), bytes, 1))
+            && (refuses.is_none() || self.make_room(&Key::Refused(name).print(), bytes, 1))
             && let Some(claim) = self.claim_to_change(name, unit)
         {
             claim.refuses = refuses.cloned();
@@ -370,7 +270,7 @@ impl Learner {
         const BYTES: usize = 9;
 
         let is_first = !self.ledger.spent.contains_key(name);
-        if self.make_room(&[SPENT_PREFIX, name].concat(), BYTES, usize::from(is_first)) {
+        if self.make_room(&Key::Spent(name).print(), BYTES, usize::from(is_first)) {
             self.ledger.spend(name);
             let key = printed_key(name);
             self.note(Note::info(format!("{key}: token refused by {unit}")));
@@ -396,7 +296,7 @@ impl Learner {
         let Some(claims) = claims.filter(|_| is_hostname(name)) else {
             return;
         };
-        let member = claims.iter().find(|claim| claim.is_member);
+        let member = claims.iter().find(|claim| claim.is_member());
         let held = self.ledger.mirror.get(name);
         let (value, what, claim) = match (held, member) {
             (None | Some(Value::Placeholder), Some(_)) => (Value::Member, "member", member),
@@ -464,11 +364,11 @@ impl Learner {
         held != offered
     }
 
-    /// What our own bags and those of our siblings show, the Python charm's among them. A name's
-    /// placeholder comes from its claim alone. The constants are this charm's and stand in the
-    /// ledger; a former leader that has not stepped back shows what they once were.
-    fn publications(&mut self, bags: &[&Databag]) {
-        for (name, value) in bags.iter().flat_map(|bag| wire::mirror_values(bag)) {
+    /// What a bag of ours or of a sibling shows, the Python charm's among them. A name's placeholder
+    /// comes from its claim alone. The constants are this charm's and stand in the ledger; a former
+    /// leader that has not stepped back shows what they once were.
+    fn published(&mut self, bag: &Databag) {
+        for (name, value) in wire::mirror_values(bag) {
             if let Value::Text(text) = Value::from(value) {
                 self.offer(name, &text, "published before");
             }
@@ -527,7 +427,7 @@ impl Learner {
     fn forget_gone_units(&mut self, world: &World) {
         let claims = self.ledger.hosts.values().flatten();
         // A member that goes leaves its name to the others, so it goes last.
-        let (members, others): (Vec<_>, Vec<_>) = claims.partition(|claim| claim.is_member);
+        let (members, others): (Vec<_>, Vec<_>) = claims.partition(|claim| claim.is_member());
         let claims = others.into_iter().chain(members).map(|claim| &claim.unit);
         let heard_of = claims.chain(self.ledger.communicators.keys());
         let gone = heard_of.filter(|unit| world.is_gone(unit));
@@ -546,7 +446,7 @@ impl Learner {
         };
         let was_member = claims
             .iter()
-            .any(|claim| claim.unit == *unit && claim.is_member);
+            .any(|claim| claim.unit == *unit && claim.is_member());
         claims.retain(|claim| claim.unit != *unit);
         if let Some(claimed) = &mut self.claimed {
             claimed.remove(unit);
@@ -594,8 +494,8 @@ impl Learner {
 
 /// The name that the unit which wrote `bag` claims, as the ledger notes it.
 fn announced(bag: &Databag) -> Option<String> {
-    let name = member_name(bag).or(bag.get(HOSTNAME).map(String::as_str));
-    name.map(noted)
+    let name = bag.get(MEMBER).or(bag.get(HOSTNAME));
+    name.map(|name| noted(name))
 }
 
 /// A name as the ledger notes it. No host has a longer one than 255 characters, so no unit can fill

@@ -1,22 +1,7 @@
 //! The ledger: all that this charm remembers (spec 2). It is the application databag of the peer
 //! relation, in plain keys, so that a person can read it in `juju show-unit`.
 //!
-//! | key | value |
-//! | --- | --- |
-//! | `mirror-<key>` | the mirror: what a consumer wrote, `empty`, `member` or `retired` |
-//! | `queue` | the names whose token is held back, in order of arrival, separated by a space, see [`crate::core::queue`] |
-//! | `let-in` | the host whose token was shown last and that is not known to be in, when that was (seconds since 1970), and how often the ledger was written since only to run this charm again |
-//! | `host-<hostname>` | the units that announced this name, first comer first, separated by a space; `+` after one that speaks the second protocol, then `*` after the one that is the member of that name, or `-` after one that is gone and may have used the token |
-//! | `bootstrap-app` | the application that may bootstrap |
-//! | `leader` | the unit that published last, and how often the leader has changed |
-//! | `relation-<number>` | the remote application of a relation that this ledger was published to; ` -` after it where its bags may not show it |
-//! | `other-models` | the applications that are of another model, separated by a space; `?` after one of which nobody can tell |
-//! | `option-bootstrap-app`, `option-log-level` | the options when everything was last looked at |
-//! | `communicators` | the units whose mirror is up, separated by a space; `*` after one that speaks the second protocol |
-//! | `spent-<hostname>` | as published (second protocol) |
-//! | `refused-<hostname>` | what living units that claim this name and are no members refuse, separated by a space: the unit, `:` and the fingerprint of a token (second protocol) |
-//! | `nudge` | as published, see [`crate::core::nudge`] |
-//! | `left-out` | the first key that had no room |
+//! [`Key`] lists the keys; `docs/reference/ledger.md` says what stands under each.
 //!
 //! Reading is tolerant: what is not of this form counts as absent.
 
@@ -25,23 +10,134 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::core::names::{RelationId, UnitName};
 use crate::core::queue::Turn;
 use crate::core::shared::Shared;
-use crate::core::wire::{
-    self, BOOTSTRAP_APP, Change, Changes, Databag, MIRROR_PREFIX, NUDGE, SPENT_PREFIX, Value,
-};
+use crate::core::wire::{self, BOOTSTRAP_APP, Changes, Databag, NUDGE, SPENT_PREFIX, Value};
 
 const HOST_PREFIX: &str = "host-";
-const LEADER: &str = "leader";
 const RELATION_PREFIX: &str = "relation-";
-const OPTION_BOOTSTRAP_APP: &str = "option-bootstrap-app";
-const OPTION_LOG_LEVEL: &str = "option-log-level";
-const OTHER_MODELS: &str = "other-models";
-const COMMUNICATORS: &str = "communicators";
-const LEFT_OUT: &str = "left-out";
-const QUEUE: &str = "queue";
-const LET_IN: &str = "let-in";
-
-/// Before the host name: what its claimants refuse.
+/// Before a host name: what its claimants refuse, see [`Key::Refused`].
 pub const REFUSED_PREFIX: &str = "refused-";
+
+/// A key of the ledger. This is the one list of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key<'a> {
+    /// The mirror: what a consumer wrote, `empty`, `member` or `retired`.
+    Mirror(&'a str),
+    /// The units that announced this host name, first comer first, see [`Claim`].
+    Host(&'a str),
+    /// As published (second protocol).
+    Spent(&'a str),
+    /// What living units that claim this name and are no members refuse (second protocol): the
+    /// unit, `:` and the fingerprint of a token.
+    Refused(&'a str),
+    /// The remote application of a relation that this ledger was published to, see [`Listed`].
+    Relation(RelationId),
+    /// The names whose token is held back, in order of arrival.
+    Queue,
+    /// The host in turn, see [`Turn`].
+    LetIn,
+    /// As published.
+    BootstrapApp,
+    /// The unit that published last, and how often the leader has changed.
+    Leader,
+    /// The applications that are of another model; `?` after one of which nobody can tell.
+    OtherModels,
+    /// An option when everything was last looked at.
+    OptionBootstrapApp,
+    /// The same.
+    OptionLogLevel,
+    /// The units whose mirror is up; `*` after one that speaks the second protocol.
+    Communicators,
+    /// As published, see [`crate::core::nudge`].
+    Nudge,
+    /// The first key that had no room.
+    LeftOut,
+}
+
+impl<'a> Key<'a> {
+    /// The keys that stand alone, with their text.
+    const SINGLE: [(Key<'static>, &'static str); 10] = [
+        (Key::Queue, "queue"),
+        (Key::LetIn, "let-in"),
+        (Key::BootstrapApp, BOOTSTRAP_APP),
+        (Key::Leader, "leader"),
+        (Key::OtherModels, "other-models"),
+        (Key::OptionBootstrapApp, "option-bootstrap-app"),
+        (Key::OptionLogLevel, "option-log-level"),
+        (Key::Communicators, "communicators"),
+        (Key::Nudge, NUDGE),
+        (Key::LeftOut, "left-out"),
+    ];
+
+    /// The texts of all keys, `<>` in place of a name.
+    pub fn forms() -> impl Iterator<Item = String> {
+        let named = [
+            Key::Mirror("<>"),
+            Key::Host("<>"),
+            Key::Spent("<>"),
+            Key::Refused("<>"),
+        ];
+        let named = named.into_iter().map(Key::print);
+        let relation = [RELATION_PREFIX.to_owned() + "<>"];
+        let single = Key::SINGLE.iter().map(|(key, _)| key.print());
+        named.chain(relation).chain(single)
+    }
+
+    /// Reads a key; `None` is one that is not the ledger's.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let named = |prefix, key: fn(&'a str) -> Key<'a>| text.strip_prefix(prefix).map(key);
+        wire::mirrored(text)
+            .map(Key::Mirror)
+            .or_else(|| named(HOST_PREFIX, Key::Host))
+            .or_else(|| named(SPENT_PREFIX, Key::Spent))
+            .or_else(|| named(REFUSED_PREFIX, Key::Refused))
+            .or_else(|| {
+                let number = text.strip_prefix(RELATION_PREFIX)?.parse().ok()?;
+                Some(Key::Relation(RelationId(number)))
+            })
+            .or_else(|| {
+                let mut single = Key::SINGLE.iter();
+                single
+                    .find(|(_, known)| *known == text)
+                    .map(|(key, _)| *key)
+            })
+    }
+
+    /// The text in a databag.
+    pub fn print(self) -> String {
+        match self {
+            Key::Mirror(name) => wire::mirror_key(name),
+            Key::Host(name) => [HOST_PREFIX, name].concat(),
+            Key::Spent(name) => [SPENT_PREFIX, name].concat(),
+            Key::Refused(name) => [REFUSED_PREFIX, name].concat(),
+            Key::Relation(id) => format!("{RELATION_PREFIX}{id}"),
+            single => {
+                let mut all = Key::SINGLE.iter();
+                let text = all.find(|(key, _)| *key == single).map(|(_, text)| *text);
+                text.unwrap_or_default().to_owned()
+            }
+        }
+    }
+
+    /// Why it changes, for a person.
+    pub fn why(self) -> &'static str {
+        match self {
+            Key::Mirror(_) => "the token of this host",
+            Key::Host(_) => "who announced this host name",
+            Key::Spent(_) => "refused or retired tokens",
+            Key::Refused(_) => "a token that a unit refuses and the mirror does not hold",
+            Key::Relation(_) => "this relation shows the ledger",
+            Key::Queue => "the hosts whose turn is to come",
+            Key::LetIn => "the host in turn",
+            Key::BootstrapApp => "the application that may bootstrap the cluster",
+            Key::Leader => "the unit that published last",
+            Key::OtherModels => "the applications of other models",
+            Key::OptionBootstrapApp | Key::OptionLogLevel => "the option as the charm last read it",
+            Key::Communicators => "the units that make tokens",
+            Key::Nudge => "makes consumers act again",
+            Key::LeftOut => "the first key that did not fit",
+        }
+    }
+}
 
 /// Each databag is kept below this many bytes of keys and values. Juju refuses one over 16 MiB, and
 /// only at the end of the hook, where everything that the hook wrote would be lost.
@@ -82,18 +178,21 @@ pub struct Ledger {
 }
 
 /// A unit that announced a host name.
+///
+/// In the ledger: the unit, `+` if it speaks the second protocol, then `*` if it is the member of that
+/// name, with `!` before it if an operator said so, or `-` if it is gone and may have used the token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The unit.
     pub unit: UnitName,
     /// Which protocol it speaks.
     pub speaks: Protocol,
-    /// Whether it is the member of that name. It stays so until it departs.
-    pub is_member: bool,
+    /// Why it counts as the member of that name, if it does.
+    pub member: Option<Because>,
     /// Whether it has departed. Its claim stays where it may have used the token, see
     /// [`Ledger::keeps_claim`].
     pub is_gone: bool,
-    /// The fingerprint of the token that it refuses, see [`crate::core::second_protocol`].
+    /// The fingerprint of the token that it refuses, see [`crate::core::spent`].
     pub refuses: Option<String>,
 }
 
@@ -103,45 +202,73 @@ impl Claim {
         Claim {
             unit,
             speaks: Protocol::First,
-            is_member: false,
+            member: None,
             is_gone: false,
             refuses: None,
         }
     }
-}
 
-impl Claim {
-    /// Whether a claim of the same unit tells nothing beside this one.
-    pub fn says_no_less_than(&self, other: &Claim) -> bool {
-        !self.is_gone && self.speaks == other.speaks && (self.is_member || !other.is_member)
+    /// Whether this unit is the member of the name.
+    pub fn is_member(&self) -> bool {
+        self.member.is_some()
+    }
+
+    /// This claim once its unit says `said` anew. A unit of the second protocol can take its word
+    /// back; what an operator said stays. Only the unit's own hook shows a bag that is certainly not
+    /// an old one, so only there a word is taken back.
+    pub fn heard_again(&self, said: &Claim, in_its_own_hook: bool) -> Self {
+        let takes_back = in_its_own_hook && said.speaks == Protocol::Second;
+        let member = match self.member {
+            Some(Because::OperatorSays) => self.member,
+            Some(Because::UnitSays) if takes_back => said.member,
+            known => known.or(said.member),
+        };
+        Claim {
+            speaks: said.speaks,
+            member,
+            // A relation that was suspended brings its units back.
+            is_gone: false,
+            ..self.clone()
+        }
     }
 
     fn parse(word: &str) -> Option<Self> {
-        let (word, is_member) = without(word, '*');
         let (word, is_gone) = without(word, '-');
+        let (word, is_member) = without(word, '*');
+        let (word, by_operator) = without(word, '!');
         let (unit, is_second) = without(word, '+');
         Some(Claim {
             speaks: Protocol::of(is_second),
-            is_member,
+            member: is_member.then_some(match by_operator {
+                true => Because::OperatorSays,
+                false => Because::UnitSays,
+            }),
             is_gone,
             ..Claim::of(unit.parse().ok()?)
         })
     }
 
     fn print(&self) -> String {
-        let second = match self.speaks {
-            Protocol::First => "",
-            Protocol::Second => "+",
-        };
-        let standing = match self {
-            Claim {
-                is_member: true, ..
-            } => "*",
-            Claim { is_gone: true, .. } => "-",
-            _ => "",
-        };
-        format!("{}{second}{standing}", self.unit)
+        let marks = [
+            (self.speaks == Protocol::Second, '+'),
+            (self.member == Some(Because::OperatorSays), '!'),
+            (self.is_member(), '*'),
+            (self.is_gone && !self.is_member(), '-'),
+        ];
+        let marks = marks.iter().filter(|(is_set, _)| *is_set);
+        let marks = marks.map(|(_, mark)| *mark);
+        self.unit.as_str().chars().chain(marks).collect()
     }
+}
+
+/// Why a unit counts as the member of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// It says so: by `member`, or by a `mirror` key, which only a unit has that has been
+    /// communicator.
+    UnitSays,
+    /// An operator said so. Only an operator takes that back.
+    OperatorSays,
 }
 
 /// Which protocol a unit speaks.
@@ -169,6 +296,16 @@ pub struct Listed {
     pub app: String,
     /// Whether its bags show the ledger. They may not where the relation broke or is passed over.
     pub is_current: bool,
+}
+
+impl Listed {
+    /// A relation with this application.
+    pub fn of(app: &str, is_current: bool) -> Self {
+        Listed {
+            app: app.to_owned(),
+            is_current,
+        }
+    }
 }
 
 /// Whether an application is of this model. One of another model has a name here that is not its
@@ -217,51 +354,51 @@ impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Ledger {
         let (mut mirror, mut hosts, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
         for (key, value) in bag {
             let (key, value) = (key.as_ref(), value.as_ref());
-            if let Some(name) = wire::mirrored(key) {
-                mirror.push((name.to_owned(), value.into()));
-            } else if let Some(name) = key.strip_prefix(HOST_PREFIX) {
-                // Most names have one claim.
-                let mut claims = Vec::with_capacity(1);
-                claims.extend(value.split(' ').filter_map(Claim::parse));
-                if !claims.is_empty() {
-                    hosts.push((name.to_owned(), claims));
+            let text = || Some(value.to_owned());
+            match Key::parse(key) {
+                Some(Key::Mirror(name)) => mirror.push((name.to_owned(), value.into())),
+                Some(Key::Host(name)) => {
+                    // Most names have one claim.
+                    let mut claims = Vec::with_capacity(1);
+                    claims.extend(value.split(' ').filter_map(Claim::parse));
+                    if !claims.is_empty() {
+                        hosts.push((name.to_owned(), claims));
+                    }
                 }
-            } else if let Some(name) = key.strip_prefix(SPENT_PREFIX) {
-                let fingerprints = value.split(' ').map(str::to_owned).collect();
-                ledger.spent.insert(name.to_owned(), fingerprints);
-            } else if let Some(name) = key.strip_prefix(REFUSED_PREFIX) {
-                refusals.push((name.to_owned(), value.to_owned()));
-            } else if let Some(number) = key.strip_prefix(RELATION_PREFIX) {
-                if let Ok(number) = number.parse() {
-                    let (app, is_current) = match value.strip_suffix(" -") {
-                        Some(app) => (app, false),
-                        None => (value, true),
+                Some(Key::Spent(name)) => {
+                    let fingerprints = value.split(' ').map(str::to_owned).collect();
+                    ledger.spent.insert(name.to_owned(), fingerprints);
+                }
+                Some(Key::Refused(name)) => refusals.push((name.to_owned(), value.to_owned())),
+                Some(Key::Relation(id)) => {
+                    let (app, is_marked) = match value.strip_suffix(" -") {
+                        Some(app) => (app, true),
+                        None => (value, false),
                     };
-                    let app = app.to_owned();
-                    let listed = Listed { app, is_current };
-                    ledger.relations.insert(RelationId(number), listed);
+                    ledger.relations.insert(id, Listed::of(app, !is_marked));
                 }
-            } else {
-                let text = || Some(value.to_owned());
-                match key {
-                    BOOTSTRAP_APP => ledger.bootstrap_app = text(),
-                    LEADER => ledger.leader = leader(value),
-                    OPTION_BOOTSTRAP_APP => ledger.options.bootstrap_app = text(),
-                    OPTION_LOG_LEVEL => ledger.options.log_level = text(),
-                    COMMUNICATORS => {
-                        let speaks = |(unit, is_second)| (unit, Protocol::of(is_second));
-                        ledger.communicators = units(value).map(speaks).collect();
-                    }
-                    OTHER_MODELS => ledger.places = value.split(' ').map(place).collect(),
-                    NUDGE => ledger.nudge = text(),
-                    LEFT_OUT => ledger.left_out = text(),
-                    QUEUE => {
-                        let names = value.split(' ').filter(|name| wire::is_hostname(name));
-                        ledger.queue = names.map(str::to_owned).collect();
-                    }
-                    LET_IN => ledger.let_in = turn(value),
-                    _ => {}
+                Some(Key::BootstrapApp) => ledger.bootstrap_app = text(),
+                Some(Key::Leader) => ledger.leader = leader(value),
+                Some(Key::OptionBootstrapApp) => ledger.options.bootstrap_app = text(),
+                Some(Key::OptionLogLevel) => ledger.options.log_level = text(),
+                Some(Key::Communicators) => {
+                    let units = value.split(' ').filter_map(|word| {
+                        let (unit, is_second) = without(word, '*');
+                        Some((unit.parse().ok()?, Protocol::of(is_second)))
+                    });
+                    ledger.communicators = units.collect();
                 }
+                Some(Key::OtherModels) => {
+                    ledger.places = value.split(' ').map(place).collect();
+                }
+                Some(Key::Nudge) => ledger.nudge = text(),
+                Some(Key::LeftOut) => ledger.left_out = text(),
+                Some(Key::Queue) => {
+                    let names = value.split(' ').filter(|name| wire::is_hostname(name));
+                    ledger.queue = names.map(str::to_owned).collect();
+                }
+                Some(Key::LetIn) => ledger.let_in = turn(value),
+                None => {}
             }
         }
         ledger.mirror = mirror.into_iter().collect();
@@ -270,21 +407,13 @@ impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Ledger {
             let refusals = refusals.split(' ').filter_map(|word| word.split_once(':'));
             let claims = ledger.hosts.get_mut(&name).into_iter().flatten();
             let refusals: BTreeMap<&str, &str> = refusals.collect();
-            for claim in claims.filter(|claim| !claim.is_member) {
+            for claim in claims.filter(|claim| !claim.is_member()) {
                 let refused = refusals.get(claim.unit.as_str());
                 claim.refuses = refused.map(|&print| print.to_owned());
             }
         }
         ledger
     }
-}
-
-/// Units separated by a space, each with whether a `*` follows it.
-fn units(text: &str) -> impl Iterator<Item = (UnitName, bool)> {
-    text.split(' ').filter_map(|word| {
-        let (unit, has_star) = without(word, '*');
-        Some((unit.parse().ok()?, has_star))
-    })
 }
 
 /// A word without the mark at its end, and whether it had one.
@@ -347,43 +476,40 @@ impl Ledger {
             bag.insert(wire::mirror_key(name), value.as_str().to_owned());
         }
         for (name, claims) in self.hosts.iter() {
-            let claims: Vec<String> = claims.iter().map(Claim::print).collect();
-            bag.insert([HOST_PREFIX, name].concat(), claims.join(" "));
-        }
-        for (name, claims) in self.hosts.iter() {
+            bag.insert(
+                Key::Host(name).print(),
+                joined(claims.iter().map(Claim::print)),
+            );
             let refusals = claims.iter().filter_map(|claim| {
                 let refused = claim.refuses.as_ref()?;
                 Some(format!("{}:{refused}", claim.unit))
             });
-            let refusals: Vec<String> = refusals.collect();
+            let refusals = joined(refusals);
             if !refusals.is_empty() {
-                bag.insert([REFUSED_PREFIX, name].concat(), refusals.join(" "));
+                bag.insert(Key::Refused(name).print(), refusals);
             }
         }
         for (name, fingerprints) in &self.spent {
-            bag.insert([SPENT_PREFIX, name].concat(), fingerprints.join(" "));
+            bag.insert(Key::Spent(name).print(), fingerprints.join(" "));
         }
         for (id, Listed { app, is_current }) in &self.relations {
             let mark = if *is_current { "" } else { " -" };
-            bag.insert(format!("{RELATION_PREFIX}{id}"), format!("{app}{mark}"));
+            bag.insert(Key::Relation(*id).print(), format!("{app}{mark}"));
         }
-        if !self.communicators.is_empty() {
-            let units = self.communicators.iter();
-            let units = units.map(|(unit, speaks)| (unit, *speaks == Protocol::Second));
-            bag.insert(COMMUNICATORS.to_owned(), starred(units));
-        }
+        let communicators = self
+            .communicators
+            .iter()
+            .map(|(unit, speaks)| match speaks {
+                Protocol::First => unit.to_string(),
+                Protocol::Second => format!("{unit}*"),
+            });
         let places = self.places.iter().filter_map(|(app, place)| match place {
             Place::Here => None,
             Place::Elsewhere => Some(app.clone()),
             Place::Unknown => Some(format!("{app}?")),
         });
-        let places: Vec<String> = places.collect();
-        if !places.is_empty() {
-            bag.insert(OTHER_MODELS.to_owned(), places.join(" "));
-        }
         let leader = self.leader.as_ref();
         let leader = leader.map(|Leader { unit, changes }| format!("{unit} {changes}"));
-        let queue = (!self.queue.is_empty()).then(|| self.queue.join(" "));
         let turn = self.let_in.as_ref().map(|turn| match turn {
             Turn {
                 host,
@@ -392,21 +518,21 @@ impl Ledger {
             } => format!("{host} {since}"),
             Turn { host, since, ticks } => format!("{host} {since} {ticks}"),
         });
+        let not_empty = |text: String| (!text.is_empty()).then_some(text);
         let single = [
-            (QUEUE, &queue),
-            (LET_IN, &turn),
-            (BOOTSTRAP_APP, &self.bootstrap_app),
-            (LEADER, &leader),
-            (OPTION_BOOTSTRAP_APP, &self.options.bootstrap_app),
-            (OPTION_LOG_LEVEL, &self.options.log_level),
-            (NUDGE, &self.nudge),
-            (LEFT_OUT, &self.left_out),
+            (Key::Queue, not_empty(self.queue.join(" "))),
+            (Key::LetIn, turn),
+            (Key::Communicators, not_empty(joined(communicators))),
+            (Key::OtherModels, not_empty(joined(places))),
+            (Key::BootstrapApp, self.bootstrap_app.clone()),
+            (Key::Leader, leader),
+            (Key::OptionBootstrapApp, self.options.bootstrap_app.clone()),
+            (Key::OptionLogLevel, self.options.log_level.clone()),
+            (Key::Nudge, self.nudge.clone()),
+            (Key::LeftOut, self.left_out.clone()),
         ];
-        for (key, value) in single {
-            if let Some(value) = value {
-                bag.insert(key.to_owned(), value.clone());
-            }
-        }
+        let single = single.into_iter();
+        bag.extend(single.filter_map(|(key, value)| Some((key.print(), value?))));
         bag
     }
 
@@ -415,10 +541,25 @@ impl Ledger {
         wire::difference(&before.to_databag(), &self.to_databag(), |_| true)
     }
 
-    /// The change that says that the bags of a relation may not show the ledger.
-    pub fn mark(id: RelationId, app: &str) -> (String, Change) {
-        let key = format!("{RELATION_PREFIX}{id}");
-        (key, Change::Set(format!("{app} -")))
+    /// A ledger without a cluster. The counters go on: Juju 4 announces no value that comes back.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        Ledger {
+            leader: self.leader.clone(),
+            nudge: self.nudge.clone(),
+            ..Ledger::default()
+        }
+    }
+
+    /// Names the unit that publishes.
+    pub fn name_leader(&mut self, unit: &UnitName) {
+        if !self.is_led_by(unit) {
+            let changes = self.leader.as_ref().map_or(0, |leader| leader.changes);
+            self.leader = Some(Leader {
+                unit: unit.clone(),
+                changes: changes.saturating_add(1),
+            });
+        }
     }
 
     /// Whether the ledger names this unit as the one that published last.
@@ -450,7 +591,7 @@ impl Ledger {
     /// Whether the unit that is the member of this name is there.
     pub fn has_member(&self, name: &str) -> bool {
         let claims = self.hosts.get(name);
-        claims.is_some_and(|claims| claims.iter().any(|claim| claim.is_member))
+        claims.is_some_and(|claims| claims.iter().any(Claim::is_member))
     }
 
     /// The units that claim this name and have not departed, first comer first.
@@ -515,11 +656,8 @@ impl Ledger {
     }
 }
 
-fn starred<'a>(units: impl Iterator<Item = (&'a UnitName, bool)>) -> String {
-    let words: Vec<String> = units
-        .map(|(unit, star)| format!("{unit}{}", if star { "*" } else { "" }))
-        .collect();
-    words.join(" ")
+fn joined(words: impl Iterator<Item = String>) -> String {
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// How much of a databag is used.
@@ -550,7 +688,7 @@ impl Size {
 
 /// The key of the mirror in a databag, printed for a person.
 pub fn printed_key(name: &str) -> String {
-    wire::printable(&[MIRROR_PREFIX, name].concat())
+    wire::printable(&wire::mirror_key(name))
 }
 
 #[cfg(test)]

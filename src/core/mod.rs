@@ -1,8 +1,9 @@
 //! The decisions, as plain functions on plain values.
 //!
 //! ```text
-//!  Databag ──read──▶ Ledger ──learn(evidence)──▶ Ledger ──publish──▶ what each relation shows
-//!                      └────────── the difference of the two is the plan ──────────┘
+//!              ┌──────────── look further ◀───────────┐
+//!              ▼                                      │
+//!  ledger + evidence ──▶ turn ── learn, queue, show ──┴──▶ plan: what is written, or nothing
 //! ```
 //!
 //! Nothing in this folder starts a process, reads the environment or a clock, or logs. Nothing can
@@ -10,36 +11,38 @@
 //!
 //! | rule of the specification | where it stands |
 //! | --- | --- |
-//! | 1 who writes what | [`wire`], [`publish`] |
-//! | 2 the ledger | [`ledger`]; when it is emptied: [`learn::everything`] |
-//! | 3 what is learned | [`learn`] |
-//! | 4 `bootstrap-app`, the guard | [`bootstrap`]; who shows the guard: [`publish`], [`standby`] |
-//! | 5 which hook does what | [`crate::life`] |
+//! | 1 who writes what | [`wire`], [`show`] |
+//! | 2 the ledger | [`ledger`] |
+//! | 3 what is learned | [`learn`]; tokens that no longer serve: [`spent`] |
+//! | 4 `bootstrap-app`, the guard | [`choose`], [`show`] |
+//! | 5 which hook does what | [`turn`] |
 //! | 6 one host at a time, and nobody waits for ever | [`queue`], [`nudge`] |
-//! | 7 failure | [`crate::life::look`], [`crate::juju::hook_tools`]; what has no room: [`learn`], [`plan`] |
+//! | 7 failure | [`crate::life`]; what has no room: [`learn`], [`plan`] |
 //! | 8 words for people | [`status`] |
-//! | the second protocol | [`second_protocol`]; what is learned by it: [`learn`] |
-//! | what an operator asks for | [`operator`] |
+//! | what an operator orders | [`operator`] |
 
 pub mod names;
 pub mod shared;
+pub mod time;
 pub mod wire;
 
 pub mod ledger;
-pub mod world;
 
-pub mod bootstrap;
+pub mod evidence;
+pub mod goal;
+
+pub mod turn;
+
+pub mod choose;
 pub mod learn;
-pub mod second_protocol;
-
-pub mod publish;
-pub mod queue;
-pub mod standby;
-
-pub mod note;
-pub mod plan;
-
-pub mod fingerprint;
 pub mod nudge;
 pub mod operator;
+pub mod queue;
+pub mod spent;
+
+pub mod plan;
+pub mod show;
+
+pub mod fingerprint;
+pub mod note;
 pub mod status;

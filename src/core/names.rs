@@ -4,6 +4,12 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
+/// The endpoint whose relations this charm serves. Every other endpoint is left alone.
+pub const ENDPOINT: &str = "microcluster-cluster";
+
+/// The peer endpoint, whose application bag is the ledger.
+pub const PEER_ENDPOINT: &str = "cluster";
+
 /// A relation's number. Juju sorts relation ids as text (`:10` before `:9`); we never do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RelationId(pub u64);

@@ -1,12 +1,14 @@
 //! What an operator asks for: to take a token away, or to begin anew. Only these, and the word of a
 //! host that its token was refused, take a real value away.
 
+use crate::core::evidence::World;
 use crate::core::fingerprint::fingerprint;
-use crate::core::learn::{self, Learned};
-use crate::core::ledger::{Claim, Ledger};
+use crate::core::learn::Learned;
+use crate::core::ledger::{Because, Claim, Ledger};
 use crate::core::names::UnitName;
-use crate::core::wire::{self, MEMBER, MIRROR, Value, is_hostname};
-use crate::core::world::World;
+use crate::core::note::Note;
+use crate::core::turn;
+use crate::core::wire::{self, MEMBER, MIRROR, Value, is_hostname, printable};
 
 /// Whether it is done although a living unit speaks against it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +19,93 @@ pub enum Force {
     Yes,
 }
 
-/// What became of a host's key.
+/// What an operator orders. Only the leader can carry it out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Reconcile everything now.
+    Resync,
+    /// Take a host's token away.
+    Retire {
+        /// The host.
+        host: String,
+        /// Whether a living unit may lose it.
+        force: Force,
+    },
+    /// Say whether a host is in the cluster.
+    Resolve {
+        /// The host.
+        host: String,
+        /// Whether it is.
+        is_member: bool,
+    },
+    /// Empty the ledger.
+    Forget {
+        /// Whether a unit may say that it is a member.
+        force: Force,
+    },
+}
+
+/// Why an order is not carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Another unit leads.
+    NotLeader,
+    /// The mirror has no such host.
+    Unknown,
+    /// To retire it: a living unit announces it.
+    Announced(UnitName),
+    /// To resolve it: no unit announces it any more.
+    NotAnnounced,
+    /// To resolve it: a unit says itself that it is in the cluster under this name.
+    SaysMember(UnitName),
+    /// To forget it: a unit is a member of the cluster.
+    IsMember(UnitName),
+}
+
+impl Order {
+    /// Carries it out. `learned` is everything that `world` shows to `unit`.
+    ///
+    /// # Errors
+    /// Why it is not carried out; then nothing is to be written.
+    pub fn carry_out(
+        &self,
+        learned: Learned,
+        world: &World,
+        unit: &UnitName,
+    ) -> Result<(Learned, Outcome), Refused> {
+        let ledger = &learned.ledger;
+        let (host, (after, outcome)) = match self {
+            Order::Resync => return Ok((learned, Outcome::Unchanged)),
+            Order::Forget { force } => {
+                let forgotten = forget(ledger, world, unit, *force)?;
+                return Ok((forgotten, Outcome::Forgotten));
+            }
+            Order::Retire { host, force } => (host, retire(ledger, world, host, *force)?),
+            Order::Resolve { host, is_member } => (host, resolve(ledger, world, host, *is_member)?),
+        };
+        let mut learned = match outcome {
+            // The next token may be in a bag that will not change again.
+            Outcome::Renewed => {
+                let again = turn::everything(&after, world, unit);
+                let notes = [learned.notes, again.notes].concat();
+                Learned { notes, ..again }
+            }
+            _ => Learned {
+                ledger: after,
+                ..learned
+            },
+        };
+        if outcome != Outcome::Unchanged {
+            let host = printable(host);
+            let outcome = outcome.as_str();
+            let note = Note::info(format!("host {host}: {outcome} by an operator"));
+            learned.notes.push(note);
+        }
+        Ok((learned, outcome))
+    }
+}
+
+/// What became of a host's key, or of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It has the constant `retired`.
@@ -30,6 +118,8 @@ pub enum Outcome {
     Member,
     /// It was as it should be.
     Unchanged,
+    /// The ledger was emptied.
+    Forgotten,
 }
 
 impl Outcome {
@@ -41,17 +131,9 @@ impl Outcome {
             Outcome::Removed => "removed",
             Outcome::Member => "member",
             Outcome::Unchanged => "unchanged",
+            Outcome::Forgotten => "forgotten",
         }
     }
-}
-
-/// Why a host cannot be retired.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NotRetired {
-    /// The mirror has no such host.
-    Unknown,
-    /// A living unit announces it.
-    Announced(UnitName),
 }
 
 /// Takes the token of `host` away: it was used, has expired, or its host is gone. `ledger` has
@@ -69,9 +151,9 @@ pub fn retire(
     world: &World,
     host: &str,
     force: Force,
-) -> Result<(Ledger, Outcome), NotRetired> {
+) -> Result<(Ledger, Outcome), Refused> {
     let Some(held) = ledger.mirror.get(host) else {
-        return Err(NotRetired::Unknown);
+        return Err(Refused::Unknown);
     };
     let mut after = ledger.clone();
     let was_used = held
@@ -80,15 +162,15 @@ pub fn retire(
     after.spend(host);
     let claims = after.hosts.entry(host.to_owned()).or_default();
     if let (true, Some(first)) = (was_used, claims.first_mut()) {
-        first.is_member = true;
+        first.member = Some(Because::OperatorSays);
         first.refuses = None;
     }
     claims.retain(|claim| !claim.is_gone && !world.is_gone(&claim.unit));
     if let (Some(claim), Force::No) = (claims.first(), force) {
-        return Err(NotRetired::Announced(claim.unit.clone()));
+        return Err(Refused::Announced(claim.unit.clone()));
     }
     let is_announced = !claims.is_empty();
-    let has_member = claims.iter().any(|claim| claim.is_member);
+    let has_member = claims.iter().any(Claim::is_member);
     if !is_announced {
         after.hosts.remove(host);
     }
@@ -106,17 +188,6 @@ pub fn retire(
     Ok((after, outcome))
 }
 
-/// Why it cannot be said whether a host is in the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NotResolved {
-    /// The mirror has no such host.
-    Unknown,
-    /// No unit announces it any more.
-    NotAnnounced,
-    /// A unit says itself that it is in the cluster under this name.
-    IsMember(UnitName),
-}
-
 /// Whether `host` is in the cluster, by the word of an operator: a name that a second unit announced
 /// after the first was gone may be that of the same machine or of another. `ledger` has learned
 /// everything in `world`.
@@ -130,9 +201,9 @@ pub fn resolve(
     world: &World,
     host: &str,
     is_member: bool,
-) -> Result<(Ledger, Outcome), NotResolved> {
+) -> Result<(Ledger, Outcome), Refused> {
     if !ledger.mirror.contains_key(host) || !is_hostname(host) {
-        return Err(NotResolved::Unknown);
+        return Err(Refused::Unknown);
     }
     let mut after = ledger.clone();
     let claims = after.hosts.entry(host.to_owned()).or_default();
@@ -145,18 +216,18 @@ pub fn resolve(
         bags.any(|bag| bag.contains_key(MEMBER) || bag.contains_key(MIRROR))
     };
     if !is_member && let Some(claim) = claims.iter().find(says_so) {
-        return Err(NotResolved::IsMember(claim.unit.clone()));
+        return Err(Refused::SaysMember(claim.unit.clone()));
     }
     if claims.is_empty() {
-        return Err(NotResolved::NotAnnounced);
+        return Err(Refused::NotAnnounced);
     }
-    let knows_member = is_member && claims.iter().any(|claim| claim.is_member);
+    let knows_member = is_member && claims.iter().any(Claim::is_member);
     for claim in &mut *claims {
-        claim.is_member &= is_member;
+        claim.member.take_if(|_| !is_member);
         claim.refuses = None;
     }
     if let Some(first) = claims.first_mut().filter(|_| !knows_member) {
-        first.is_member = is_member;
+        first.member = is_member.then_some(Because::OperatorSays);
     }
     if is_member {
         after.mirror.insert(host.to_owned(), Value::Member);
@@ -187,17 +258,17 @@ pub fn resolve(
 /// `ledger` has learned everything in `world`.
 ///
 /// # Errors
-/// The unit that says that it is a member, unless `force` says otherwise.
+/// When a unit is a member, unless `force` says otherwise.
 pub fn forget(
     ledger: &Ledger,
     world: &World,
     own_unit: &UnitName,
     force: Force,
-) -> Result<Learned, UnitName> {
+) -> Result<Learned, Refused> {
     let mut claims = ledger.hosts.values().flatten();
-    let member = claims.find(|claim| claim.is_member && !world.is_gone(&claim.unit));
+    let member = claims.find(|claim| claim.is_member() && !world.is_gone(&claim.unit));
     if let (Some(member), Force::No) = (member, force) {
-        return Err(member.unit.clone());
+        return Err(Refused::IsMember(member.unit.clone()));
     }
     let mut units_alone = world.clone();
     for relation in units_alone.relations.values_mut() {
@@ -205,9 +276,8 @@ pub fn forget(
         relation.own_unit = None;
         relation.siblings.clear();
     }
-    Ok(learn::everything(
-        &learn::emptied(ledger),
-        &units_alone,
-        own_unit,
-    ))
+    let mut learned = turn::everything(&ledger.emptied(), &units_alone, own_unit);
+    let note = Note::info("the ledger is emptied by an operator");
+    learned.notes.insert(0, note);
+    Ok(learned)
 }

@@ -1,20 +1,24 @@
 //! What is to be written: the difference of two ledgers.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::core::learn::{Learned, clear_used_tokens};
+use crate::core::evidence::{OwnBag, World};
+use crate::core::learn::Learned;
 use crate::core::ledger::{Ledger, Size};
-use crate::core::names::RelationId;
+use crate::core::names::{RelationId, UnitName};
 use crate::core::note::Note;
-use crate::core::publish::{app_bag, is_ours_in_app_bag, is_ours_in_unit_bag, unit_bag};
+use crate::core::operator::Outcome;
 use crate::core::queue::{Moment, take_turns};
-use crate::core::status::{self, Problem, Status};
+use crate::core::show;
+use crate::core::status::{self, Status};
 use crate::core::wire::{self, Change, Changes, Databag, GUARD, MIRROR, Value, difference};
-use crate::core::world::{Relation, World};
 
 /// What is to be done. It holds only differences from what is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
+    /// Whether the leader acts, or a standby.
+    pub role: Role,
     /// The ledger as it is.
     pub before: Ledger,
     /// The ledger as it should be.
@@ -23,6 +27,19 @@ pub struct Plan {
     pub writes: BTreeMap<RelationId, Writes>,
     /// What is worth logging, in order.
     pub notes: Vec<Note>,
+    /// Whether the status is compared with what Juju shows, and not with what the ledger said before.
+    pub compares_the_status: bool,
+    /// What became of an operator's order.
+    pub outcome: Option<Outcome>,
+}
+
+/// Who acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The leader. It alone writes the ledger and application bags.
+    Leader,
+    /// Any other unit.
+    Standby,
 }
 
 /// The changes of one relation's own bags.
@@ -32,6 +49,22 @@ pub struct Writes {
     pub app: Changes,
     /// Our unit's bag.
     pub unit: Changes,
+}
+
+/// What was written of a plan. Only this has a status: a relation that turned out not to be served
+/// does not count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Who acted.
+    pub role: Role,
+    /// The ledger as it was.
+    pub before: Ledger,
+    /// The ledger as it is.
+    pub ledger: Ledger,
+    /// See [`Plan::compares_the_status`].
+    pub compares_the_status: bool,
+    /// See [`Plan::outcome`].
+    pub outcome: Option<Outcome>,
 }
 
 impl Plan {
@@ -45,122 +78,144 @@ impl Plan {
         self.writes.is_empty() && self.ledger == self.before
     }
 
-    /// The status once this is written.
+    fn idle(ledger: &Ledger, notes: Vec<Note>) -> Self {
+        Plan {
+            role: Role::Leader,
+            before: ledger.clone(),
+            ledger: ledger.clone(),
+            writes: BTreeMap::new(),
+            notes,
+            compares_the_status: false,
+            outcome: None,
+        }
+    }
+
+    /// What is there once this is written, but to the relations of `unserved`: the ledger notes that
+    /// their bags may not show it.
+    pub fn applied(&self, unserved: &[RelationId]) -> Applied {
+        let mut ledger = self.ledger.clone();
+        for id in unserved {
+            if let Some(listed) = ledger.relations.get_mut(id) {
+                listed.is_current = false;
+            }
+        }
+        Applied {
+            role: self.role,
+            before: self.before.clone(),
+            ledger,
+            compares_the_status: self.compares_the_status,
+            outcome: self.outcome,
+        }
+    }
+}
+
+impl Applied {
+    /// The changes of the ledger's databag.
+    pub fn ledger_changes(&self) -> Changes {
+        self.ledger.changes_since(&self.before)
+    }
+
+    /// The status now.
     pub fn status(&self) -> Status {
-        status::of(&self.ledger)
+        match self.role {
+            Role::Leader => status::of(&self.ledger),
+            Role::Standby => status::standby(),
+        }
     }
 
     /// Whether the status is another than before.
     pub fn changes_the_status(&self) -> bool {
-        self.status() != status::of(&self.before)
-    }
-
-    /// Logs the problems that are not among those `logged` before.
-    fn note_problems(&mut self, logged: &[Problem]) {
-        let problems = status::problems(&self.ledger).into_iter();
-        let news = problems.filter(|problem| !logged.contains(problem));
-        let notes = news.map(|problem| Note::warning(problem.to_string()));
-        self.notes.extend(notes);
+        self.role == Role::Leader && self.status() != status::of(&self.before)
     }
 }
 
-/// What an event changes: the bags show the ledger as it was `before`.
-pub fn of_event(before: &Ledger, learned: Learned, moment: &Moment) -> Plan {
+/// What the leader writes once it has learned something. `seen` is what was looked at as a whole;
+/// without it, the bags show the ledger as it was `before`.
+pub fn of(before: &Ledger, learned: Learned, seen: Option<&World>, moment: &Moment) -> Plan {
     let Learned {
         mut ledger,
         mut notes,
         ..
     } = learned;
-    notes.extend(take_turns(before, &mut ledger, moment, |_, _| false));
-    let mut plan = Plan {
-        before: before.clone(),
-        writes: differences(before, &ledger),
-        ledger,
-        notes,
+    let is_shown = |name: &str, token: &str| {
+        seen.is_some_and(|world| world.shows(&wire::mirror_key(name), token))
     };
-    plan.note_problems(&status::problems(before));
-    plan
+    notes.extend(take_turns(before, &mut ledger, moment, is_shown));
+    if seen.is_none() && ledger == *before {
+        return Plan::idle(before, notes);
+    }
+    let mut writes = BTreeMap::new();
+    let mut left_out = BTreeSet::new();
+    for (id, bags) in bags(before, &ledger, seen) {
+        let unit = bags.unit.map_or_else(Changes::new, |held| {
+            let mut changes = unit_changes(before, &ledger, id, &held);
+            left_out.append(&mut leave_out(&held, &mut changes));
+            changes
+        });
+        let app = bags.app.map_or_else(Changes::new, |held| {
+            difference(&held, &show::app_bag(&ledger, id), show::is_ours_in_app_bag)
+        });
+        let changes = Writes { app, unit };
+        if !changes.is_empty() {
+            writes.insert(id, changes);
+        }
+    }
+    if ledger.left_out.is_none() {
+        ledger.left_out = left_out.pop_first();
+    }
+    // What is merely shown again, and problems that stay, are news only to who looks at everything.
+    let mut logged = status::problems(before);
+    if seen.is_some() {
+        logged.clear();
+        let shown = writes.iter();
+        notes.extend(shown.flat_map(|(id, writes)| published(*id, writes, &ledger, before)));
+    }
+    let problems = status::problems(&ledger).into_iter();
+    let news = problems.filter(|problem| !logged.contains(problem));
+    notes.extend(news.map(|problem| Note::warning(problem.to_string())));
+    Plan {
+        ledger,
+        writes,
+        compares_the_status: seen.is_some(),
+        ..Plan::idle(before, notes)
+    }
 }
 
-/// What update-status changes where nobody waits: used tokens are cleared for all together.
-pub fn of_update_status(before: &Ledger, moment: &Moment) -> Plan {
-    let mut learned = Learned::nothing(before);
-    clear_used_tokens(&mut learned.ledger, &mut learned.notes);
-    of_event(before, learned, moment)
+/// The own bags of one relation as they are; `None` where the input of the command line does not show
+/// one.
+struct OwnBags<'a> {
+    app: Option<Cow<'a, Databag>>,
+    unit: Option<Cow<'a, Databag>>,
 }
 
-fn differences(before: &Ledger, after: &Ledger) -> BTreeMap<RelationId, Writes> {
+/// The bags that can be written.
+fn bags<'a>(
+    before: &Ledger,
+    after: &Ledger,
+    seen: Option<&'a World>,
+) -> Vec<(RelationId, OwnBags<'a>)> {
+    if let Some(world) = seen {
+        let relations = world.relations.iter().map(|(id, relation)| {
+            let app = relation.own_app.as_ref().map(Cow::Borrowed);
+            let unit = relation.own_unit.as_ref().map(Cow::Borrowed);
+            (*id, OwnBags { app, unit })
+        });
+        return relations.collect();
+    }
     let current = after
         .relations
         .iter()
         .filter(|(_, listed)| listed.is_current);
-    let writes = current.map(|(id, _)| {
-        let app = difference(&app_bag(before, *id), &app_bag(after, *id), |_| true);
-        let unit = difference(&unit_bag(before, *id), &unit_bag(after, *id), |_| true);
-        (*id, Writes { app, unit })
+    let as_published = current.map(|(id, _)| {
+        let app = Some(Cow::Owned(show::app_bag(before, *id)));
+        let unit = Some(Cow::Owned(show::unit_bag(before, *id)));
+        (*id, OwnBags { app, unit })
     });
-    writes.filter(|(_, writes)| !writes.is_empty()).collect()
+    as_published.collect()
 }
 
-/// What looking at everything changes: the bags show what `world` says.
-pub fn of_everything(before: &Ledger, learned: Learned, world: &World, moment: &Moment) -> Plan {
-    let Learned {
-        mut ledger,
-        mut notes,
-        ..
-    } = learned;
-    let is_shown = |name: &str, token: &str| world.shows(&wire::mirror_key(name), token);
-    notes.extend(take_turns(before, &mut ledger, moment, is_shown));
-    let (writes, left_out) = repairs(before, &ledger, world);
-    if ledger.left_out.is_none() {
-        ledger.left_out = left_out.first().cloned();
-    }
-    for (id, writes) in &writes {
-        notes.extend(published(*id, writes, &ledger, before));
-    }
-    let mut plan = Plan {
-        before: before.clone(),
-        ledger,
-        writes,
-        notes,
-    };
-    plan.note_problems(&[]);
-    plan
-}
-
-/// The differences from the bags that were read, and the keys that have no room there.
-fn repairs(
-    before: &Ledger,
-    after: &Ledger,
-    world: &World,
-) -> (BTreeMap<RelationId, Writes>, BTreeSet<String>) {
-    let mut all = BTreeMap::new();
-    let mut left_out = BTreeSet::new();
-    for (id, relation) in &world.relations {
-        let writes = Writes {
-            app: relation.own_app.as_ref().map_or_else(Changes::new, |held| {
-                difference(held, &app_bag(after, *id), is_ours_in_app_bag)
-            }),
-            unit: unit_repairs(before, after, *id, relation, &mut left_out),
-        };
-        if !writes.is_empty() {
-            all.insert(*id, writes);
-        }
-    }
-    (all, left_out)
-}
-
-fn unit_repairs(
-    before: &Ledger,
-    after: &Ledger,
-    id: RelationId,
-    relation: &Relation,
-    left_out: &mut BTreeSet<String>,
-) -> Changes {
-    let Some(held) = &relation.own_unit else {
-        return Changes::new();
-    };
-    let mut changes = difference(held, &unit_bag(after, id), is_ours_in_unit_bag);
+fn unit_changes(before: &Ledger, after: &Ledger, id: RelationId, held: &Databag) -> Changes {
+    let mut changes = difference(held, &show::unit_bag(after, id), show::is_ours_in_unit_bag);
     // What stands in a bag that missed changes was in the ledger once.
     let listed = before.relations.get(&id);
     let missed_changes = listed.is_some_and(|listed| !listed.is_current);
@@ -169,7 +224,6 @@ fn unit_repairs(
             changes.remove(&wire::mirror_key(name));
         }
     }
-    leave_out(held, &mut changes, left_out);
     changes
 }
 
@@ -187,8 +241,38 @@ fn stays(before: &Ledger, after: &Ledger, name: &str, held: &Value) -> bool {
     }
 }
 
+/// What the standby `unit` writes: its own unit bags alone.
+pub fn of_standby(
+    before: &Ledger,
+    unit: &UnitName,
+    relations: &BTreeMap<RelationId, OwnBag>,
+) -> Plan {
+    let seen = show::seen_by_standby(before, relations);
+    // While the ledger names this unit, its bags show the ledger, and nobody else has published.
+    let shows_the_ledger = |id: &RelationId| before.is_led_by(unit) && before.is_shown_in(*id);
+    let mut writes = BTreeMap::new();
+    let mut notes = Vec::new();
+    for (id, relation) in relations.iter().filter(|(id, _)| !shows_the_ledger(id)) {
+        let target = show::standby_bag(&seen, unit, relation);
+        let unit = difference(&relation.own_unit, &target, show::is_ours_in_unit_bag);
+        if !unit.is_empty() {
+            let app = Changes::new();
+            let changes = Writes { app, unit };
+            notes.extend(published(*id, &changes, before, before));
+            writes.insert(*id, changes);
+        }
+    }
+    Plan {
+        role: Role::Standby,
+        writes,
+        compares_the_status: true,
+        ..Plan::idle(before, notes)
+    }
+}
+
 /// Takes out of `changes` what the bag has no room for, the last names first.
-fn leave_out(held: &Databag, changes: &mut Changes, left_out: &mut BTreeSet<String>) {
+fn leave_out(held: &Databag, changes: &mut Changes) -> BTreeSet<String> {
+    let mut left_out = BTreeSet::new();
     let mut size = Size::of(held);
     changes.retain(|key, change| {
         let old = held.get(key).map(String::len);
@@ -215,6 +299,7 @@ fn leave_out(held: &Databag, changes: &mut Changes, left_out: &mut BTreeSet<Stri
             }
         }
     });
+    left_out
 }
 
 /// What is merely shown again, in a new relation or by a new leader: a line for each relation.
@@ -228,10 +313,12 @@ fn published(id: RelationId, writes: &Writes, after: &Ledger, before: &Ledger) -
             "relation {id}: guarded, it must not bootstrap"
         )));
     }
-    let names = writes.unit.keys().filter_map(|key| wire::mirrored(key));
-    let known = names.filter(|name| {
-        let value = after.mirror.get(*name);
-        value.is_some() && value == before.mirror.get(*name)
+    let known = writes.unit.iter().filter(|(key, change)| {
+        let value = wire::mirrored(key).and_then(|name| {
+            let value = after.mirror.get(name)?;
+            (before.mirror.get(name) == Some(value)).then_some(value)
+        });
+        value.is_some() && **change != Change::Remove
     });
     match known.count() {
         0 => {}

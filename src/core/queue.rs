@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::core::goal::GoalState;
 use crate::core::ledger::{Ledger, Protocol, printed_key};
 use crate::core::names::UnitName;
 use crate::core::note::Note;
@@ -53,6 +54,15 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// Now, and what goal-state says of the units that [`asks_about`] names.
+    pub fn of(now: u64, before: &Ledger, after: &Ledger, goal: Option<&GoalState>) -> Self {
+        let asked = asks_about(before, after);
+        Moment {
+            now,
+            workloads: goal.map_or_else(BTreeMap::new, |goal| goal.workloads(&asked)),
+        }
+    }
+
     /// For somebody who has no clock: as if the token of the host in turn had just been shown.
     pub fn without_a_clock(ledger: &Ledger) -> Self {
         Moment {

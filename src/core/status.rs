@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use crate::core::bootstrap::ledger_shows_cluster;
-use crate::core::ledger::{Claim, Ledger, Place};
+use crate::core::choose::ledger_shows_cluster;
+use crate::core::ledger::{Claim, Ledger, Place, Protocol};
 use crate::core::names::UnitName;
-use crate::core::second_protocol::Help;
 use crate::core::wire::{is_hostname, printable};
 
 /// A workload status with its message, as `status-set` takes it.
@@ -50,6 +49,18 @@ pub const LONGEST_MESSAGE: usize = 160;
 
 /// The values of `log-level`, the least severe first.
 pub const LOG_LEVELS: [&str; 6] = ["trace", "debug", "info", "warning", "error", "critical"];
+
+/// What a person must know of a host whose tokens were refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Help {
+    /// Two tokens and more did not serve. The charm cannot see why, and the host's own log says it.
+    NoTokenServes {
+        /// How many.
+        tokens: usize,
+    },
+    /// The communicator speaks the first protocol, and its library mints one token for a name.
+    NobodyMintsAgain,
+}
 
 /// What only a person can mend. The text names the remedy; the order of the variants is the order
 /// in which a person should hear of them.
@@ -236,12 +247,27 @@ pub fn problems(ledger: &Ledger) -> Vec<Problem> {
     let refused = ledger.spent.keys().filter_map(|name| {
         Some(Problem::Refused {
             name: name.clone(),
-            help: ledger.needs_help(name)?,
+            help: needs_help(ledger, name)?,
         })
     });
     problems.extend(refused);
     problems.sort();
     problems
+}
+
+/// Why a person must look at the host of this name, if so. It stays so until the host is a
+/// member or nobody claims the name, whatever is shown meanwhile.
+pub fn needs_help(ledger: &Ledger, name: &str) -> Option<Help> {
+    let tokens = ledger.spent.get(name)?.len();
+    let mut speak = ledger.communicators.values();
+    let nobody_mints_again =
+        !ledger.communicators.is_empty() && speak.all(|speaks| *speaks == Protocol::First);
+    match tokens {
+        _ if ledger.has_member(name) || ledger.claimants(name).next().is_none() => None,
+        _ if ledger.waits(name) && nobody_mints_again => Some(Help::NobodyMintsAgain),
+        0 | 1 => None,
+        tokens => Some(Help::NoTokenServes { tokens }),
+    }
 }
 
 fn of_claims(name: &str, claims: &[Claim]) -> Option<Problem> {

@@ -1,62 +1,19 @@
 //! Which hook is this? Environment values in, a [`Hook`] out.
 
-use crate::core::names::{RelationId, UnitName};
-
-/// The endpoint whose relations this charm serves. Every other endpoint is left alone.
-pub const ENDPOINT: &str = "microcluster-cluster";
-
-/// The peer endpoint, whose application bag is the ledger.
-pub const PEER_ENDPOINT: &str = "cluster";
+use crate::core::names::{ENDPOINT, RelationId, UnitName};
+use crate::core::turn::Occasion;
 
 /// What Juju started us for, as far as this charm distinguishes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hook {
     /// The charm was just installed. Juju shows no relation yet.
     Install,
-    /// This unit leads now.
-    LeaderElected,
-    /// Everything may have changed: config-changed, start.
-    LookAtEverything,
     /// The charm was replaced.
     Upgrade,
-    /// A relation exists; no remote unit has been seen in it.
-    RelationCreated {
-        /// The relation.
-        relation: RelationId,
-    },
     /// `relation-joined`. Juju runs `relation-changed` of the same unit right after it.
-    UnitJoined {
-        /// The relation.
-        relation: RelationId,
-        /// The remote unit.
-        unit: UnitName,
-    },
-    /// `relation-changed` of a unit's bag.
-    UnitChanged {
-        /// The relation.
-        relation: RelationId,
-        /// The remote unit.
-        unit: UnitName,
-    },
-    /// A remote unit is leaving.
-    UnitDeparted {
-        /// The relation.
-        relation: RelationId,
-        /// The remote unit that leaves our view.
-        unit: UnitName,
-    },
-    /// The relation is going; its units have departed.
-    RelationBroken {
-        /// The relation.
-        relation: RelationId,
-    },
-    /// The ledger has changed.
-    LedgerChanged {
-        /// The peer relation.
-        peer: RelationId,
-    },
-    /// Nothing happened for some minutes.
-    UpdateStatus,
+    Joined(RelationId, UnitName),
+    /// Something that is to be decided upon.
+    Event(Occasion),
     /// An operator runs this action.
     Action(String),
     /// Nothing that concerns this charm, today or in a later Juju.
@@ -116,13 +73,13 @@ impl Hook {
             return Ok(match name {
                 "install" => Hook::Install,
                 "upgrade-charm" => Hook::Upgrade,
-                "leader-elected" => Hook::LeaderElected,
-                "config-changed" | "start" => Hook::LookAtEverything,
+                "leader-elected" => Hook::Event(Occasion::TakeOver),
+                "config-changed" | "start" => Hook::Event(Occasion::Anything),
                 // Without a remote unit it is the application bag that has changed.
                 "cluster-relation-changed" if variable("JUJU_REMOTE_UNIT").is_none() => {
-                    Hook::LedgerChanged { peer: relation()? }
+                    Hook::Event(Occasion::LedgerWritten(relation()?))
                 }
-                "update-status" => Hook::UpdateStatus,
+                "update-status" => Hook::Event(Occasion::UpdateStatus),
                 _ => Hook::Other,
             });
         };
@@ -133,21 +90,11 @@ impl Hook {
                 .transpose()
         };
         Ok(match event {
-            "created" => Hook::RelationCreated {
-                relation: relation()?,
-            },
-            "broken" => Hook::RelationBroken {
-                relation: relation()?,
-            },
+            "created" => Hook::Event(Occasion::Created(relation()?)),
+            "broken" => Hook::Event(Occasion::Broken(relation()?)),
             "joined" | "changed" => match unit("JUJU_REMOTE_UNIT")? {
-                Some(unit) if event == "joined" => Hook::UnitJoined {
-                    relation: relation()?,
-                    unit,
-                },
-                Some(unit) => Hook::UnitChanged {
-                    relation: relation()?,
-                    unit,
-                },
+                Some(unit) if event == "joined" => Hook::Joined(relation()?, unit),
+                Some(unit) => Hook::Event(Occasion::Heard(relation()?, unit)),
                 // The remote application's bag changed: consumers publish nothing there.
                 None => Hook::Other,
             },
@@ -156,10 +103,7 @@ impl Hook {
                 (_, Some(departing)) if Some(&departing) == variable("JUJU_UNIT_NAME").as_ref() => {
                     Hook::Other
                 }
-                (Some(unit), _) => Hook::UnitDeparted {
-                    relation: relation()?,
-                    unit,
-                },
+                (Some(unit), _) => Hook::Event(Occasion::Departed(relation()?, unit)),
                 (None, _) => return Err(unusable("JUJU_REMOTE_UNIT")),
             },
             _ => Hook::Other,
@@ -195,10 +139,10 @@ mod tests {
         for (path, hook) in [
             ("hooks/install", Hook::Install),
             ("hooks/upgrade-charm", Hook::Upgrade),
-            ("hooks/leader-elected", Hook::LeaderElected),
-            ("hooks/config-changed", Hook::LookAtEverything),
-            ("hooks/start", Hook::LookAtEverything),
-            ("hooks/update-status", Hook::UpdateStatus),
+            ("hooks/leader-elected", Hook::Event(Occasion::TakeOver)),
+            ("hooks/config-changed", Hook::Event(Occasion::Anything)),
+            ("hooks/start", Hook::Event(Occasion::Anything)),
+            ("hooks/update-status", Hook::Event(Occasion::UpdateStatus)),
             ("hooks/stop", Hook::Other),
             ("hooks/remove", Hook::Other),
             ("hooks/a-hook-of-2031", Hook::Other),
@@ -214,18 +158,9 @@ mod tests {
     #[test]
     fn a_relation_hook_needs_its_relation_and_unit() {
         let relation = RelationId(10);
-        let unit_joined = Hook::UnitJoined {
-            relation,
-            unit: unit("microovn/3"),
-        };
-        let unit_changed = Hook::UnitChanged {
-            relation,
-            unit: unit("microovn/3"),
-        };
-        let departed = Hook::UnitDeparted {
-            relation,
-            unit: unit("microovn/3"),
-        };
+        let unit_joined = Hook::Joined(relation, unit("microovn/3"));
+        let unit_changed = Hook::Event(Occasion::Heard(relation, unit("microovn/3")));
+        let departed = Hook::Event(Occasion::Departed(relation, unit("microovn/3")));
         for (event, remote, departing, hook) in [
             ("joined", "microovn/3", "", Some(unit_joined)),
             ("changed", "microovn/3", "", Some(unit_changed)),
@@ -233,8 +168,18 @@ mod tests {
             ("departed", "microovn/3", "microovn/3", Some(departed)),
             ("departed", "microovn/3", "mtd/0", Some(Hook::Other)),
             ("departed", "", "microovn/3", None),
-            ("created", "", "", Some(Hook::RelationCreated { relation })),
-            ("broken", "", "", Some(Hook::RelationBroken { relation })),
+            (
+                "created",
+                "",
+                "",
+                Some(Hook::Event(Occasion::Created(relation))),
+            ),
+            (
+                "broken",
+                "",
+                "",
+                Some(Hook::Event(Occasion::Broken(relation))),
+            ),
             ("changed", "microovn", "", None),
         ] {
             let read = parse(&[
@@ -253,7 +198,10 @@ mod tests {
     #[test]
     fn only_the_application_bag_of_the_peer_relation_is_the_ledger() {
         let peer = RelationId(1);
-        for (remote, hook) in [("", Hook::LedgerChanged { peer }), ("mtd/1", Hook::Other)] {
+        for (remote, hook) in [
+            ("", Hook::Event(Occasion::LedgerWritten(peer))),
+            ("mtd/1", Hook::Other),
+        ] {
             let read = parse(&[
                 ("JUJU_DISPATCH_PATH", "hooks/cluster-relation-changed"),
                 ("JUJU_RELATION_ID", "cluster:1"),

@@ -6,4 +6,3 @@ pub mod environment;
 pub mod hook_tools;
 mod ledger;
 pub mod log;
-mod time;

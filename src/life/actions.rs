@@ -6,13 +6,13 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::core::evidence::World;
 use crate::core::fingerprint::fingerprint;
 use crate::core::note::{Level, Note};
-use crate::core::operator::{Force, NotResolved, NotRetired, Outcome};
-use crate::core::plan::Plan;
-use crate::core::status::Status;
+use crate::core::operator::{Force, Order, Outcome, Refused};
+use crate::core::plan::{Applied, Plan};
 use crate::core::wire::{RETIRED, Value as MirrorValue, printable};
-use crate::report::changes::{PlannedChange, change_table};
+use crate::report::changes::{change_table, planned_changes};
 use crate::report::check::{self, Finding};
 use crate::report::hosts::{self, Host, Report, State};
 use crate::report::{self, View};
@@ -25,29 +25,10 @@ pub const LONGEST_RESULT: usize = 100 * 1024;
 pub enum Action {
     /// Show the mirror: of every host, or of one, or the very value of one.
     ShowMirror(Subject),
-    /// Reconcile everything now.
-    Resync,
-    /// Take a host's token away.
-    RetireHost {
-        /// The host.
-        host: String,
-        /// Whether a living unit may lose it.
-        force: Force,
-    },
-    /// Say whether a host is in the cluster.
-    ResolveHost {
-        /// The host.
-        host: String,
-        /// Whether it is.
-        is_member: bool,
-    },
     /// Look for what is wrong.
     Check,
-    /// Empty the ledger.
-    Forget {
-        /// Whether a unit may say that it is a member.
-        force: Force,
-    },
+    /// Change something.
+    Order(Order),
 }
 
 /// What `show-mirror` is about.
@@ -137,43 +118,80 @@ impl Action {
                     (None, true) => return Err(Refusal::RevealsOne),
                 }))
             }
-            "resync" => Ok(Action::Resync),
-            "retire-host" => Ok(Action::RetireHost {
-                host: host(parameters)?.ok_or(Refusal::Parameter {
-                    name: "host",
-                    expected: "a host name",
-                })?,
+            "resync" => Ok(Action::Order(Order::Resync)),
+            "retire-host" => Ok(Action::Order(Order::Retire {
+                host: named_host(parameters)?,
                 force: force(parameters)?,
-            }),
-            "resolve-host" => {
-                let missing = |name, expected| Refusal::Parameter { name, expected };
-                let host = host(parameters)?.ok_or(missing("host", "a host name"))?;
-                match parameters.get("member") {
-                    Some(Value::Bool(is_member)) => Ok(Action::ResolveHost {
-                        host,
-                        is_member: *is_member,
-                    }),
-                    _ => Err(missing("member", "true or false")),
-                }
-            }
-            "forget" => Ok(Action::Forget {
+            })),
+            "resolve-host" => Ok(Action::Order(Order::Resolve {
+                host: named_host(parameters)?,
+                is_member: match parameters.get("member") {
+                    Some(Value::Bool(is_member)) => *is_member,
+                    _ => {
+                        return Err(Refusal::Parameter {
+                            name: "member",
+                            expected: "true or false",
+                        });
+                    }
+                },
+            })),
+            "forget" => Ok(Action::Order(Order::Forget {
                 force: force(parameters)?,
-            }),
+            })),
             "check" => Ok(Action::Check),
             _ => Err(Refusal::Unknown(printable(name))),
         }
     }
+}
 
-    /// Its name where only the leader can carry it out.
-    pub fn needs_leader(&self) -> Option<&'static str> {
+impl Order {
+    /// The name of its action.
+    fn action(&self) -> &'static str {
         match self {
-            Action::Resync => Some("resync"),
-            Action::RetireHost { .. } => Some("retire-host"),
-            Action::ResolveHost { .. } => Some("resolve-host"),
-            Action::Forget { .. } => Some("forget"),
-            Action::ShowMirror(_) | Action::Check => None,
+            Order::Resync => "resync",
+            Order::Retire { .. } => "retire-host",
+            Order::Resolve { .. } => "resolve-host",
+            Order::Forget { .. } => "forget",
         }
     }
+
+    /// The host that it is about.
+    fn host(&self) -> &str {
+        match self {
+            Order::Retire { host, .. } | Order::Resolve { host, .. } => host,
+            Order::Resync | Order::Forget { .. } => "",
+        }
+    }
+
+    /// What an operator is told who gave it in vain to a unit of `app`.
+    pub fn refusal(&self, refused: Refused, app: &str) -> Refusal {
+        let host = printable(self.host());
+        match refused {
+            Refused::NotLeader => Refusal::NotLeader {
+                action: self.action(),
+                app: app.to_owned(),
+            },
+            Refused::Unknown => Refusal::NoHost(host),
+            Refused::Announced(unit) => Refusal::Announced {
+                host,
+                unit: unit.to_string(),
+            },
+            Refused::NotAnnounced => Refusal::NotAnnounced(host),
+            Refused::SaysMember(unit) => Refusal::SaysMember {
+                unit: unit.to_string(),
+            },
+            Refused::IsMember(unit) => Refusal::IsMember {
+                unit: unit.to_string(),
+            },
+        }
+    }
+}
+
+fn named_host(parameters: &Map<String, Value>) -> Result<String, Refusal> {
+    host(parameters)?.ok_or(Refusal::Parameter {
+        name: "host",
+        expected: "a host name",
+    })
 }
 
 fn host(parameters: &Map<String, Value>) -> Result<Option<String>, Refusal> {
@@ -202,32 +220,6 @@ fn flag(parameters: &Map<String, Value>, name: &'static str) -> Result<bool, Ref
             name,
             expected: "true or false",
         }),
-    }
-}
-
-impl NotRetired {
-    /// The refusal for an operator who asked to retire `host`.
-    pub fn refusal(self, host: &str) -> Refusal {
-        match self {
-            NotRetired::Unknown => Refusal::NoHost(printable(host)),
-            NotRetired::Announced(unit) => Refusal::Announced {
-                host: printable(host),
-                unit: unit.as_str().to_owned(),
-            },
-        }
-    }
-}
-
-impl NotResolved {
-    /// The refusal for an operator who asked about `host`.
-    pub fn refusal(self, host: &str) -> Refusal {
-        match self {
-            NotResolved::Unknown => Refusal::NoHost(printable(host)),
-            NotResolved::NotAnnounced => Refusal::NotAnnounced(printable(host)),
-            NotResolved::IsMember(unit) => Refusal::SaysMember {
-                unit: unit.as_str().to_owned(),
-            },
-        }
     }
 }
 
@@ -385,14 +377,6 @@ fn reveal(view: &View, host: &str, results: &mut Results) -> Result<(), Refusal>
     Ok(())
 }
 
-/// What `forget` answers once `changed` keys of the ledger have changed.
-pub fn forgotten(changed: usize, status: &Status) -> Results {
-    let mut results = Results::default();
-    results.set("changed", changed);
-    set_status(&mut results, status);
-    results
-}
-
 /// What is worth a person's attention in a plan.
 pub fn warnings(plan: &Plan) -> Vec<String> {
     let notes = plan.notes.iter();
@@ -402,43 +386,43 @@ pub fn warnings(plan: &Plan) -> Vec<String> {
         .collect()
 }
 
-/// What `resync` answers once it has made `changes`.
-pub fn resynced(changes: &[PlannedChange], status: &Status) -> Results {
-    let mut results = Results::default();
-    results.set("changed", changes.len());
-    set_status(&mut results, status);
-    if !changes.is_empty() {
-        results.set_fitting("changes", changes, change_table);
-    }
-    results.set_fitting("json", changes, |changes| json(&changes));
-    results
-}
-
-/// What `retire-host` and `resolve-host` answer.
-pub fn decided(host: &str, outcome: Outcome, status: &Status) -> Results {
+/// What an order answers once it is carried out.
+pub fn carried_out(order: &Order, plan: &Plan, world: &World, applied: &Applied) -> Results {
     #[derive(Serialize)]
     struct Answer<'a> {
         host: &'a str,
         outcome: &'static str,
     }
 
-    let answer = Answer {
-        host,
-        outcome: outcome.as_str(),
-    };
     let mut results = Results::default();
-    results.set("host", printable(host));
-    results.set("outcome", answer.outcome);
-    if outcome == Outcome::Retired {
-        results.set("value", RETIRED);
+    let status = applied.status();
+    match order {
+        Order::Resync => {
+            let changes = planned_changes(plan, world);
+            results.set("changed", changes.len());
+            results.set("status", status);
+            if !changes.is_empty() {
+                results.set_fitting("changes", &changes, change_table);
+            }
+            results.set_fitting("json", &changes, |changes| json(&changes));
+        }
+        Order::Forget { .. } => {
+            results.set("changed", applied.ledger_changes().len());
+            results.set("status", status);
+        }
+        Order::Retire { host, .. } | Order::Resolve { host, .. } => {
+            let outcome = applied.outcome.unwrap_or(Outcome::Unchanged);
+            results.set("host", printable(host));
+            results.set("outcome", outcome.as_str());
+            if outcome == Outcome::Retired {
+                results.set("value", RETIRED);
+            }
+            results.set("status", status);
+            let outcome = outcome.as_str();
+            results.set("json", json(&Answer { host, outcome }));
+        }
     }
-    set_status(&mut results, status);
-    results.set("json", json(&answer));
     results
-}
-
-fn set_status(results: &mut Results, status: &Status) {
-    results.set("status", status);
 }
 
 /// What `check` answers.

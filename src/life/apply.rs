@@ -1,48 +1,42 @@
-//! A plan in, hook tools out. Nothing is decided here.
+//! A plan in, hook tools out.
+
+use std::collections::BTreeMap;
 
 use super::look;
-use crate::core::ledger::Ledger;
 use crate::core::names::RelationId;
-use crate::core::plan::{Plan, Writes};
-use crate::core::standby::StandbyPlan;
-use crate::core::status::Status;
+use crate::core::plan::{Applied, Plan, Role, Writes};
 use crate::core::wire::Changes;
 use crate::juju::document;
 use crate::juju::hook_tools::{Bag, HookTools, ToolError};
 
-/// Writes the leader's changes: the bags of each relation, then the ledger. Juju commits all of them
-/// together or none.
+/// Writes the bags of each relation, then the ledger. Juju commits all of them together or none.
 ///
 /// A relation that turns out not to be served is passed over, and the ledger says that its bags may
 /// not show it. So the ledger comes last.
 ///
 /// # Errors
 /// When `relation-set` fails for another reason than that Juju does not serve a relation.
-pub(super) fn plan(tools: &HookTools<'_>, peer: RelationId, plan: &Plan) -> Result<(), ToolError> {
-    let mut ledger = plan.ledger_changes();
+pub(super) fn plan(
+    tools: &HookTools<'_>,
+    peer: RelationId,
+    plan: &Plan,
+) -> Result<Applied, ToolError> {
+    let mut unserved = Vec::new();
     for (id, Writes { app, unit }) in &plan.writes {
         // The application bag first: no mirror is up without its choice beside it.
-        let is_served = set_app(tools, *id, app, unit)? && set_unit(tools, *id, unit)?;
-        if let (false, Some(listed)) = (is_served, plan.ledger.relations.get(id)) {
-            let (key, change) = Ledger::mark(*id, &listed.app);
-            ledger.insert(key, change);
+        if !(set_app(tools, *id, app, unit)? && set_unit(tools, *id, unit)?) {
+            unserved.push(*id);
         }
     }
-    match ledger.is_empty() {
-        true => Ok(()),
-        false => tools.ledger_set(peer, &document::encode(&ledger)),
+    let applied = plan.applied(&unserved);
+    let changes = match applied.role {
+        Role::Leader => applied.ledger_changes(),
+        Role::Standby => BTreeMap::new(),
+    };
+    if !changes.is_empty() {
+        tools.ledger_set(peer, &document::encode(&changes))?;
     }
-}
-
-/// Writes a standby's changes.
-///
-/// # Errors
-/// When `relation-set` fails for another reason than that Juju does not serve a relation.
-pub(super) fn standby(tools: &HookTools<'_>, plan: &StandbyPlan) -> Result<(), ToolError> {
-    for (id, changes) in plan {
-        set_unit(tools, *id, changes)?;
-    }
-    Ok(())
+    Ok(applied)
 }
 
 /// Says whether Juju serves the relation.
@@ -84,44 +78,41 @@ fn set_app(
     }
 }
 
-/// Shows a standby's status, unless Juju shows it already: setting it again would renew its time,
-/// and people read that time. The tools only speak to people, so their failure is a warning.
-pub(super) fn status(tools: &HookTools<'_>, status: &Status) {
-    match tools.status_get() {
-        Ok(shown) if shown.is(status) => return,
-        Ok(_) => {}
-        Err(error) => warn_unknown(&error),
-    }
-    warn_unshown(tools.status_set(status));
-}
-
-/// The same of the leader, which speaks for the application, too: otherwise the row of the
-/// application in `juju status` shows what any unit says.
-pub(super) fn leaders_status(tools: &HookTools<'_>, status: &Status) {
-    let shown = tools.status_get_of_all().inspect_err(warn_unknown).ok();
-    if !shown
-        .as_ref()
-        .is_some_and(|shown| shown.unit_is(tools.own_unit(), status))
+/// Shows the status, unless it is shown already: setting it again would renew its time, and people
+/// read that time. The leader speaks for the application, too: otherwise the row of the application
+/// in `juju status` shows what any unit says. The tools only speak to people, so their failure is a
+/// warning.
+pub(super) fn status(tools: &HookTools<'_>, applied: &Applied) {
+    let status = applied.status();
+    let (is_of_unit, is_of_application) = match (applied.role, applied.compares_the_status) {
+        (Role::Leader, false) => {
+            let is_shown = !applied.changes_the_status();
+            (is_shown, is_shown)
+        }
+        (Role::Leader, true) => match tools.status_get_of_all() {
+            Ok(shown) => (
+                shown.unit_is(tools.own_unit(), &status),
+                shown.application_is(&status),
+            ),
+            Err(error) => (unknown(&error), false),
+        },
+        (Role::Standby, _) => match tools.status_get() {
+            Ok(shown) => (shown.is(&status), true),
+            Err(error) => (unknown(&error), true),
+        },
+    };
+    let unit = (!is_of_unit).then(|| tools.status_set(&status));
+    let application = (!is_of_application).then(|| tools.status_set_of_application(&status));
+    for error in [unit, application]
+        .into_iter()
+        .flatten()
+        .filter_map(Result::err)
     {
-        warn_unshown(tools.status_set(status));
-    }
-    if !shown.is_some_and(|shown| shown.application_is(status)) {
-        warn_unshown(tools.status_set_of_application(status));
-    }
-}
-
-/// Shows a leader's status that was not shown before.
-pub(super) fn set_leaders_status(tools: &HookTools<'_>, status: &Status) {
-    warn_unshown(tools.status_set(status));
-    warn_unshown(tools.status_set_of_application(status));
-}
-
-fn warn_unknown(error: &ToolError) {
-    tracing::warn!("the status that is shown is not known: {error}");
-}
-
-fn warn_unshown(set: Result<(), ToolError>) {
-    if let Err(error) = set {
         tracing::warn!("the status cannot be shown: {error}");
     }
+}
+
+fn unknown(error: &ToolError) -> bool {
+    tracing::warn!("the status that is shown is not known: {error}");
+    false
 }

@@ -5,33 +5,63 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::core::evidence::{Evidence, OwnBag, Relation, Scope, World};
 use crate::core::ledger::{Ledger, Options, Place};
 use crate::core::names::{RelationId, UnitName};
-use crate::core::publish;
-use crate::core::standby::StandbyRelation;
+use crate::core::show;
+use crate::core::turn::Occasion;
 use crate::core::wire::Databag;
-use crate::core::world::{Relation, World, is_gone};
 use crate::juju::hook_tools::{Bag, HookTools, ToolError};
 use crate::report::check::UNSERVED_REMEDY;
 
-/// What is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// Every relation and every unit.
-    Everything,
-    /// This new relation and others that the ledger does not list, and no remote unit. Consumers act
-    /// on what they see a second after the relation was made, so every call counts: what the ledger
-    /// was published to is taken from the ledger.
-    NewRelation(RelationId),
-}
-
-/// What this hook says is leaving. Juju may show it for some time yet.
-#[derive(Clone, Debug, Default)]
-pub struct Leaving {
-    /// The relation that is broken.
-    pub relation: Option<RelationId>,
-    /// The unit that departs from a relation.
-    pub unit: Option<UnitName>,
+/// Looks at what `scope` names, and notes it in `evidence`.
+///
+/// # Errors
+/// When a hook tool fails for another reason than that Juju does not serve a relation.
+pub(super) fn at(
+    tools: &HookTools<'_>,
+    ledger: &Ledger,
+    occasion: &Occasion,
+    scope: Scope,
+    evidence: &mut Evidence,
+) -> Result<(), ToolError> {
+    match scope {
+        Scope::Leadership => evidence.leads = Some(tools.is_leader()?),
+        Scope::Goal if evidence.pauses > 0 => evidence.goal = Some(tools.goal_state_now()),
+        Scope::Goal => evidence.goal = Some(tools.goal_state().cloned()),
+        Scope::Options => evidence.options = Some(options(tools)?),
+        Scope::Units(units) => {
+            for (relation, unit) in units {
+                let bag = unit_bag(tools, relation, &unit)?;
+                evidence.bags.insert((relation, unit), bag);
+            }
+        }
+        Scope::Newcomers(relation, units) => {
+            evidence.newcomers = Some(bags_of_newcomers(tools, relation, units)?);
+        }
+        Scope::Joined(relations) => {
+            let joined = |id| Some((id, tools.relation_list(id).ok()?.into_iter().collect()));
+            evidence.joined = Some(relations.into_iter().filter_map(joined).collect());
+        }
+        Scope::Served(relations) => {
+            let listed = tools.relation_ids()?.into_iter();
+            let asked = listed.filter(|id| relations.contains(id));
+            evidence.served = Some(asked.filter(|id| is_served(tools, *id)).collect());
+        }
+        Scope::OwnBags(relations) => {
+            let relations = match relations {
+                Some(relations) => relations,
+                None => tools.relation_ids()?,
+            };
+            evidence.own_bags = Some(own_bags(tools, ledger, relations)?);
+        }
+        Scope::NewRelation(_) | Scope::Everything(_) => {
+            let mut seen = world(tools, ledger, &scope, occasion, true)?;
+            seen.siblings_are_news |= *occasion == Occasion::TakeOver;
+            evidence.world = Some(seen);
+        }
+    }
+    Ok(())
 }
 
 /// Looks at everything that one distributor unit can see beside the ledger. Only a leader may read
@@ -42,56 +72,60 @@ pub struct Leaving {
 pub fn world(
     tools: &HookTools<'_>,
     ledger: &Ledger,
-    scope: Scope,
-    leaving: &Leaving,
+    scope: &Scope,
+    occasion: &Occasion,
     is_leader: bool,
 ) -> Result<World, ToolError> {
+    let new_relation = match scope {
+        Scope::NewRelation(id) => Some(*id),
+        _ => None,
+    };
+    let (broken, departed) = occasion.leaving();
     let mut world = World {
         options: options(tools)?,
-        units_were_read: scope == Scope::Everything,
+        units_were_read: new_relation.is_none(),
         siblings_are_news: !ledger.is_led_by(tools.own_unit()),
         ..World::default()
     };
     let mut reads = Vec::new();
     for id in tools.relation_ids()? {
-        if leaving.relation == Some(id) {
+        if broken == Some(id) {
             continue;
         }
-        let as_published = match scope {
-            Scope::NewRelation(new) if new != id => as_published(tools, ledger, id),
+        let as_published = match new_relation {
+            Some(new) if new != id => as_published(tools, ledger, id),
             _ => None,
         };
         let relation = match as_published {
             Some(relation) => Some(relation),
-            None => relation(tools, id, leaving, is_leader)?,
+            None => relation(tools, id, departed, is_leader)?,
         };
-        let members = match scope {
-            Scope::Everything if relation.is_some() => unless_unserved(tools.relation_list(id))?,
-            Scope::Everything => None,
-            Scope::NewRelation(_) => Some(Vec::new()),
+        let members = match (&relation, new_relation) {
+            (Some(_), None) => unless_unserved(tools.relation_list(id))?,
+            (None, None) => None,
+            (_, Some(_)) => Some(Vec::new()),
         };
         let (Some(mut relation), Some(members)) = (relation, members) else {
             pass_over(&mut world, tools, ledger, id);
             continue;
         };
         let members = members.into_iter();
-        let joined: BTreeSet<UnitName> = members
-            .filter(|unit| leaving.unit.as_ref() != Some(unit))
-            .collect();
+        let joined: BTreeSet<UnitName> = members.filter(|unit| departed != Some(unit)).collect();
         let units: BTreeSet<&UnitName> = joined
             .iter()
             .chain(relation.expected.iter().flatten())
             .collect();
         reads.extend(units.into_iter().map(|unit| (id, unit.clone())));
         relation.place = place(tools, ledger, &relation.app);
-        if scope == Scope::Everything {
-            see_joined(tools, &mut relation, joined, leaving);
+        if new_relation.is_none() {
+            see_joined(tools, &mut relation, joined, departed);
         }
         world.relations.insert(id, relation);
     }
     // A unit that Juju removes sees its relations broken one by one. They stay where they are, so
     // it must not decide as if they were gone.
-    if tools.is_leaving() == Some(true) {
+    let goal = tools.goal_state();
+    if goal.and_then(|goal| goal.is_leaving(tools.own_unit())) == Some(true) {
         let listed = ledger.relations.iter();
         let broken = listed.filter(|(id, listed)| listed.is_current && !world.lists(**id));
         let broken: Vec<_> = broken
@@ -99,10 +133,10 @@ pub fn world(
             .collect();
         world.passed_over.extend(broken);
     }
-    if scope == Scope::Everything || ledger.leader.is_none() {
+    if new_relation.is_none() || ledger.leader.is_none() {
         read_siblings(tools, ledger, &mut world)?;
     }
-    if scope != Scope::Everything {
+    if new_relation.is_some() {
         return Ok(world);
     }
     for ((id, unit), bag) in reads.iter().zip(tools.relation_get_each(&reads)) {
@@ -130,13 +164,13 @@ fn see_joined(
     tools: &HookTools<'_>,
     relation: &mut Relation,
     joined: BTreeSet<UnitName>,
-    leaving: &Leaving,
+    departed: Option<&UnitName>,
 ) {
     let Some(goal) = tools.goal_state() else {
         return;
     };
     let leaves = |unit: &UnitName| unit.app() == relation.app;
-    let was_last = joined.is_empty() && leaving.unit.as_ref().is_some_and(leaves);
+    let was_last = joined.is_empty() && departed.is_some_and(leaves);
     if was_last && relation.expected.is_none() && goal.lists(&relation.app) {
         // Juju knows the application, and its last unit has just left: it has no units.
         relation.expected = Some(BTreeSet::new());
@@ -165,8 +199,8 @@ fn as_published(tools: &HookTools<'_>, ledger: &Ledger, id: RelationId) -> Optio
         app: listed.app.clone(),
         place: ledger.place(&listed.app),
         expected: expected(tools, &listed.app),
-        own_app: Some(publish::app_bag(ledger, id)),
-        own_unit: Some(publish::unit_bag(ledger, id)),
+        own_app: Some(show::app_bag(ledger, id)),
+        own_unit: Some(show::unit_bag(ledger, id)),
         ..Relation::default()
     })
 }
@@ -175,7 +209,7 @@ fn as_published(tools: &HookTools<'_>, ledger: &Ledger, id: RelationId) -> Optio
 fn relation(
     tools: &HookTools<'_>,
     id: RelationId,
-    leaving: &Leaving,
+    departed: Option<&UnitName>,
     is_leader: bool,
 ) -> Result<Option<Relation>, ToolError> {
     let own_unit = match tools.relation_get(id, Bag::OwnUnit) {
@@ -197,7 +231,7 @@ fn relation(
         false => None,
     };
     let mut expected = expected(tools, &app);
-    if let (Some(units), Some(unit)) = (&mut expected, &leaving.unit) {
+    if let (Some(units), Some(unit)) = (&mut expected, departed) {
         units.remove(unit);
     }
     Ok(Some(Relation {
@@ -253,7 +287,7 @@ fn read_siblings(
 }
 
 /// Whether Juju serves a relation.
-pub fn is_served(tools: &HookTools<'_>, relation: RelationId) -> bool {
+pub(super) fn is_served(tools: &HookTools<'_>, relation: RelationId) -> bool {
     tools.relation_get(relation, Bag::OwnUnit).is_ok()
 }
 
@@ -261,7 +295,7 @@ pub fn is_served(tools: &HookTools<'_>, relation: RelationId) -> bool {
 ///
 /// # Errors
 /// When `relation-get` fails for another reason.
-pub fn unit_bag(
+pub(super) fn unit_bag(
     tools: &HookTools<'_>,
     relation: RelationId,
     unit: &UnitName,
@@ -272,32 +306,8 @@ pub fn unit_bag(
     }
 }
 
-/// The units of `app` that goal-state expects and that have no claim in the ledger.
-pub fn unheard(tools: &HookTools<'_>, ledger: &Ledger, app: &str) -> BTreeSet<UnitName> {
-    without_claim(ledger, expected(tools, app).unwrap_or_default())
-}
-
-/// The same. Where goal-state lists none of its units, those that have joined count.
-pub fn unheard_or_joined(
-    tools: &HookTools<'_>,
-    ledger: &Ledger,
-    relation: RelationId,
-    app: &str,
-) -> BTreeSet<UnitName> {
-    let joined = || Some(tools.relation_list(relation).ok()?.into_iter().collect());
-    let units = expected(tools, app).or_else(joined);
-    without_claim(ledger, units.unwrap_or_default())
-}
-
-fn without_claim(ledger: &Ledger, mut units: BTreeSet<UnitName>) -> BTreeSet<UnitName> {
-    for claim in ledger.hosts.values().flatten() {
-        units.remove(&claim.unit);
-    }
-    units
-}
-
 /// Whether `app` is of this model. Where goal-state cannot tell, what the ledger knows of it stays.
-pub fn place(tools: &HookTools<'_>, ledger: &Ledger, app: &str) -> Place {
+fn place(tools: &HookTools<'_>, ledger: &Ledger, app: &str) -> Place {
     let told = tools.goal_state().and_then(|goal| goal.place(app));
     let mut listed = ledger.relations.values();
     let is_known = listed.any(|listed| listed.app == app);
@@ -313,26 +323,6 @@ fn expected(tools: &HookTools<'_>, app: &str) -> Option<BTreeSet<UnitName>> {
     tools.goal_state()?.expected(app)
 }
 
-/// A unit that the ledger counts on and that is gone: it left in a hook whose writes were lost.
-pub fn unexpected<'a>(tools: &HookTools<'_>, ledger: &'a Ledger) -> Option<&'a UnitName> {
-    let expected: BTreeMap<&str, Option<BTreeSet<UnitName>>> = ledger
-        .apps()
-        .into_iter()
-        .map(|app| (app, expected(tools, app)))
-        .collect();
-    let hosts = ledger.hosts.iter();
-    let claims =
-        hosts.flat_map(|(name, claims)| claims.iter().map(move |claim| (name, &claim.unit)));
-    let counted = claims.filter(|(name, unit)| !ledger.keeps_claim(name, unit));
-    let mut units = counted
-        .map(|(_, unit)| unit)
-        .chain(ledger.communicators.keys());
-    units.find(|unit| {
-        let expected = expected.get(unit.app());
-        expected.is_some_and(|expected| is_gone(unit, expected.as_ref(), None))
-    })
-}
-
 /// The bags of units that Juju has not shown yet. Juju shows them from their live bags.
 ///
 /// They may be many, so it stops where it no longer pays: at machines that are only being made and
@@ -340,7 +330,7 @@ pub fn unexpected<'a>(tools: &HookTools<'_>, ledger: &'a Ledger) -> Option<&'a U
 ///
 /// # Errors
 /// When `relation-get` fails for another reason than that a unit or its relation is not there.
-pub fn bags_of_newcomers(
+fn bags_of_newcomers(
     tools: &HookTools<'_>,
     relation: RelationId,
     units: Vec<UnitName>,
@@ -371,7 +361,7 @@ pub fn bags_of_newcomers(
 ///
 /// # Errors
 /// When `config-get` fails.
-pub fn options(tools: &HookTools<'_>) -> Result<Options, ToolError> {
+fn options(tools: &HookTools<'_>) -> Result<Options, ToolError> {
     let options = tools.config_get()?;
     let text = |name: &str| Options::text(options.get(name)?.as_str()?);
     Ok(Options {
@@ -381,19 +371,15 @@ pub fn options(tools: &HookTools<'_>) -> Result<Options, ToolError> {
 }
 
 /// What a standby must know of `relations`. Where the ledger lists a relation, it says whose it is.
-///
-/// # Errors
-/// When a hook tool fails for another reason than that Juju does not serve a relation.
-pub fn standby(
+fn own_bags(
     tools: &HookTools<'_>,
     ledger: &Ledger,
     relations: Vec<RelationId>,
-) -> Result<BTreeMap<RelationId, StandbyRelation>, ToolError> {
+) -> Result<BTreeMap<RelationId, OwnBag>, ToolError> {
     let mut all = BTreeMap::new();
     for id in relations {
-        let own_unit = match tools.relation_get(id, Bag::OwnUnit) {
-            Err(error) if error.is_relation_unserved() => continue,
-            bag => bag?,
+        let Some(own_unit) = unless_unserved(tools.relation_get(id, Bag::OwnUnit))? else {
+            continue;
         };
         let (app, place) = match ledger.relations.get(&id) {
             Some(listed) => (listed.app.clone(), ledger.place(&listed.app)),
@@ -410,13 +396,13 @@ pub fn standby(
             Some(_) => None,
             None => expected(tools, &app).map(|_| true),
         };
-        let relation = StandbyRelation {
+        let own = OwnBag {
             app,
             place,
             has_units,
             own_unit,
         };
-        all.insert(id, relation);
+        all.insert(id, own);
     }
     Ok(all)
 }

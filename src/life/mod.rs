@@ -1,22 +1,26 @@
-//! One hook or action from beginning to end: whose turn it is, what is read, what is written.
+//! One hook or action from beginning to end: look, decide, write.
 
 pub mod actions;
 
 mod apply;
-mod leader;
 pub mod look;
 mod run_action;
-mod standby;
+
+use std::collections::BTreeMap;
 
 use tracing::{debug, error, info, warn};
 
+use crate::core::evidence::{Evidence, Scope};
+use crate::core::learn::says_something;
 use crate::core::ledger::Ledger;
 use crate::core::names::{RelationId, UnitName};
 use crate::core::note::{Level, Note};
+use crate::core::operator::Refused;
+use crate::core::plan::{Applied, Plan};
+use crate::core::turn::{Facts, Occasion, Turn, turn};
 use crate::juju::environment::{Hook, HookError};
 use crate::juju::hook_tools::{Agent, HookTools, ToolError};
 use crate::juju::log::{DEFAULT_LEVEL, Journal};
-use leader::Leaving;
 
 /// Why a hook failed. Juju runs it again.
 #[derive(Debug, thiserror::Error)]
@@ -56,23 +60,22 @@ pub fn dispatch(
     let tools = HookTools::new(agent, own_unit);
     let journal = Journal::default();
 
-    let mut run = Run {
+    let mut life = Life {
         tools: &tools,
         now,
         log_level: None,
-        may_follow_another: matches!(hook, Hook::LeaderElected | Hook::Upgrade),
     };
     let outcome = journal.keep(|| {
-        let outcome = run
+        let outcome = life
             .hook(hook)
-            .or_else(|failure| run.unless_leaving(failure));
+            .or_else(|failure| life.unless_leaving(failure));
         if let Err(failure) = &outcome {
             journal.retract_changes();
             error!("{}", chain(failure));
         }
         outcome
     });
-    let level = run.log_level.as_deref().unwrap_or(DEFAULT_LEVEL);
+    let level = life.log_level.as_deref().unwrap_or(DEFAULT_LEVEL);
     if let Err(error) = journal.send(&tools, level) {
         agent.complain(&format!("warning: {}", chain(&error)));
     }
@@ -85,53 +88,102 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-struct Run<'a> {
+struct Life<'a> {
     tools: &'a HookTools<'a>,
     now: u64,
     /// The option, once it is known.
     log_level: Option<String>,
-    /// Whether another unit may have published since this one did, the Python charm among them.
-    may_follow_another: bool,
 }
 
-/// The ledger and where it is.
-struct Memory {
-    peer: RelationId,
-    ledger: Ledger,
+/// How a turn ended.
+enum End {
+    /// There was nothing to write.
+    Nothing,
+    /// An operator's order is not carried out.
+    Refused(Refused),
+    /// What was planned, from what was looked at, and what was written of it.
+    Written(Box<(Plan, Evidence, Applied)>),
 }
 
-impl Run<'_> {
+impl Life<'_> {
     fn hook(&mut self, hook: Hook) -> Result<(), RunError> {
-        match hook {
-            Hook::Other => Ok(()),
-            Hook::Action(name) => self.action(&name),
-            // No peer relation is visible yet, and there is nothing to do for it.
+        let mut evidence = Evidence::default();
+        let occasion = match hook {
+            Hook::Other => return Ok(()),
+            Hook::Action(name) => return self.action(&name),
             Hook::Install => {
                 self.show_version();
-                Ok(())
+                return Ok(());
             }
             Hook::Upgrade => {
                 self.show_version();
-                self.look_at_everything()
+                Occasion::TakeOver
             }
-            Hook::LeaderElected | Hook::LookAtEverything => self.look_at_everything(),
-            Hook::RelationCreated { relation } => {
-                let memory = self.memory()?;
-                match self.tools.is_leader()? {
-                    true => self.relation_created(&memory, relation),
-                    false => self.look_as_standby(&memory),
+            // Most units have said nothing yet, and their hooks end after one call.
+            Hook::Joined(relation, unit) => {
+                let bag = look::unit_bag(self.tools, relation, &unit)?;
+                if !bag.as_ref().is_some_and(says_something) {
+                    return Ok(());
                 }
+                evidence.bags = BTreeMap::from([((relation, unit.clone()), bag)]);
+                Occasion::Heard(relation, unit)
             }
-            Hook::UnitJoined { relation, unit } => self.unit_joined(relation, &unit),
-            Hook::UnitChanged { relation, unit } => self.unit_changed(relation, &unit),
-            Hook::UnitDeparted { relation, unit } => self.unit_departed(relation, &unit),
-            Hook::RelationBroken { relation } => self.relation_broken(relation),
-            Hook::LedgerChanged { peer } => self.ledger_changed(peer),
-            Hook::UpdateStatus => {
-                let memory = self.memory()?;
-                match self.tools.is_leader()? {
-                    true => self.update_status(&memory),
-                    false => self.look_as_standby(&memory),
+            Hook::Event(occasion) => occasion,
+        };
+        match self.memory(&occasion) {
+            // Juju may take the peer relation first, and then there is nothing to be done any more.
+            Err(RunError::NoPeerRelation) if matches!(occasion, Occasion::Broken(_)) => Ok(()),
+            Err(RunError::Tool(error))
+                if matches!(occasion, Occasion::Broken(_)) && error.is_relation_unserved() =>
+            {
+                Ok(())
+            }
+            memory => {
+                let (peer, ledger) = memory?;
+                self.live(peer, &ledger, &occasion, evidence).map(drop)
+            }
+        }
+    }
+
+    /// Looks as far as the decision asks for, and writes what it says.
+    fn live(
+        &mut self,
+        peer: RelationId,
+        ledger: &Ledger,
+        occasion: &Occasion,
+        mut evidence: Evidence,
+    ) -> Result<End, RunError> {
+        evidence.now = self.now;
+        loop {
+            let facts = Facts {
+                ledger,
+                unit: self.tools.own_unit(),
+                occasion,
+                evidence: &evidence,
+            };
+            match turn(&facts) {
+                Turn::Nothing => return Ok(End::Nothing),
+                Turn::Refuse(refused) => return Ok(End::Refused(refused)),
+                Turn::Look(scope) => {
+                    if let Scope::Everything(reason) = &scope {
+                        debug!("{reason}: looking at everything");
+                    }
+                    look::at(self.tools, ledger, occasion, scope, &mut evidence)?;
+                    if let Some(world) = &evidence.world {
+                        self.log_level.clone_from(&world.options.log_level);
+                    }
+                }
+                Turn::Wait(pause) => {
+                    self.tools.wait(pause);
+                    evidence.now += pause.as_secs();
+                    evidence.pauses += 1;
+                    evidence.goal = None;
+                }
+                Turn::Write(plan) => {
+                    log(&plan.notes);
+                    let applied = apply::plan(self.tools, peer, &plan)?;
+                    apply::status(self.tools, &applied);
+                    return Ok(End::Written(Box::new((plan, evidence, applied))));
                 }
             }
         }
@@ -146,14 +198,6 @@ impl Run<'_> {
         }
     }
 
-    fn look_at_everything(&mut self) -> Result<(), RunError> {
-        let memory = self.memory()?;
-        match self.tools.is_leader()? {
-            true => self.everything(&memory, Leaving::default()),
-            false => self.look_as_standby(&memory),
-        }
-    }
-
     fn show_version(&self) {
         let version = env!("CARGO_PKG_VERSION");
         if let Err(error) = self.tools.application_version_set(version) {
@@ -161,30 +205,18 @@ impl Run<'_> {
         }
     }
 
-    /// The ledger.
-    fn memory(&mut self) -> Result<Memory, RunError> {
-        let peer = self.tools.peer_relation()?;
-        self.memory_in(peer.ok_or(RunError::NoPeerRelation)?)
-    }
-
-    /// The ledger in relation-broken: Juju may take the peer relation first, and then there is
-    /// nothing to be done any more.
-    fn memory_if_any(&mut self) -> Result<Option<Memory>, RunError> {
-        match self.memory() {
-            Err(RunError::NoPeerRelation) => Ok(None),
-            Err(RunError::Tool(error)) if error.is_relation_unserved() => Ok(None),
-            memory => memory.map(Some),
-        }
-    }
-
-    fn memory_in(&mut self, peer: RelationId) -> Result<Memory, RunError> {
+    /// The ledger, and the peer relation that holds it.
+    fn memory(&mut self, occasion: &Occasion) -> Result<(RelationId, Ledger), RunError> {
+        let peer = match occasion {
+            Occasion::LedgerWritten(peer) => *peer,
+            _ => {
+                let peer = self.tools.peer_relation()?;
+                peer.ok_or(RunError::NoPeerRelation)?
+            }
+        };
         let ledger = self.tools.ledger_get(peer)?;
         self.log_level.clone_from(&ledger.options.log_level);
-        Ok(Memory { peer, ledger })
-    }
-
-    fn own_unit(&self) -> &UnitName {
-        self.tools.own_unit()
+        Ok((peer, ledger))
     }
 }
 

@@ -1,19 +1,16 @@
 //! An action from beginning to end. A refusal ends well: Juju shows its text only then.
 
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::actions::{self, Action, LONGEST_RESULT, Refusal, Results};
-use super::look::{self, Leaving, Scope};
-use super::{Memory, Run, RunError};
-use crate::core::learn::{self, Learned};
-use crate::core::ledger::Ledger;
+use super::{End, Life, RunError, look};
+use crate::core::evidence::{Evidence, Scope};
 use crate::core::note::Level;
-use crate::core::operator::{self, Force, Outcome};
+use crate::core::operator::Order;
 use crate::core::plan::Plan;
-use crate::core::wire::printable;
-use crate::core::world::World;
+use crate::core::queue::Moment;
+use crate::core::turn::Occasion;
 use crate::report::View;
-use crate::report::changes::planned_changes;
 
 /// Why an action has no results.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +21,7 @@ enum NoResults {
     Run(#[from] RunError),
 }
 
-impl Run<'_> {
+impl Life<'_> {
     /// Runs the action `name`.
     pub(super) fn action(&mut self, name: &str) -> Result<(), RunError> {
         match self.results(name) {
@@ -37,44 +34,45 @@ impl Run<'_> {
 
     fn results(&mut self, name: &str) -> Result<Results, NoResults> {
         let parameters = self.tools.action_get().map_err(RunError::from)?;
-        let action = Action::parse(name, &parameters)?;
-        let memory = self.memory()?;
-        let is_leader = self.tools.is_leader().map_err(RunError::from)?;
-        if let (Some(action), false) = (action.needs_leader(), is_leader) {
-            let app = self.own_unit().app().to_owned();
-            return Err(Refusal::NotLeader { action, app }.into());
+        match Action::parse(name, &parameters)? {
+            Action::ShowMirror(subject) => Ok(actions::show_mirror(&self.view()?, &subject)?),
+            Action::Check => Ok(actions::checked(&self.view()?)),
+            Action::Order(order) => self.order(order),
         }
-        match action {
-            Action::ShowMirror(subject) => Ok(actions::show_mirror(
-                &self.view(&memory, is_leader)?,
-                &subject,
-            )?),
-            Action::Check => Ok(actions::checked(&self.view(&memory, is_leader)?)),
-            Action::Resync => Ok(self.resync(&memory)?),
-            Action::RetireHost { host, force } => self.decide(&memory, &host, |ledger, world| {
-                let retired = operator::retire(ledger, world, &host, force);
-                retired.map_err(|error| error.refusal(&host))
-            }),
-            Action::ResolveHost { host, is_member } => {
-                self.decide(&memory, &host, |ledger, world| {
-                    let resolved = operator::resolve(ledger, world, &host, is_member);
-                    resolved.map_err(|error| error.refusal(&host))
-                })
+    }
+
+    fn order(&mut self, order: Order) -> Result<Results, NoResults> {
+        let occasion = Occasion::Order(order.clone());
+        let (peer, ledger) = self.memory(&occasion)?;
+        match self.live(peer, &ledger, &occasion, Evidence::default())? {
+            End::Refused(refused) => {
+                let app = self.tools.own_unit().app();
+                Err(order.refusal(refused, app).into())
             }
-            Action::Forget { force } => self.forget(&memory, force),
+            End::Nothing => Ok(Results::default()),
+            End::Written(written) => {
+                let (plan, evidence, applied) = *written;
+                if order == Order::Resync {
+                    self.log_to_caller(&plan);
+                }
+                let world = evidence.world.unwrap_or_default();
+                Ok(actions::carried_out(&order, &plan, &world, &applied))
+            }
         }
     }
 
     /// Everything that this unit can see. The ledger is there for a standby, too.
-    fn view(&mut self, memory: &Memory, is_leader: bool) -> Result<View, RunError> {
-        let nothing = Leaving::default();
-        let ledger = memory.ledger.clone();
-        let world = look::world(self.tools, &ledger, Scope::Everything, &nothing, is_leader)?;
+    fn view(&mut self) -> Result<View, RunError> {
+        let occasion = Occasion::Anything;
+        let (_, ledger) = self.memory(&occasion)?;
+        let is_leader = self.tools.is_leader()?;
+        let scope = Scope::Everything("an operator asks");
+        let world = look::world(self.tools, &ledger, &scope, &occasion, is_leader)?;
         let goal = self.tools.goal_state();
         let view = View {
-            unit: self.own_unit().clone(),
+            unit: self.tools.own_unit().clone(),
             is_leader,
-            moment: self.moment(&ledger, &ledger),
+            moment: Moment::of(self.now, &ledger, &ledger, goal),
             ledger,
             world,
             failing: goal.into_iter().flat_map(|goal| goal.failing()).collect(),
@@ -82,63 +80,8 @@ impl Run<'_> {
         Ok(view.through_leader())
     }
 
-    fn resync(&mut self, memory: &Memory) -> Result<Results, RunError> {
-        let view = self.view(memory, true)?;
-        let plan = view.plan();
-        let changes = planned_changes(&view, &plan);
-        let status = plan.status();
-        self.log_to_caller(&plan);
-        self.carry_out_everything(memory, plan)?;
-        Ok(actions::resynced(&changes, &status))
-    }
-
-    /// Carries out what an operator decides of `host`, from everything that is to be seen.
-    fn decide(
-        &mut self,
-        memory: &Memory,
-        host: &str,
-        decide: impl FnOnce(&Ledger, &World) -> Result<(Ledger, Outcome), Refusal>,
-    ) -> Result<Results, NoResults> {
-        let before = &memory.ledger;
-        let world = self.look(before, Scope::Everything, &Leaving::default())?;
-        let seen = learn::everything(before, &world, self.own_unit());
-        let (ledger, outcome) = decide(&seen.ledger, &world)?;
-        if outcome != Outcome::Unchanged {
-            let host = printable(host);
-            info!("host {host}: {} by an operator", outcome.as_str());
-        }
-        let learned = match outcome {
-            // The next token may be in a bag that will not change again.
-            Outcome::Renewed => {
-                let again = learn::everything(&ledger, &world, self.own_unit());
-                let notes = [seen.notes, again.notes].concat();
-                Learned { notes, ..again }
-            }
-            _ => Learned { ledger, ..seen },
-        };
-        let plan = self.plan_of_everything(before, learned, &world);
-        let status = plan.status();
-        self.carry_out_everything(memory, plan)?;
-        Ok(actions::decided(host, outcome, &status))
-    }
-
-    fn forget(&mut self, memory: &Memory, force: Force) -> Result<Results, NoResults> {
-        let before = &memory.ledger;
-        let world = self.look(before, Scope::Everything, &Leaving::default())?;
-        let learned = learn::everything(before, &world, self.own_unit());
-        let forgotten = operator::forget(&learned.ledger, &world, self.own_unit(), force);
-        let learned = forgotten.map_err(|unit| Refusal::IsMember {
-            unit: unit.to_string(),
-        })?;
-        info!("the ledger is emptied by an operator");
-        let plan = self.plan_of_everything(before, learned, &world);
-        let (changed, status) = (plan.ledger_changes().len(), plan.status());
-        self.carry_out_everything(memory, plan)?;
-        Ok(actions::forgotten(changed, &status))
-    }
-
-    /// Shows what changes to whoever waits for the action. It only speaks to people, so its failure
-    /// is a warning.
+    /// Shows what has changed to whoever waits for the action. It only speaks to people, so its
+    /// failure is a warning.
     fn log_to_caller(&self, plan: &Plan) {
         let mut text = String::new();
         for note in plan.notes.iter().filter(|note| note.level == Level::Info) {

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{View, listed};
+use super::listed;
+use crate::core::evidence::World;
 use crate::core::fingerprint::fingerprint;
+use crate::core::ledger::Key;
 use crate::core::plan::Plan;
-use crate::core::wire::{
-    self, BOOTSTRAP_APP, Change, GUARD, MAY_BOOTSTRAP, MIRROR, NUDGE, PROTOCOL, SPENT_PREFIX,
-    Value, printable,
-};
+use crate::core::wire::{self, Change, GUARD, MAY_BOOTSTRAP, MIRROR, PROTOCOL, Value, printable};
 use crate::report::table::columns;
 
 /// One change of one key.
@@ -26,8 +25,8 @@ pub struct PlannedChange {
     pub why: String,
 }
 
-/// The changes of `plan`, which was made of `view`.
-pub fn planned_changes(view: &View, plan: &Plan) -> Vec<PlannedChange> {
+/// The changes of `plan`, which was made of `world`.
+pub fn planned_changes(plan: &Plan, world: &World) -> Vec<PlannedChange> {
     let mut bags: BTreeMap<(String, Option<String>), Vec<String>> = BTreeMap::new();
     let mut add = |key: &str, change: &Change, bag: String| {
         let value = match change {
@@ -50,7 +49,7 @@ pub fn planned_changes(view: &View, plan: &Plan) -> Vec<PlannedChange> {
     let bags = bags.into_iter();
     let changes = bags.map(|((key, value), bags)| PlannedChange {
         change: outcome(&key, value.as_deref()),
-        why: reason(&key, value.as_deref(), view, plan),
+        why: reason(&key, value.as_deref(), plan, world),
         key: printable(&key),
         bags,
     });
@@ -90,46 +89,32 @@ fn outcome(key: &str, value: Option<&str>) -> String {
     }
 }
 
-fn reason(key: &str, value: Option<&str>, view: &View, plan: &Plan) -> String {
+fn reason(key: &str, value: Option<&str>, plan: &Plan, world: &World) -> String {
     let fixed = match (key, value) {
-        (BOOTSTRAP_APP, _) => "the application that may bootstrap the cluster",
         (PROTOCOL, _) => "this charm uses the second protocol",
         (MAY_BOOTSTRAP, _) => "whether this application may bootstrap",
         (MIRROR, Some(wire::UP)) => "consumers read only a mirror that is up",
         (MIRROR, _) => "no application may bootstrap yet",
-        (NUDGE, _) => "makes consumers act again",
         (GUARD, Some(_)) => "keeps this application from bootstrapping a second cluster",
         (GUARD, None) => "it may bootstrap, or there is a cluster to join",
-        ("leader", _) => "the unit that published last",
-        ("communicators", _) => "the units that make tokens",
-        ("other-models", _) => "the applications of other models",
-        ("left-out", _) => "the first key that did not fit",
-        ("queue", _) => "the hosts whose turn is to come",
-        ("let-in", _) => "the host in turn",
-        _ if key.starts_with("host-") => "who announced this host name",
-        _ if key.starts_with("relation-") => "this relation shows the ledger",
-        _ if key.starts_with("option-") => "the option as the charm last read it",
-        _ if key.starts_with(SPENT_PREFIX) => "refused or retired tokens",
-        _ => return of_mirror(key, value, view, plan),
+        _ => match Key::parse(key) {
+            Some(Key::Mirror(name)) => return of_mirror(name, value, plan, world),
+            known => known.map_or("", Key::why),
+        },
     };
     fixed.to_owned()
 }
 
 /// Where the value of a mirror key comes from.
-fn of_mirror(key: &str, value: Option<&str>, view: &View, plan: &Plan) -> String {
-    let name = wire::mirrored(key).unwrap_or_default();
+fn of_mirror(name: &str, value: Option<&str>, plan: &Plan, world: &World) -> String {
     if plan.ledger.queue.iter().any(|queued| queued == name) && value.is_none() {
         return "held until its turn".to_owned();
     }
     let Some(value) = value else {
         return "no unit announces this host any more".to_owned();
     };
-    let is_known = view
-        .ledger
-        .mirror
-        .get(name)
-        .is_some_and(|held| held.as_str() == value);
-    if is_known {
+    let known = plan.before.mirror.get(name);
+    if known.is_some_and(|known| known.as_str() == value) {
         return "the ledger has it".to_owned();
     }
     let claims = plan.ledger.hosts.get(name).into_iter().flatten();
@@ -140,9 +125,11 @@ fn of_mirror(key: &str, value: Option<&str>, view: &View, plan: &Plan) -> String
         (Value::Member, _) => "the host is in the cluster".to_owned(),
         (Value::Retired, _) => "an operator removed its token".to_owned(),
         (Value::Text(token), _) => {
-            let relations = view.world.relations.values();
+            let relations = world.relations.values();
             let mut units = relations.flat_map(|relation| &relation.units);
-            let giver = units.find(|(_, bag)| wire::is_up(bag) && bag.get(key) == Some(&token));
+            let giver = units.find(|(_, bag)| {
+                wire::is_up(bag) && bag.get(&wire::mirror_key(name)) == Some(&token)
+            });
             giver.map_or_else(
                 || "published before".to_owned(),
                 |(unit, _)| format!("given by {unit}"),

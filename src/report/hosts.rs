@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::{View, listed};
+use crate::core::evidence::World;
 use crate::core::fingerprint::fingerprint;
 use crate::core::ledger::Ledger;
-use crate::core::second_protocol::Help;
+use crate::core::status::{Help, needs_help};
 use crate::core::wire::{self, Value, is_hostname, mirror_key, printable};
-use crate::core::world::World;
 use crate::report::table::columns;
 
 /// How far a host has come.
@@ -107,7 +107,7 @@ impl Report {
         let mut report = Report {
             bootstrap_app: ledger.bootstrap_app.as_deref().map(printable),
             communicators: communicators.map(ToString::to_string).collect(),
-            knows_a_cluster: crate::core::bootstrap::ledger_shows_cluster(ledger),
+            knows_a_cluster: crate::core::choose::ledger_shows_cluster(ledger),
 
             ..Report::default()
         };
@@ -157,7 +157,7 @@ impl Report {
                 host.fingerprint = Some(fingerprint(token));
             }
             host.other_values = other_values.remove(name).unwrap_or_default();
-            if let Some(help) = ledger.needs_help(name) {
+            if let Some(help) = needs_help(ledger, name) {
                 report.needs_help.insert(host.host.clone(), help);
             }
             report.hosts.push(host);

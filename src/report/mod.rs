@@ -11,12 +11,12 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::core::learn;
+use crate::core::evidence::World;
 use crate::core::ledger::Ledger;
 use crate::core::names::UnitName;
 use crate::core::plan::{self, Plan};
 use crate::core::queue::Moment;
-use crate::core::world::World;
+use crate::core::turn;
 
 /// What one distributor unit can know.
 #[derive(Clone, Debug)]
@@ -62,8 +62,8 @@ impl View {
 
     /// What the leader would do if it looked at everything now.
     pub fn plan(&self) -> Plan {
-        let learned = learn::everything(&self.ledger, &self.world, self.planning_unit());
-        plan::of_everything(&self.ledger, learned, &self.world, &self.moment)
+        let learned = turn::everything(&self.ledger, &self.world, self.planning_unit());
+        plan::of(&self.ledger, learned, Some(&self.world), &self.moment)
     }
 }
 

@@ -4,17 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use microcluster_token_distributor::core::evidence::{Relation, World};
 use microcluster_token_distributor::core::fingerprint::fingerprint;
 use microcluster_token_distributor::core::ledger::{Ledger, Options, Place};
 use microcluster_token_distributor::core::names::{RelationId, UnitName};
 use microcluster_token_distributor::core::plan::Writes;
 use microcluster_token_distributor::core::queue::Moment;
+use microcluster_token_distributor::core::turn;
 use microcluster_token_distributor::core::wire::{
     self, BOOTSTRAP_APP, Databag, GUARD, HOSTNAME, MIRROR, NUDGE, PLACEHOLDER, UP, Value,
     difference, is_hostname,
 };
-use microcluster_token_distributor::core::world::{Relation, World};
-use microcluster_token_distributor::core::{learn, plan, publish};
+use microcluster_token_distributor::core::{plan, show};
 use one_hook::{Event, Ran, RelationView, View};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::weighted;
@@ -526,26 +527,26 @@ impl Juju {
             if !ledger.is_shown_in(*id) {
                 continue;
             }
-            let shown = publish::unit_bag(&ledger, *id);
+            let shown = show::unit_bag(&ledger, *id);
             let held = &related.own_units[self.leader];
-            let unit = difference(held, &shown, publish::is_ours_in_unit_bag);
+            let unit = difference(held, &shown, show::is_ours_in_unit_bag);
             assert!(
                 unit.is_empty(),
                 "after {event}, the unit bag of {id} lacks {unit:?}"
             );
-            let app = difference(&related.own_app, &publish::app_bag(&ledger, *id), |_| true);
+            let app = difference(&related.own_app, &show::app_bag(&ledger, *id), |_| true);
             assert!(
                 app.is_empty(),
                 "after {event}, the application bag of {id} lacks {app:?}"
             );
         }
         let world = self.world();
-        let learned = learn::everything(&ledger, &world, &own);
+        let learned = turn::everything(&ledger, &world, &own);
         let moment = Moment {
             now: NOW,
             ..Moment::default()
         };
-        let plan = plan::of_everything(&ledger, learned, &world, &moment);
+        let plan = plan::of(&ledger, learned, Some(&world), &moment);
         // A choice that rests on no unit stays while a former leader's mirror is up. Juju announces to
         // the leader nothing of when that goes down, so the next look withdraws it.
         let chooses_nobody = Ledger {

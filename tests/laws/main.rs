@@ -9,19 +9,20 @@ mod worlds;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use microcluster_token_distributor::core::bootstrap::choose;
+use microcluster_token_distributor::core::choose::choose;
+use microcluster_token_distributor::core::evidence::OwnBag;
+use microcluster_token_distributor::core::evidence::{Relation, World};
 use microcluster_token_distributor::core::learn::{self, Learned};
 use microcluster_token_distributor::core::ledger::{CAPACITY, Ledger, MOST_KEYS, Size};
 use microcluster_token_distributor::core::names::{RelationId, UnitName};
-use microcluster_token_distributor::core::plan::{self, Plan};
-use microcluster_token_distributor::core::publish;
+use microcluster_token_distributor::core::plan::{self, Plan, Writes};
 use microcluster_token_distributor::core::queue::Moment;
-use microcluster_token_distributor::core::standby::{StandbyPlan, StandbyRelation, standby_plan};
+use microcluster_token_distributor::core::show;
+use microcluster_token_distributor::core::turn;
 use microcluster_token_distributor::core::wire::{
     self, BOOTSTRAP_APP, Change, Changes, DOWN, Databag, GUARD, GUARD_VALUE, HOSTNAME, MEMBER,
     MIRROR, UP, Value, difference,
 };
-use microcluster_token_distributor::core::world::{Relation, World};
 use microcluster_token_distributor::juju::document::encode;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -90,7 +91,7 @@ fn keeps(name: &str, before: &Ledger, now: &Ledger) -> bool {
     let (Some(was), Some(is)) = (before.mirror.get(name), now.mirror.get(name)) else {
         // A constant goes with the last of several who had the name.
         let mut claims = before.hosts.get(name).into_iter().flatten();
-        let was_shared = claims.any(|claim| !claim.is_member);
+        let was_shared = claims.any(|claim| !claim.is_member());
         return match before.mirror.get(name) {
             Some(Value::Text(_)) if !is_used => false,
             Some(Value::Text(_) | Value::Member | Value::Retired) => {
@@ -108,7 +109,7 @@ fn keeps(name: &str, before: &Ledger, now: &Ledger) -> bool {
         // Another unit has the name now.
         (_, _) if was != is => {
             let members = before.hosts.get(name).into_iter().flatten();
-            let members: Vec<_> = members.filter(|claim| claim.is_member).collect();
+            let members: Vec<_> = members.filter(|claim| claim.is_member()).collect();
             let was_shared = before
                 .hosts
                 .get(name)
@@ -127,7 +128,7 @@ proptest! {
     fn the_mirror_ends_as_the_rules_say_when_read_a_second_way(
         (ledger, world) in past_and_present()
     ) {
-        let learned = learn::everything(&ledger, &world, &leader());
+        let learned = turn::everything(&ledger, &world, &leader());
         let seen = mirror_of(&learned.ledger);
         let (seen, expected) = oracle::mirrors(&ledger.to_databag(), &world, seen);
         prop_assert_eq!(seen, expected);
@@ -192,20 +193,20 @@ proptest! {
                 bag.remove(wire::REFUSED);
             }
         }
-        let whole = learn::everything(&ledger, &world, &leader()).ledger;
+        let whole = turn::everything(&ledger, &world, &leader()).ledger;
         let lists = |id: &RelationId| world.lists(*id);
         let is_another_cluster = !ledger.relations.is_empty()
             && !world.relations.is_empty()
             && !ledger.relations.keys().any(lists);
         let mut step = match is_another_cluster {
-            true => learn::emptied(&ledger),
+            true => ledger.emptied(),
             false => ledger.clone(),
         };
         let claims = step.hosts.values().flatten().map(|claim| &claim.unit);
         let known: BTreeSet<UnitName> = claims.chain(step.communicators.keys()).cloned().collect();
         let is_member = |unit: &UnitName| {
             let mut claims = step.hosts.values().flatten();
-            claims.any(|claim| claim.unit == *unit && claim.is_member)
+            claims.any(|claim| claim.unit == *unit && claim.is_member())
         };
         let gone = known.iter().filter(|unit| world.is_gone(unit));
         // A member goes last, or its name would be another's in between.
@@ -244,7 +245,7 @@ proptest! {
         (ledger, world) in past_and_present(), bag in consumer_bag(), number in 0..12u8
     ) {
         let unit = unit(worlds::APPS[0], number);
-        let everything = learn::everything(&ledger, &world, &leader()).ledger;
+        let everything = turn::everything(&ledger, &world, &leader()).ledger;
         let is_another_cluster = !world.relations.is_empty()
             && !ledger.relations.keys().any(|id| world.lists(*id));
         let whole = (!is_another_cluster).then_some(everything);
@@ -270,7 +271,7 @@ proptest! {
             (MIRROR.to_owned(), UP.to_owned()),
             ("mirror-fresh".to_owned(), format!("{TOKEN}fresh")),
         ]);
-        let mut ledger = learn::everything(&ledger, &world, &leader()).ledger;
+        let mut ledger = turn::everything(&ledger, &world, &leader()).ledger;
         ledger = learn::unit(&ledger, &host, &announcement).ledger;
         ledger = match departs {
             true => learn::departure(&ledger, &rubbisher, &rubbish),
@@ -284,13 +285,13 @@ proptest! {
     fn a_ledger_of_relations_that_are_all_gone_is_emptied_and_no_other(
         (ledger, world) in past_and_present()
     ) {
-        let learned = learn::everything(&ledger, &world, &leader()).ledger;
+        let learned = turn::everything(&ledger, &world, &leader()).ledger;
         let listed: BTreeSet<_> = ledger.relations.keys().collect();
         let is_there = |id: &&RelationId| world.lists(**id);
         if listed.iter().any(is_there) || world.relations.is_empty() {
             prop_assert!(listed.iter().all(|id| learned.relations.contains_key(id)));
         } else if !listed.is_empty() {
-            let anew = learn::everything(&learn::emptied(&ledger), &world, &leader()).ledger;
+            let anew = turn::everything(&ledger.emptied(), &world, &leader()).ledger;
             prop_assert_eq!(learned, anew);
         }
     }
@@ -300,11 +301,11 @@ proptest! {
         let plan = looked(&ledger, &world);
         for (id, relation) in &after(&world, &plan).relations {
             let own_app = relation.own_app.as_ref().expect("a leader's");
-            let app = difference(own_app, &publish::app_bag(&plan.ledger, *id), publish::is_ours_in_app_bag);
+            let app = difference(own_app, &show::app_bag(&plan.ledger, *id), show::is_ours_in_app_bag);
             prop_assert!(app.is_empty(), "{id}: {app:?}");
             let own_unit = relation.own_unit.as_ref().expect("it was read");
-            let shown = publish::unit_bag(&plan.ledger, *id);
-            for (key, change) in difference(own_unit, &shown, publish::is_ours_in_unit_bag) {
+            let shown = show::unit_bag(&plan.ledger, *id);
+            for (key, change) in difference(own_unit, &shown, show::is_ours_in_unit_bag) {
                 // Where another charm left another real value, the bag keeps it.
                 let held = own_unit.get(&key).map(|text| Value::from(text.as_str()));
                 let is_anothers = matches!(held, Some(Value::Text(_)))
@@ -323,11 +324,11 @@ proptest! {
             let relation = &world.relations[id];
             let (app, unit) = (relation.own_app.as_ref(), relation.own_unit.as_ref());
             for (key, change) in &writes.app {
-                prop_assert!(publish::is_ours_in_app_bag(key), "application bag: {key}");
+                prop_assert!(show::is_ours_in_app_bag(key), "application bag: {key}");
                 prop_assert!(makes_a_difference(app.expect("read"), key, change), "{key}");
             }
             for (key, change) in &writes.unit {
-                prop_assert!(publish::is_ours_in_unit_bag(key), "unit bag: {key}");
+                prop_assert!(show::is_ours_in_unit_bag(key), "unit bag: {key}");
                 prop_assert!(makes_a_difference(unit.expect("read"), key, change), "{key}");
             }
         }
@@ -343,19 +344,19 @@ proptest! {
     ) {
         let before = looked(&ledger, &world).ledger;
         let learned = learn::unit(&before, &unit(worlds::APPS[0], 9), &bag);
-        let plan = plan::of_event(&before, learned, &Moment::default());
+        let plan = plan::of(&before, learned, None, &Moment::default());
         for (id, listed) in &plan.ledger.relations {
             let writes = plan.writes.get(id).cloned().unwrap_or_default();
             if !listed.is_current {
                 prop_assert!(writes.is_empty(), "{id} may not be written");
                 continue;
             }
-            let mut unit = publish::unit_bag(&before, *id);
+            let mut unit = show::unit_bag(&before, *id);
             wire::apply(&mut unit, &writes.unit);
-            prop_assert_eq!(unit, publish::unit_bag(&plan.ledger, *id));
-            let mut app = publish::app_bag(&before, *id);
+            prop_assert_eq!(unit, show::unit_bag(&plan.ledger, *id));
+            let mut app = show::app_bag(&before, *id);
             wire::apply(&mut app, &writes.app);
-            prop_assert_eq!(app, publish::app_bag(&plan.ledger, *id));
+            prop_assert_eq!(app, show::app_bag(&plan.ledger, *id));
         }
     }
 
@@ -374,20 +375,20 @@ proptest! {
     fn nothing_that_is_printed_shows_a_token((ledger, world) in past_and_present(), bag in consumer_bag()) {
         // The keys of these worlds hold no token, so what shows one is a value.
         let plan = looked(&ledger, &world);
-        let status = plan.status().to_string();
+        let status = plan.applied(&[]).status().to_string();
         prop_assert!(!format!("{plan:?} {status}").contains(TOKEN), "{plan:?}");
         let learned = learn::unit(&ledger, &unit(worlds::APPS[0], 9), &bag);
         prop_assert!(!format!("{learned:?}").contains(TOKEN), "{learned:?}");
         let left = learn::departure(&ledger, &unit(worlds::APPS[0], 9), &bag);
-        let plan = plan::of_event(&ledger, left, &Moment::default());
+        let plan = plan::of(&ledger, left, None, &Moment::default());
         prop_assert!(!format!("{plan:?}").contains(TOKEN), "{plan:?}");
     }
 
     #[test]
     fn a_standby_writes_only_what_a_standby_may((ledger, relations) in standby()) {
         let own = leader();
-        let plan = standby_plan(&ledger, &own, &relations);
-        for (id, changes) in &plan {
+        let plan = plan::of_standby(&ledger, &own, &relations);
+        for (id, Writes { unit: changes, .. }) in &plan.writes {
             prop_assert!(!changes.is_empty());
             let held = &relations[id].own_unit;
             let led = held.contains_key(MIRROR);
@@ -400,7 +401,7 @@ proptest! {
                     (GUARD, Change::Remove) => true,
                     // What it showed goes when another leads.
                     (key, Change::Remove) => {
-                        publish::is_ours_in_unit_bag(key)
+                        show::is_ours_in_unit_bag(key)
                             && (!led || ledger.is_led_by_another(&own))
                     }
                 };
@@ -408,14 +409,14 @@ proptest! {
                 prop_assert!(makes_a_difference(held, key, change));
             }
         }
-        let again = standby_plan(&ledger, &own, &after_standby(&relations, &plan));
-        prop_assert!(again.is_empty(), "{again:?}");
+        let again = plan::of_standby(&ledger, &own, &after_standby(&relations, &plan));
+        prop_assert!(again.is_idle(), "{again:?}");
     }
 
     #[test]
     fn a_standby_goes_down_once_another_leads_and_not_before((ledger, relations) in standby()) {
         let own = leader();
-        let plan = standby_plan(&ledger, &own, &relations);
+        let plan = plan::of_standby(&ledger, &own, &relations);
         let after = after_standby(&relations, &plan);
         for (id, relation) in &relations {
             if wire::is_up(&relation.own_unit) {
@@ -424,7 +425,7 @@ proptest! {
             }
             let mut rest = after[id].own_unit.clone();
             if rest.get(MIRROR).is_some_and(|mirror| mirror == DOWN) && ledger.is_led_by_another(&own) {
-                rest.retain(|key, _| publish::is_ours_in_unit_bag(key));
+                rest.retain(|key, _| show::is_ours_in_unit_bag(key));
                 rest.remove(MIRROR);
                 rest.remove(GUARD);
                 prop_assert!(rest.is_empty(), "a bag that is down keeps {:?}", rest.keys());
@@ -435,7 +436,7 @@ proptest! {
     #[test]
     fn a_standby_never_guards_the_application_that_may_bootstrap((ledger, relations) in standby()) {
         // Once there is a cluster a guard only helps.
-        let tells = microcluster_token_distributor::core::bootstrap::ledger_shows_cluster;
+        let tells = microcluster_token_distributor::core::choose::ledger_shows_cluster;
         if tells(&ledger) {
             return Ok(());
         }
@@ -447,8 +448,8 @@ proptest! {
             Some(chosen) => Some(chosen.as_str()),
             None => choose(option, None, false, &[]).or(first.map(|first| first.app.as_str())),
         };
-        let plan = standby_plan(&ledger, &leader(), &relations);
-        for (id, changes) in &plan {
+        let plan = plan::of_standby(&ledger, &leader(), &relations);
+        for (id, Writes { unit: changes, .. }) in &plan.writes {
             if chosen.is_none_or(|chosen| chosen == relations[id].app) {
                 prop_assert!(!matches!(changes.get(GUARD), Some(Change::Set(_))), "{id}");
             }
@@ -482,13 +483,13 @@ fn long_text() -> impl Strategy<Value = String> {
 }
 
 fn after_standby(
-    relations: &BTreeMap<RelationId, StandbyRelation>,
-    plan: &StandbyPlan,
-) -> BTreeMap<RelationId, StandbyRelation> {
+    relations: &BTreeMap<RelationId, OwnBag>,
+    plan: &Plan,
+) -> BTreeMap<RelationId, OwnBag> {
     let mut relations = relations.clone();
-    for (id, changes) in plan {
+    for (id, writes) in &plan.writes {
         let relation = relations.get_mut(id).expect("it exists");
-        wire::apply(&mut relation.own_unit, changes);
+        wire::apply(&mut relation.own_unit, &writes.unit);
     }
     relations
 }

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use microcluster_token_distributor::core::evidence::{Relation, World};
 use microcluster_token_distributor::core::fingerprint::fingerprint;
 use microcluster_token_distributor::core::names::UnitName;
 use microcluster_token_distributor::core::wire::{Databag, printable};
-use microcluster_token_distributor::core::world::{Relation, World};
 
 /// The mirror after a look at everything, once used tokens are cleared, and `seen` without the names
 /// for which the order in which two units are read decides. `ledger` is the databag before.

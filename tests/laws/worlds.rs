@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use microcluster_token_distributor::core::evidence::OwnBag;
+use microcluster_token_distributor::core::evidence::{Relation, World};
 use microcluster_token_distributor::core::fingerprint::fingerprint;
 use microcluster_token_distributor::core::ledger::{Ledger, Options, Place};
 use microcluster_token_distributor::core::names::{RelationId, UnitName};
 use microcluster_token_distributor::core::queue::Moment;
-use microcluster_token_distributor::core::standby::StandbyRelation;
+use microcluster_token_distributor::core::turn;
 use microcluster_token_distributor::core::wire::{
     self, BOOTSTRAP_APP, Databag, GUARD, GUARD_VALUE, HOSTNAME, MEMBER, MIRROR, NUDGE, PLACEHOLDER,
     PROTOCOL, REFUSED, SECOND, Value,
 };
-use microcluster_token_distributor::core::world::{Relation, World};
-use microcluster_token_distributor::core::{learn, plan, publish};
+use microcluster_token_distributor::core::{plan, show};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::{of, weighted};
 use proptest::prelude::*;
@@ -289,8 +290,8 @@ pub(crate) fn past_and_present() -> impl Strategy<Value = (Ledger, World)> {
         let ledger = looked(&Ledger::default(), &past).ledger;
         for ((id, relation), foreign) in world.relations.iter_mut().zip(foreign) {
             if foreign.is_none() && ledger.is_shown_in(*id) {
-                relation.own_unit = Some(publish::unit_bag(&ledger, *id));
-                relation.own_app = Some(publish::app_bag(&ledger, *id));
+                relation.own_unit = Some(show::unit_bag(&ledger, *id));
+                relation.own_app = Some(show::app_bag(&ledger, *id));
             }
         }
         (ledger, world)
@@ -314,17 +315,17 @@ pub(crate) fn without_used_tokens(ledger: &Ledger, mut world: World) -> World {
 
 /// What the leader does when it looks at everything.
 pub(crate) fn looked(ledger: &Ledger, world: &World) -> plan::Plan {
-    let learned = learn::everything(ledger, world, &leader());
-    plan::of_everything(ledger, learned, world, &Moment::default())
+    let learned = turn::everything(ledger, world, &leader());
+    plan::of(ledger, learned, Some(world), &Moment::default())
 }
 
 /// What a standby remembers and sees.
-pub(crate) fn standby() -> impl Strategy<Value = (Ledger, BTreeMap<RelationId, StandbyRelation>)> {
+pub(crate) fn standby() -> impl Strategy<Value = (Ledger, BTreeMap<RelationId, OwnBag>)> {
     let known = vec((own_unit_bag(), of(any::<bool>())), 0..4);
     (past_and_present(), known).prop_map(|((ledger, _), known)| {
         let numbered = known.into_iter().zip(RELATIONS);
         let relations = numbered.map(|((own_unit, has_units), (id, app))| {
-            let relation = StandbyRelation {
+            let relation = OwnBag {
                 app: app.to_owned(),
                 place: match app == APPS[2] {
                     true => Place::Elsewhere,

@@ -72,7 +72,7 @@ fn the_other_relation_is_served_and_check_names_this_one() {
 }
 
 #[test]
-fn one_that_is_served_again_is_read_in_the_first_hook_that_finds_it() {
+fn relation_created_publishes_to_one_that_is_served_again_and_its_next_event_reads_it() {
     for juju in BOTH {
         let mut stage = news(juju, &Provider::Executable);
         stops_serving(&mut stage, "microcloud", Complaint::ALL[0]);
@@ -83,6 +83,13 @@ fn one_that_is_served_again_is_read_in_the_first_hook_that_finds_it() {
         stage
             .relation_hook(LEADER, "created", "microovn")
             .succeeds();
+        assert_eq!(stage.ledger()["relation-2"], "microcloud -", "{juju:?}");
+        assert_eq!(
+            stage.shown(LEADER, "microcloud")["mirror-h1"],
+            SECRET,
+            "{juju:?}"
+        );
+        stage.hook(LEADER, "update-status").succeeds();
         assert_eq!(stage.ledger()["relation-2"], "microcloud", "{juju:?}");
         assert_eq!(stage.ledger()["mirror-h2"], "empty", "{juju:?}");
     }

@@ -1,12 +1,12 @@
 //! Builders, so that a test states only what matters to it.
 
-use microcluster_token_distributor::core::learn;
+use microcluster_token_distributor::core::evidence::{Relation, World};
 use microcluster_token_distributor::core::ledger::{Ledger, Options, Place};
 use microcluster_token_distributor::core::names::{RelationId, UnitName};
 use microcluster_token_distributor::core::plan::{self, Plan};
 use microcluster_token_distributor::core::queue::Moment;
+use microcluster_token_distributor::core::turn;
 use microcluster_token_distributor::core::wire::{Change, Changes, Databag};
-use microcluster_token_distributor::core::world::{Relation, World};
 
 /// Keys and their values.
 pub(crate) type Pairs<'a> = &'a [(&'a str, &'a str)];
@@ -138,8 +138,8 @@ impl Builder {
 
     /// What the leader plans when it looks at everything.
     pub(crate) fn plan(&self, before: &Ledger) -> Plan {
-        let learned = learn::everything(before, &self.0, &leader());
-        plan::of_everything(before, learned, &self.0, &Moment::default())
+        let learned = turn::everything(before, &self.0, &leader());
+        plan::of(before, learned, Some(&self.0), &Moment::default())
     }
 
     fn latest(&mut self) -> &mut Relation {

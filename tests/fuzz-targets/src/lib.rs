@@ -165,7 +165,7 @@ pub fn ledger(data: &[u8]) {
     let read = Ledger::from(written.clone());
     assert_eq!(read, ledger);
     assert_eq!(read.to_databag(), written);
-    let plan = plan::of_event(&ledger, Learned::nothing(&ledger), &Moment::default());
+    let plan = plan::of(&ledger, Learned::nothing(&ledger), None, &Moment::default());
     assert!(plan.is_idle());
     assert!(plan.status().message.chars().count() <= 160);
 }

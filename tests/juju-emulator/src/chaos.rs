@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clap::ValueEnum;
 use fastrand::Rng;
-use microcluster_token_distributor::core::bootstrap::ledger_shows_cluster;
+use microcluster_token_distributor::core::choose::ledger_shows_cluster;
 use microcluster_token_distributor::core::ledger::{Ledger, REFUSED_PREFIX};
 use microcluster_token_distributor::core::names::RelationId as CoreId;
-use microcluster_token_distributor::core::publish;
+use microcluster_token_distributor::core::show;
 use microcluster_token_distributor::core::wire::{self, BOOTSTRAP_APP, HOSTNAME, Value};
 use microovn::consumer::Release;
 
@@ -784,8 +784,8 @@ fn only_known_keys(change: &BagChange, is_peer: bool) -> Result<(), String> {
                     !Ledger::from(bag).to_databag().is_empty()
                 })
         }
-        BagOwner::App(_) => publish::is_ours_in_app_bag(key),
-        BagOwner::Unit(_) => !is_peer && publish::is_ours_in_unit_bag(key),
+        BagOwner::App(_) => show::is_ours_in_app_bag(key),
+        BagOwner::Unit(_) => !is_peer && show::is_ours_in_unit_bag(key),
     };
     match change.keys.keys().find(|key| !is_known(key)) {
         Some(key) => Err(format!(
@@ -816,8 +816,8 @@ fn shows_the_ledger(
     if !ledger.is_shown_in(id) {
         return Ok(());
     }
-    bag.retain(|key, _| publish::is_ours_in_unit_bag(key));
-    let target = publish::unit_bag(&ledger, id);
+    bag.retain(|key, _| show::is_ours_in_unit_bag(key));
+    let target = show::unit_bag(&ledger, id);
     let changes = wire::difference(&bag, &target, |_| true);
     match changes.is_empty() {
         true => Ok(()),
@@ -973,8 +973,8 @@ fn every_relation_shows_the_ledger(
     for relation in serving(deployment) {
         let id = core_id(relation.id);
         let mut bag = (*deployment.world.unit_bag(relation.id, leader.as_str())).clone();
-        bag.retain(|key, _| publish::is_ours_in_unit_bag(key));
-        if bag != publish::unit_bag(&ledger, id) {
+        bag.retain(|key, _| show::is_ours_in_unit_bag(key));
+        if bag != show::unit_bag(&ledger, id) {
             return Err(format!("relation {} does not show the ledger", relation.id));
         }
     }

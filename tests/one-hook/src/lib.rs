@@ -11,10 +11,11 @@ use std::process::{ExitStatus, Output};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use microcluster_token_distributor::core::names::ENDPOINT;
 use microcluster_token_distributor::core::names::{RelationId, UnitName};
 use microcluster_token_distributor::core::plan::Writes;
 use microcluster_token_distributor::core::wire::{Change, Changes, Databag, apply};
-use microcluster_token_distributor::juju::environment::{ENDPOINT, relation_id};
+use microcluster_token_distributor::juju::environment::relation_id;
 use microcluster_token_distributor::juju::hook_tools::Agent;
 use microcluster_token_distributor::{RunError, dispatch};
 use serde_json::{Map, Value, json};

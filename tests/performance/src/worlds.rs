@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use microcluster_token_distributor::core::evidence::{self, Relation};
 use microcluster_token_distributor::core::learn;
 use microcluster_token_distributor::core::ledger::Ledger;
 use microcluster_token_distributor::core::names::{RelationId, UnitName};
 use microcluster_token_distributor::core::plan::{self, Plan};
 use microcluster_token_distributor::core::queue::Moment;
+use microcluster_token_distributor::core::turn;
 use microcluster_token_distributor::core::wire::{
     Changes, Databag, HOSTNAME, MIRROR, MIRROR_PREFIX, UP, apply, mirror_key,
 };
-use microcluster_token_distributor::core::world::{self, Relation};
 use serde::{Deserialize, Serialize};
 
 /// As long as one with a single member's address, shortened so that those of 100 000 hosts fit into
@@ -32,8 +33,8 @@ impl Facts {
     /// What it does when it looks at everything.
     #[must_use]
     pub fn plan(&self) -> Plan {
-        let learned = learn::everything(&self.ledger, &self.world, &unit("distributor", 0));
-        plan::of_everything(&self.ledger, learned, &self.world, &Moment::default())
+        let learned = turn::everything(&self.ledger, &self.world, &unit("distributor", 0));
+        plan::of(&self.ledger, learned, Some(&self.world), &Moment::default())
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::core::ledger::{Ledger, Place};
-use crate::core::wire::{self, Databag, MEMBER, MIRROR};
-use crate::core::world::World;
+use crate::core::evidence::World;
+use crate::core::ledger::{Claim, Ledger, Place};
+use crate::core::note::Note;
+use crate::core::wire::{self, Databag, MEMBER, MIRROR, printable};
 
 /// A related application, as far as the choice needs to know it.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +48,35 @@ pub fn choose<'a>(
         .or_else(|| first(|app| app.has_units == Some(true)))
 }
 
+/// Chooses from everything that is to be seen, and says what has changed.
+pub fn settle(ledger: &mut Ledger, world: &World) -> Option<Note> {
+    let before = ledger.bootstrap_app.clone();
+    let served = || world.relations.values();
+    if ledger.bootstrap_app.is_none() {
+        // The Python charm's choice, or that of a leader whose ledger was emptied.
+        let published = served().filter_map(|relation| relation.own_app.as_ref());
+        let mut published = published.filter_map(|bag| bag.get(wire::BOOTSTRAP_APP));
+        ledger.bootstrap_app = published.next().cloned();
+    }
+    let chosen = choose(
+        world.options.bootstrap_app.as_deref(),
+        ledger.bootstrap_app.as_deref(),
+        a_cluster_exists(ledger, world),
+        &applications(world),
+    );
+    // A mirror that is up is never to be seen without a choice, and a former leader's may be: it
+    // goes down in a hook of its own.
+    let mut siblings = served().flat_map(|relation| relation.siblings.values());
+    if chosen.is_some() || !siblings.any(wire::is_up) {
+        ledger.bootstrap_app = chosen.map(str::to_owned);
+    }
+    (ledger.bootstrap_app != before).then(|| {
+        let app = ledger.bootstrap_app.as_deref().map(printable);
+        let app = app.unwrap_or_else(|| "removed, no application can be chosen".to_owned());
+        Note::info(format!("bootstrap-app: {app}"))
+    })
+}
+
 /// The related applications in the order of relation numbers.
 pub fn applications(world: &World) -> Vec<Application<'_>> {
     let served = world.relations.iter().map(|(id, relation)| {
@@ -82,9 +112,7 @@ pub fn a_cluster_exists(ledger: &Ledger, world: &World) -> bool {
 /// Whether the ledger alone shows that a cluster has been formed.
 pub fn ledger_shows_cluster(ledger: &Ledger) -> bool {
     let mut claims = ledger.hosts.values().flatten();
-    ledger.has_real_value()
-        || !ledger.communicators.is_empty()
-        || claims.any(|claim| claim.is_member)
+    ledger.has_real_value() || !ledger.communicators.is_empty() || claims.any(Claim::is_member)
 }
 
 /// Whether this is the bag of a unit that has been communicator, for such a unit keeps its `mirror`
@@ -104,12 +132,18 @@ pub fn must_not_bootstrap(ledger: &Ledger, app: &str) -> bool {
     })
 }
 
+/// Whether a relation with `app` whose own bag shows no real value needs the guard: another
+/// application is chosen, or a cluster exists.
+pub fn needs_guard(ledger: &Ledger, app: &str) -> bool {
+    ledger_shows_cluster(ledger) || must_not_bootstrap(ledger, app)
+}
+
 /// What the application `app` is told: whether it may bootstrap. Nobody may where a cluster exists.
 /// `None`: nobody is chosen, or the option names an application that none has here, and of several
 /// applications of other models any may have that name there.
 pub fn may_bootstrap(ledger: &Ledger, app: &str) -> Option<bool> {
     let chosen = ledger.bootstrap_app.as_deref()?;
-    if ledger_shows_cluster(ledger) || must_not_bootstrap(ledger, app) {
+    if needs_guard(ledger, app) {
         return Some(false);
     }
     let apps = ledger.apps().into_iter();

@@ -1,12 +1,82 @@
-//! What Juju shows when everything is looked at, as plain values.
+//! What was looked at, partial by design: each fact is absent until somebody looks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::core::goal::GoalState;
 use crate::core::ledger::{Options, Place};
 use crate::core::names::{RelationId, UnitName};
-use crate::core::wire::Databag;
+use crate::core::wire::{BOOTSTRAP_APP, Databag, MIRROR};
 
-/// Everything beside the ledger that one distributor unit can see.
+/// What is to be looked at. Whoever decides asks for no more than it needs: a look at everything for
+/// each news would make every hook as long as the cluster is large.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Whether this unit leads.
+    Leadership,
+    /// What Juju expects to be there.
+    Goal,
+    /// The options.
+    Options,
+    /// The bags of these units.
+    Units(Vec<(RelationId, UnitName)>),
+    /// The bags of these units of a relation, which Juju has not shown yet, as far as it pays.
+    Newcomers(RelationId, Vec<UnitName>),
+    /// The units that relation-list lists in these relations.
+    Joined(Vec<RelationId>),
+    /// Which of these relations Juju serves, among those that it lists.
+    Served(Vec<RelationId>),
+    /// The own unit bags of these relations, for a standby; of all that Juju lists where there is no
+    /// list.
+    OwnBags(Option<Vec<RelationId>>),
+    /// This new relation and others that the ledger does not list, and no remote unit. Consumers act
+    /// on what they see a second after the relation was made, so every call counts: what the ledger
+    /// was published to is taken from the ledger.
+    NewRelation(RelationId),
+    /// Every relation and every unit, and why.
+    Everything(&'static str),
+}
+
+/// What one hook has looked at so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// Seconds since 1970.
+    pub now: u64,
+    /// How often this hook has waited.
+    pub pauses: u32,
+    /// [`Scope::Leadership`].
+    pub leads: Option<bool>,
+    /// [`Scope::Goal`]; `Some(None)` where goal-state fails.
+    pub goal: Option<Option<GoalState>>,
+    /// [`Scope::Options`].
+    pub options: Option<Options>,
+    /// [`Scope::Units`]; `None` is a unit that is not there, or whose relation is not.
+    pub bags: BTreeMap<(RelationId, UnitName), Option<Databag>>,
+    /// [`Scope::Newcomers`], in the order of reading.
+    pub newcomers: Option<Vec<(UnitName, Databag)>>,
+    /// [`Scope::Joined`].
+    pub joined: Option<BTreeMap<RelationId, BTreeSet<UnitName>>>,
+    /// [`Scope::Served`].
+    pub served: Option<BTreeSet<RelationId>>,
+    /// [`Scope::OwnBags`].
+    pub own_bags: Option<BTreeMap<RelationId, OwnBag>>,
+    /// [`Scope::NewRelation`] or [`Scope::Everything`].
+    pub world: Option<World>,
+}
+
+/// What a standby sees of one relation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnBag {
+    /// The remote application.
+    pub app: String,
+    /// Whether it is of this model.
+    pub place: Place,
+    /// Whether it has a unit; `None` where goal-state does not tell.
+    pub has_units: Option<bool>,
+    /// Our unit's bag.
+    pub own_unit: Databag,
+}
+
+/// Everything beside the ledger that one distributor unit can see, or all of it but the remote units.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct World {
     /// The options.
@@ -50,6 +120,13 @@ pub struct Relation {
 }
 
 impl Relation {
+    /// Whether our bags or those of other distributor units show something.
+    pub fn has_a_past(&self) -> bool {
+        let shows = |bag: &Databag| bag.contains_key(MIRROR) || bag.contains_key(BOOTSTRAP_APP);
+        let own = self.own_app.iter().chain(&self.own_unit);
+        own.chain(self.siblings.values()).any(shows)
+    }
+
     /// Whether some unit is here or on its way; `None` where nobody can tell.
     pub fn has_units(&self) -> Option<bool> {
         if !self.units.is_empty() || self.joined.as_ref().is_some_and(|units| !units.is_empty()) {

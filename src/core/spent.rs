@@ -1,22 +1,10 @@
-//! What the second protocol adds on the distributor's side. Without it the rest of the core is the
-//! first protocol: it calls the functions of this file and nothing else of it.
-//!
-//! A consumer says which name it has in the cluster (`member`) and which token did not serve
-//! (`refused`). We say which tokens no longer serve (`spent-<hostname>`), and to each application
-//! whether it may bootstrap (`may-bootstrap`).
+//! Tokens that no longer serve (second protocol): a host says which it tried in vain, the ledger
+//! keeps the fingerprints, and each makes room for the next token.
 
-use crate::core::bootstrap::may_bootstrap;
 use crate::core::fingerprint::{fingerprint, is_fingerprint};
-use crate::core::ledger::{Ledger, Protocol};
+use crate::core::ledger::{Claim, Ledger};
 use crate::core::names::UnitName;
-use crate::core::wire::{
-    Databag, MAY_BOOTSTRAP, MEMBER, PROTOCOL, REFUSED, SECOND, SPENT_PREFIX, Value,
-};
-
-/// The name under which the unit that wrote `bag` is in the cluster.
-pub fn member_name(bag: &Databag) -> Option<&str> {
-    bag.get(MEMBER).map(String::as_str)
-}
+use crate::core::wire::{Databag, REFUSED, Value};
 
 /// The fingerprint of the token that did not serve the unit that wrote `bag`.
 ///
@@ -84,56 +72,8 @@ impl Ledger {
     /// token any more.
     pub fn end_refusals(&mut self, name: &str) {
         let mut claims = self.hosts.get(name).into_iter().flatten();
-        if claims.all(|claim| claim.is_member) {
+        if claims.all(Claim::is_member) {
             self.spent.remove(name);
         }
     }
-
-    /// Why a person must look at the host of this name, if so. It stays so until the host is a
-    /// member or nobody claims the name, whatever is shown meanwhile.
-    pub fn needs_help(&self, name: &str) -> Option<Help> {
-        let tokens = self.spent.get(name)?.len();
-        let mut speak = self.communicators.values();
-        let nobody_mints_again =
-            !self.communicators.is_empty() && speak.all(|speaks| *speaks == Protocol::First);
-        match tokens {
-            _ if self.has_member(name) || self.claimants(name).next().is_none() => None,
-            _ if self.waits(name) && nobody_mints_again => Some(Help::NobodyMintsAgain),
-            0 | 1 => None,
-            tokens => Some(Help::NoTokenServes { tokens }),
-        }
-    }
-}
-
-/// What a person must know of a host whose tokens were refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Help {
-    /// Two tokens and more did not serve. The charm cannot see why, and the host's own log says it.
-    NoTokenServes {
-        /// How many.
-        tokens: usize,
-    },
-    /// The communicator speaks the first protocol, and its library mints one token for a name.
-    NobodyMintsAgain,
-}
-
-/// What the own application bag of a relation with `app` says of the second protocol.
-pub fn application_keys(
-    ledger: &Ledger,
-    app: &str,
-) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
-    let word = may_bootstrap(ledger, app).map(|may| if may { "true" } else { "false" });
-    let may = word.map(|word| (MAY_BOOTSTRAP, word));
-    std::iter::once((PROTOCOL, SECOND)).chain(may)
-}
-
-/// What an own unit bag says of tokens that no longer serve.
-pub fn unit_keys(ledger: &Ledger) -> impl Iterator<Item = (String, String)> {
-    let spent = ledger.spent.iter();
-    spent.map(|(name, fingerprints)| ([SPENT_PREFIX, name].concat(), fingerprints.join(" ")))
-}
-
-/// Whether a key of an own bag is one of those that this file writes.
-pub fn is_ours(key: &str) -> bool {
-    key == PROTOCOL || key == MAY_BOOTSTRAP || key.starts_with(SPENT_PREFIX)
 }

@@ -3,7 +3,7 @@
 /// Seconds since 1970 of a time like `2024-01-02 03:04:05Z`. `None`: it is no such time.
 ///
 /// The executable links no library of dates for this one line.
-pub(super) fn seconds_since_1970(text: &str) -> Option<u64> {
+pub fn seconds_since_1970(text: &str) -> Option<u64> {
     let (date, time) = text.strip_suffix('Z')?.split_once([' ', 'T'])?;
     let [year, month, day] = numbers(date, '-')?;
     // Other printers of Juju add fractions.

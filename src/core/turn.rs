@@ -1,0 +1,626 @@
+//! The one decision of every hook and action: nothing to do, look further, wait, or write.
+//!
+//! An event is answered from the ledger and one bag. [`REASONS`] are all the reasons why that is not
+//! enough and everything is to be looked at. A law holds over them: where none speaks, looking at
+//! everything writes nothing more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::core::choose::{self, bag_shows_cluster, ledger_shows_cluster};
+use crate::core::evidence::{Evidence, Scope, World, is_gone};
+use crate::core::goal::GoalState;
+use crate::core::learn::{self, Learned};
+use crate::core::ledger::{Ledger, Listed, Options, Place};
+use crate::core::names::{RelationId, UnitName};
+use crate::core::note::Note;
+use crate::core::nudge::nudge;
+use crate::core::operator::{Order, Refused};
+use crate::core::plan::{self, Plan};
+use crate::core::queue::{self, Moment};
+use crate::core::wire::{self, Databag};
+
+/// Units without a claim whose bags update-status reads each time: enough to find those whose hooks
+/// never ran.
+pub const UNHEARD_UNITS: usize = 8;
+
+/// How long `cluster-relation-changed` waits at a time while hosts wait for their turn, and how
+/// often. No longer, because hooks of one machine exclude each other, and the host in turn may be a
+/// unit of the same machine.
+pub const PAUSE: Duration = Duration::from_secs(1);
+const PAUSES: u32 = 2;
+
+/// Why the charm runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// relation-joined or relation-changed of a unit.
+    Heard(RelationId, UnitName),
+    /// relation-departed of a unit.
+    Departed(RelationId, UnitName),
+    /// relation-created.
+    Created(RelationId),
+    /// relation-broken.
+    Broken(RelationId),
+    /// `cluster-relation-changed`: the ledger in this peer relation was written. The leader's own
+    /// write is the only clock that Juju gives a charm.
+    LedgerWritten(RelationId),
+    /// update-status.
+    UpdateStatus,
+    /// config-changed, start: anything may have changed.
+    Anything,
+    /// leader-elected, upgrade-charm: another unit may have published, or the Python charm.
+    TakeOver,
+    /// An operator's action.
+    Order(Order),
+}
+
+impl Occasion {
+    /// What this occasion says is leaving. Juju may show it for some time yet.
+    pub fn leaving(&self) -> (Option<RelationId>, Option<&UnitName>) {
+        match self {
+            Occasion::Broken(relation) => (Some(*relation), None),
+            Occasion::Departed(_, unit) => (None, Some(unit)),
+            _ => (None, None),
+        }
+    }
+}
+
+/// What is to be done next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Nothing: the hook is over.
+    Nothing,
+    /// Look at this, and ask again.
+    Look(Scope),
+    /// Wait, look at goal-state anew, and ask again.
+    Wait(Duration),
+    /// Write this, and the hook is over.
+    Write(Plan),
+    /// Say why an operator's order is not carried out.
+    Refuse(Refused),
+}
+
+/// All that is known when a turn is decided.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The ledger as it is.
+    pub ledger: &'a Ledger,
+    /// This unit.
+    pub unit: &'a UnitName,
+    /// Why the charm runs.
+    pub occasion: &'a Occasion,
+    /// What was looked at so far.
+    pub evidence: &'a Evidence,
+}
+
+/// A reason to look at everything.
+pub struct Reason {
+    /// A few words for the log.
+    pub name: &'static str,
+    /// Whether it speaks, or what must be looked at to know.
+    pub speaks: fn(&Facts<'_>) -> Result<bool, Scope>,
+}
+
+/// Every reason to look at everything, what costs nothing to ask first.
+pub const REASONS: [Reason; 13] = [
+    Reason {
+        name: "anything may have changed",
+        speaks: |facts| {
+            use Occasion::{Anything, Broken, Order, TakeOver};
+            let occasion = facts.occasion;
+            Ok(matches!(
+                occasion,
+                Anything | TakeOver | Broken(_) | Order(_)
+            ))
+        },
+    },
+    Reason {
+        name: "this unit did not publish last",
+        speaks: |facts| match facts.occasion {
+            // It is the first that publishes anything.
+            Occasion::Created(_) => Ok(facts.ledger.is_led_by_another(facts.unit)),
+            _ => Ok(!facts.ledger.is_led_by(facts.unit)),
+        },
+    },
+    Reason {
+        name: "the relation may not show the ledger",
+        speaks: |facts| match facts.occasion {
+            Occasion::Heard(relation, _) | Occasion::Departed(relation, _) => {
+                Ok(!facts.ledger.is_shown_in(*relation))
+            }
+            _ => Ok(false),
+        },
+    },
+    Reason {
+        name: "no application is chosen",
+        speaks: |facts| {
+            let is_settled = matches!(
+                facts.occasion,
+                Occasion::Created(_) | Occasion::LedgerWritten(_)
+            );
+            let ledger = facts.ledger;
+            Ok(!is_settled && ledger.bootstrap_app.is_none() && !ledger.apps().is_empty())
+        },
+    },
+    Reason {
+        name: "hosts wait for a token",
+        speaks: |facts| Ok(facts.is_update_status() && !facts.ledger.waiting().is_empty()),
+    },
+    Reason {
+        name: "a key had no room",
+        speaks: |facts| {
+            let is_asked = facts.ledger.left_out.is_some()
+                && !matches!(
+                    facts.occasion,
+                    Occasion::Created(_) | Occasion::LedgerWritten(_)
+                );
+            Ok(is_asked && (facts.is_update_status() || facts.is_news()?))
+        },
+    },
+    Reason {
+        name: "a bag that will not change again may hold a token",
+        speaks: |facts| Ok(facts.learned_from_unit()?.asks_for_everything),
+    },
+    Reason {
+        name: "the choice may have rested on the unit that left",
+        speaks: |facts| {
+            let Occasion::Departed(relation, unit) = facts.occasion else {
+                return Ok(false);
+            };
+            let before = facts.ledger;
+            let rested = before.bootstrap_app.as_deref() == Some(unit.app())
+                || ledger_shows_cluster(before)
+                || facts.bag(*relation, unit)?.is_some_and(bag_shows_cluster);
+            Ok(rested && !ledger_shows_cluster(&facts.learned_from_unit()?.ledger))
+        },
+    },
+    Reason {
+        name: "Juju says now where the application is",
+        speaks: |facts| {
+            let Occasion::Heard(_, unit) = facts.occasion else {
+                return Ok(false);
+            };
+            let is_asked = facts.ledger.place(unit.app()) == Place::Unknown;
+            Ok(is_asked
+                && facts
+                    .goal()?
+                    .and_then(|goal| goal.place(unit.app()))
+                    .is_some())
+        },
+    },
+    Reason {
+        name: "another application would be chosen",
+        speaks: |facts| {
+            let (Occasion::Created(relation), Some(chosen)) =
+                (facts.occasion, &facts.ledger.bootstrap_app)
+            else {
+                return Ok(false);
+            };
+            let world = facts.world(Scope::NewRelation(*relation))?;
+            let learned = everything(facts.ledger, world, facts.unit);
+            Ok(learned.ledger.bootstrap_app.as_ref() != Some(chosen))
+        },
+    },
+    Reason {
+        name: "the options are others",
+        speaks: |facts| {
+            // Juju runs no config-changed for `juju config --reset`.
+            Ok(facts.is_update_status() && *facts.options()? != facts.ledger.options)
+        },
+    },
+    Reason {
+        name: "Juju serves a relation again",
+        speaks: |facts| {
+            let listed = facts.ledger.relations.iter();
+            let marked = listed.filter(|(_, listed)| !listed.is_current);
+            let marked: Vec<_> = marked.map(|(id, _)| *id).collect();
+            if !facts.is_update_status() || marked.is_empty() {
+                return Ok(false);
+            }
+            let served = facts.evidence.served.as_ref();
+            Ok(!served.ok_or(Scope::Served(marked))?.is_empty())
+        },
+    },
+    Reason {
+        name: "a unit left or spoke in a hook that never ran",
+        speaks: |facts| {
+            if !facts.is_update_status() {
+                return Ok(false);
+            }
+            let goal = facts.goal()?;
+            let before = facts.ledger;
+            if goal.is_some_and(|goal| goal_lacks_a_unit(before, goal)) {
+                return Ok(true);
+            }
+            let joined = facts.joined()?;
+            let unheard = next_unheard(before, goal, &joined, facts.evidence.now);
+            let bags = &facts.evidence.bags;
+            let unread = unheard.iter().filter(|unit| !bags.contains_key(unit));
+            let unread: Vec<_> = unread.cloned().collect();
+            if !unread.is_empty() {
+                return Err(Scope::Units(unread));
+            }
+            Ok(unheard.iter().any(|key| {
+                let bag = bags.get(key).and_then(Option::as_ref);
+                bag.is_some_and(|bag| learn::unit(before, &key.1, bag).ledger != *before)
+            }))
+        },
+    },
+];
+
+/// Decides what is to be done next.
+pub fn turn(facts: &Facts<'_>) -> Turn {
+    facts.decide().unwrap_or_else(Turn::Look)
+}
+
+/// What the leader knows once it has looked at `world`: all that is learned, which application may
+/// bootstrap, and where the ledger is published.
+pub fn everything(before: &Ledger, world: &World, unit: &UnitName) -> Learned {
+    let mut learned = learn::everything(before, world);
+    learned
+        .notes
+        .extend(choose::settle(&mut learned.ledger, world));
+    list_relations(before, &mut learned.ledger, world);
+    learned.ledger.name_leader(unit);
+    learned
+}
+
+/// Notes which relations the ledger is published to. Where units may have come and gone unseen, the
+/// next event of the relation looks at everything.
+fn list_relations(before: &Ledger, ledger: &mut Ledger, world: &World) {
+    for (id, relation) in &world.relations {
+        let app = relation.app.clone();
+        match relation.place {
+            Place::Here => drop(ledger.places.remove(&app)),
+            place => drop(ledger.places.insert(app, place)),
+        }
+        let may_hide_something = !world.units_were_read
+            && match before.relations.get(id) {
+                Some(listed) => !listed.is_current,
+                None => relation.has_a_past(),
+            };
+        let listed = Listed::of(&relation.app, !may_hide_something);
+        ledger.relations.insert(*id, listed);
+    }
+    for (id, app) in &world.passed_over {
+        if let Some(app) = app {
+            ledger.relations.insert(*id, Listed::of(app, false));
+        }
+    }
+    let apps = ledger.relations.values().map(|listed| listed.app.clone());
+    let apps: BTreeSet<String> = apps.collect();
+    ledger.places.retain(|app, _| apps.contains(app));
+    // One that broke, or is suspended, cannot be written to.
+    for (id, listed) in &mut ledger.relations {
+        listed.is_current &= world.relations.contains_key(id);
+    }
+}
+
+/// The units that update-status reads: of those that have no claim, not always the same ones, for
+/// some may never announce a host.
+///
+/// Where goal-state lists no unit of an application, those that have `joined` its relation count.
+pub fn next_unheard(
+    ledger: &Ledger,
+    goal: Option<&GoalState>,
+    joined: &BTreeMap<RelationId, BTreeSet<UnitName>>,
+    now: u64,
+) -> Vec<(RelationId, UnitName)> {
+    let current = ledger
+        .relations
+        .iter()
+        .filter(|(_, listed)| listed.is_current);
+    let mut unheard: Vec<_> = current
+        .flat_map(|(id, listed)| {
+            let expected = goal.and_then(|goal| goal.expected(&listed.app));
+            let units = expected.or_else(|| joined.get(id).cloned());
+            without_claim(ledger, units.unwrap_or_default()).map(|unit| (*id, unit))
+        })
+        .collect();
+    // Update-status comes every five minutes.
+    let round = usize::try_from(now / 300).unwrap_or_default();
+    if let Some(first) = (round * UNHEARD_UNITS).checked_rem(unheard.len()) {
+        unheard.rotate_left(first);
+    }
+    unheard.truncate(UNHEARD_UNITS);
+    unheard
+}
+
+fn without_claim(
+    ledger: &Ledger,
+    mut units: BTreeSet<UnitName>,
+) -> impl Iterator<Item = UnitName> + use<> {
+    for claim in ledger.hosts.values().flatten() {
+        units.remove(&claim.unit);
+    }
+    units.into_iter()
+}
+
+/// Whether the ledger counts on a unit that is gone: it left in a hook whose writes were lost.
+fn goal_lacks_a_unit(ledger: &Ledger, goal: &GoalState) -> bool {
+    let apps = ledger.apps().into_iter();
+    let expected: BTreeMap<&str, _> = apps.map(|app| (app, goal.expected(app))).collect();
+    let is_gone = |unit: &UnitName| {
+        let expected = expected.get(unit.app());
+        expected.is_some_and(|expected| is_gone(unit, expected.as_ref(), None))
+    };
+    let mut hosts = ledger.hosts.iter();
+    let counts_on = |name: &str, unit| is_gone(unit) && !ledger.keeps_claim(name, unit);
+    ledger.communicators.keys().any(is_gone)
+        || hosts.any(|(name, claims)| claims.iter().any(|claim| counts_on(name, &claim.unit)))
+}
+
+impl<'a> Facts<'a> {
+    fn decide(&self) -> Result<Turn, Scope> {
+        match self.occasion {
+            Occasion::LedgerWritten(_) if !self.ledger.is_led_by(self.unit) => {
+                return self.stand_by_another();
+            }
+            Occasion::Created(_)
+            | Occasion::UpdateStatus
+            | Occasion::Anything
+            | Occasion::TakeOver
+                if !self.leads()? =>
+            {
+                return Ok(Turn::Write(self.standby_plan(None)?));
+            }
+            Occasion::Broken(_) if !self.leads()? || !self.is_to_stay()? => {
+                return Ok(Turn::Nothing);
+            }
+            Occasion::Order(_) if !self.leads()? => return Ok(Turn::Refuse(Refused::NotLeader)),
+            Occasion::LedgerWritten(_) if queue::needs_the_clock(self.ledger) => {
+                return self.clock();
+            }
+            _ => {}
+        }
+        match self.evidence.world.as_ref() {
+            Some(world) if world.units_were_read => return self.write_everything(world),
+            _ => {}
+        }
+        for reason in &REASONS {
+            if (reason.speaks)(self)? {
+                return self.look_at_everything(reason.name);
+            }
+        }
+        if let Occasion::Created(relation) = self.occasion {
+            return self.write_everything(self.world(Scope::NewRelation(*relation))?);
+        }
+        let mut learned = self.learned_from_unit()?;
+        if self.asks_for_newcomers(&learned) {
+            match self.leads()? {
+                true => return Err(self.newcomers(&learned)?),
+                false => return Ok(Turn::Nothing),
+            }
+        }
+        if self.is_update_status() {
+            learn::clear_used_tokens(&mut learned.ledger, &mut learned.notes);
+        }
+        let mut plan = self.plan_of(learned)?;
+        plan.compares_the_status = self.is_update_status();
+        match self.is_update_status() || !plan.is_idle() && self.leads()? {
+            true => Ok(Turn::Write(plan)),
+            false => Ok(Turn::Nothing),
+        }
+    }
+
+    fn look_at_everything(&self, reason: &'static str) -> Result<Turn, Scope> {
+        if self.is_known_already() || !self.leads()? {
+            return Ok(Turn::Nothing);
+        }
+        // Nobody lists a unit that has departed, so a look at everything does not find its bag.
+        if let Occasion::Departed(relation, unit) = self.occasion {
+            self.bag(*relation, unit)?;
+        }
+        Err(Scope::Everything(reason))
+    }
+
+    /// What a leader that published knows already is no news, whoever leads now.
+    fn is_known_already(&self) -> bool {
+        let Occasion::Heard(relation, unit) = self.occasion else {
+            return false;
+        };
+        if self.ledger.is_led_by(self.unit) {
+            return false;
+        }
+        let bag = self.bag(*relation, unit).ok().flatten();
+        self.ledger.is_shown_in(*relation)
+            && bag.is_some_and(|bag| learn::unit(self.ledger, unit, bag).ledger == *self.ledger)
+    }
+
+    fn write_everything(&self, world: &World) -> Result<Turn, Scope> {
+        let left = match self.occasion {
+            Occasion::Departed(..) => self.learned_from_unit()?,
+            _ => Learned::nothing(self.ledger),
+        };
+        let mut learned = everything(&left.ledger, world, self.unit);
+        learned.notes = [left.notes, learned.notes].concat();
+        let mut outcome = None;
+        match self.occasion {
+            Occasion::UpdateStatus => {
+                learn::clear_used_tokens(&mut learned.ledger, &mut learned.notes);
+                self.nudge(&mut learned, false);
+            }
+            Occasion::Order(order) => match order.carry_out(learned, world, self.unit) {
+                Ok((done, what)) => (learned, outcome) = (done, Some(what)),
+                Err(refused) => return Ok(Turn::Refuse(refused)),
+            },
+            _ => {}
+        }
+        let mut plan = self.plan_of(learned)?;
+        plan.outcome = outcome;
+        Ok(Turn::Write(plan))
+    }
+
+    /// What the unit of this event says, if it is one.
+    fn learned_from_unit(&self) -> Result<Learned, Scope> {
+        match self.occasion {
+            Occasion::Heard(relation, unit) => Ok(match self.bag(*relation, unit)? {
+                Some(bag) => {
+                    let newcomers = self.evidence.newcomers.iter().flatten();
+                    let others = newcomers.map(|(unit, bag)| (unit, bag));
+                    learn::unit_and_others(self.ledger, unit, bag, others)
+                }
+                None => Learned::nothing(self.ledger),
+            }),
+            Occasion::Departed(relation, unit) => {
+                let nothing = Databag::new();
+                let bag = self.bag(*relation, unit)?.unwrap_or(&nothing);
+                let mut learned = learn::departure(self.ledger, unit, bag);
+                if self.ledger.communicators.contains_key(unit) || wire::is_up(bag) {
+                    self.nudge(&mut learned, true);
+                }
+                Ok(learned)
+            }
+            _ => Ok(Learned::nothing(self.ledger)),
+        }
+    }
+
+    fn is_news(&self) -> Result<bool, Scope> {
+        Ok(self.learned_from_unit()?.ledger != *self.ledger)
+    }
+
+    /// Hosts seldom come alone, and one write for all of them is one hook of every consumer. So the
+    /// first to come are asked for before their hooks: once Juju has shown us the bag of a unit that
+    /// has joined, it shows the same one until that unit's next hook.
+    fn asks_for_newcomers(&self, learned: &Learned) -> bool {
+        let Occasion::Heard(relation, unit) = self.occasion else {
+            return false;
+        };
+        let is_there = matches!(self.bag(*relation, unit), Ok(Some(_)));
+        is_there
+            && self.evidence.newcomers.is_none()
+            && (learned.has_new_claim || self.ledger.hosts.is_empty())
+    }
+
+    fn newcomers(&self, learned: &Learned) -> Result<Scope, Scope> {
+        let Occasion::Heard(relation, unit) = self.occasion else {
+            return Ok(Scope::Goal);
+        };
+        let expected = self.goal()?.and_then(|goal| goal.expected(unit.app()));
+        let unheard = without_claim(&learned.ledger, expected.unwrap_or_default());
+        let others = unheard.filter(|other| other != unit).collect();
+        Ok(Scope::Newcomers(*relation, others))
+    }
+
+    /// While the host in turn will not say by an event of its own that it is in, this hook waits a
+    /// little, and its write brings the next run.
+    fn clock(&self) -> Result<Turn, Scope> {
+        self.goal()?;
+        let mut plan = self.plan_of(Learned::nothing(self.ledger))?;
+        if plan.is_idle() && self.evidence.pauses < PAUSES {
+            return Ok(Turn::Wait(PAUSE));
+        }
+        if plan.is_idle() {
+            queue::tick(&mut plan.ledger);
+        }
+        match self.leads()? {
+            true => Ok(Turn::Write(plan)),
+            false => Ok(Turn::Nothing),
+        }
+    }
+
+    /// Another unit wrote the ledger: the ledger alone says whose turn it is.
+    fn stand_by_another(&self) -> Result<Turn, Scope> {
+        if self.ledger.leader.is_none() {
+            return Ok(Turn::Nothing);
+        }
+        if self.evidence.world.is_none() {
+            let listed = self.ledger.relations.keys().copied().collect();
+            let plan = self.standby_plan(Some(listed))?;
+            if plan.is_idle() {
+                return Ok(Turn::Nothing);
+            }
+            if !self.leads()? {
+                return Ok(Turn::Write(plan));
+            }
+        }
+        let reason = "leadership came back, and another unit has published meanwhile";
+        self.write_everything(self.world(Scope::Everything(reason))?)
+    }
+
+    fn standby_plan(&self, relations: Option<Vec<RelationId>>) -> Result<Plan, Scope> {
+        let own_bags = self.evidence.own_bags.as_ref();
+        let own_bags = own_bags.ok_or(Scope::OwnBags(relations))?;
+        let mut ledger = self.ledger.clone();
+        if ledger.leader.is_none() {
+            // Nobody has read the options for the ledger yet.
+            ledger.options = self.options()?.clone();
+        }
+        let plan = plan::of_standby(&ledger, self.unit, own_bags);
+        Ok(plan)
+    }
+
+    fn plan_of(&self, learned: Learned) -> Result<Plan, Scope> {
+        let goal = match queue::asks_about(self.ledger, &learned.ledger).is_empty() {
+            true => None,
+            false => self.goal()?,
+        };
+        let moment = Moment::of(self.evidence.now, self.ledger, &learned.ledger, goal);
+        let seen = self.evidence.world.as_ref();
+        Ok(plan::of(self.ledger, learned, seen, &moment))
+    }
+
+    fn nudge(&self, learned: &mut Learned, at_once: bool) {
+        let Learned { ledger, notes, .. } = learned;
+        let held = ledger.nudge.as_deref();
+        let next = nudge(held, &ledger.waiting(), self.evidence.now, at_once);
+        if next.is_some() {
+            ledger.nudge = next;
+            notes.push(Note::info("nudge: hosts wait, so consumers act again"));
+        }
+    }
+
+    /// A unit that Juju removes sees its relations broken one by one, and may still be leader. They
+    /// stay where they are, so it must not decide as if they were gone.
+    fn is_to_stay(&self) -> Result<bool, Scope> {
+        let goal = self.goal()?;
+        Ok(goal.and_then(|goal| goal.is_leaving(self.unit)) == Some(false))
+    }
+
+    fn is_update_status(&self) -> bool {
+        *self.occasion == Occasion::UpdateStatus
+    }
+
+    fn leads(&self) -> Result<bool, Scope> {
+        self.evidence.leads.ok_or(Scope::Leadership)
+    }
+
+    fn goal(&self) -> Result<Option<&'a GoalState>, Scope> {
+        let goal = self.evidence.goal.as_ref().ok_or(Scope::Goal)?;
+        Ok(goal.as_ref())
+    }
+
+    fn options(&self) -> Result<&'a Options, Scope> {
+        self.evidence.options.as_ref().ok_or(Scope::Options)
+    }
+
+    fn bag(&self, relation: RelationId, unit: &UnitName) -> Result<Option<&'a Databag>, Scope> {
+        let key = (relation, unit.clone());
+        match self.evidence.bags.get(&key) {
+            Some(bag) => Ok(bag.as_ref()),
+            None => Err(Scope::Units(vec![key])),
+        }
+    }
+
+    /// The units that have joined the relations whose units goal-state does not list.
+    fn joined(&self) -> Result<BTreeMap<RelationId, BTreeSet<UnitName>>, Scope> {
+        let goal = self.goal()?;
+        let is_silent = |app: &str| goal.and_then(|goal| goal.expected(app)).is_none();
+        let current = self
+            .ledger
+            .relations
+            .iter()
+            .filter(|(_, listed)| listed.is_current);
+        let silent = current.filter(|(_, listed)| is_silent(&listed.app));
+        let silent: Vec<_> = silent.map(|(id, _)| *id).collect();
+        match &self.evidence.joined {
+            _ if silent.is_empty() => Ok(BTreeMap::new()),
+            Some(joined) => Ok(joined.clone()),
+            None => Err(Scope::Joined(silent)),
+        }
+    }
+
+    fn world(&self, scope: Scope) -> Result<&'a World, Scope> {
+        self.evidence.world.as_ref().ok_or(scope)
+    }
+}
