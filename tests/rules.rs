@@ -1262,6 +1262,44 @@ fn second_1_a_unit_that_says_member_is_the_member_of_that_name() {
 }
 
 #[test]
+fn second_1_a_unit_takes_its_word_back_in_its_own_hook() {
+    let name = ("hostname", "h");
+    let speaks = ("protocol", "2");
+    let member = ("mirror-h", "member");
+    for (case, claim, bag, changes) in [
+        (
+            "it says member no more",
+            "a/1+*",
+            vec![name, speaks],
+            "host-h=a/1+ mirror-h=empty",
+        ),
+        (
+            "it says so",
+            "a/1+*",
+            vec![name, speaks, ("member", "h")],
+            "",
+        ),
+        (
+            "it has been communicator",
+            "a/1+*",
+            vec![name, speaks, ("mirror", "down")],
+            "",
+        ),
+        ("an operator said so", "a/1+!*", vec![name, speaks], ""),
+        ("it has no word for it", "a/1*", vec![name], ""),
+        ("its bag is empty", "a/1+*", vec![], ""),
+    ] {
+        let before = settled(&[("host-h", claim), member]);
+        let now = learn::unit(&before, &unit("a/1"), &support::bag(&bag));
+        assert_eq!(learned(&before, &now), changes, "{case}");
+        // Elsewhere a bag may be an old one.
+        let world = world().relation(1, "a").unit("a/1", &bag);
+        let looked = world.plan(&before).ledger.to_databag();
+        assert_eq!(looked["mirror-h"], "member", "{case}: looked at");
+    }
+}
+
+#[test]
 fn second_2_a_refused_token_is_spent_and_shown_until_another_comes() {
     let (t, u) = (fingerprint("T"), fingerprint("U"));
     let before = |more: Pairs<'_>| {

@@ -42,6 +42,8 @@ enum Step {
     Enter(usize, u8, Databag),
     /// A unit that is there writes these keys.
     Write(usize, Index, Databag),
+    /// A unit deletes a key.
+    Delete(usize, Index, &'static str),
     /// The token that is shown to a unit does not serve it.
     Refuse(usize, Index),
     /// A unit leaves.
@@ -80,6 +82,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(app, number, bag)| Step::Enter(app, number, bag)),
         4 => (app.clone(), any::<Index>(), arrival())
             .prop_map(|(app, who, bag)| Step::Write(app, who, bag)),
+        2 => (app.clone(), any::<Index>(), select(vec![wire::MEMBER, HOSTNAME, wire::REFUSED]))
+            .prop_map(|(app, who, key)| Step::Delete(app, who, key)),
         2 => (app.clone(), any::<Index>()).prop_map(|(app, who)| Step::Refuse(app, who)),
         2 => (app.clone(), any::<Index>()).prop_map(|(app, who)| Step::Leave(app, who)),
         1 => app.clone().prop_map(Step::Unrelate),
@@ -201,6 +205,17 @@ impl Juju {
                     written.remove(HOSTNAME);
                 }
                 bag.extend(written);
+                self.all_run(&Event::Relation("changed", id.0, Some(name)));
+            }
+            Step::Delete(app, who, key) => {
+                let Some(id) = self.id_of(app) else { return };
+                let related = self.relations.get_mut(&id).expect("found");
+                let who = who.index(related.units.len().max(1));
+                let Some((name, bag)) = related.units.iter_mut().nth(who) else {
+                    return;
+                };
+                bag.remove(key);
+                let name = name.to_string();
                 self.all_run(&Event::Relation("changed", id.0, Some(name)));
             }
             Step::Refuse(app, who) => {
