@@ -1,10 +1,12 @@
 //! A Juju machine charm that mirrors join tokens between the units of microcluster charms.
 //!
-//! Juju starts this program once for every hook. It asks hook tools what is true, decides in pure
-//! functions, writes the answer and exits. All that it remembers is one databag, the ledger.
+//! Juju starts this program once for every hook. It asks hook tools what is true, decides in one pure
+//! function, writes the answer and exits. All that it remembers is one databag, the ledger.
 //!
 //! ```text
-//!  hook tools ──life::look──▶ ledger, evidence ──core──▶ plan ──life::apply──▶ hook tools
+//!  hook tools ──life::look──▶ ledger, evidence ──core::turn──▶ plan ──life::apply──▶ hook tools
+//!                  ▲                                │
+//!                  └───────── look further ◀────────┘
 //! ```
 //!
 //! What Juju gives us: unit databags of remote units, which only they write; our own unit and
@@ -20,7 +22,7 @@
 //! | [`life`] | one hook or action from beginning to end |
 //! | [`cli`] | the command line, which shows what the charm would do |
 //!
-//! Start reading at [`core::ledger`], then [`core::learn`].
+//! Start reading at [`core::ledger`], then [`core::turn`].
 
 pub mod core;
 

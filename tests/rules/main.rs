@@ -1,7 +1,9 @@
 //! The rules of what the leader and a standby write, one test for each, as tables where there are
 //! cases. Each compares all that is written.
 
+#[path = "../support/mod.rs"]
 mod support;
+mod turns;
 
 use std::collections::BTreeMap;
 
