@@ -88,16 +88,18 @@ pub fn everything(before: &Ledger, world: &World) -> Learned {
 
     let served = || world.relations.values();
     let units = || served().flat_map(|relation| &relation.units);
+    let own_bags = served().flat_map(|relation| &relation.own_unit);
+    let siblings = served().flat_map(|relation| relation.siblings.values());
+    let siblings = siblings.filter(|_| world.siblings_are_news);
+    let published: Vec<&Databag> = own_bags.chain(siblings).collect();
+    learner.published(&published);
     // All that is said comes before all that is offered: a refused token makes room for the next,
     // whoever offers it.
     for (unit, bag) in units().filter(|(unit, _)| !world.is_gone(unit)) {
         learner.says(unit, bag, false);
     }
-    let own_bags = served().flat_map(|relation| &relation.own_unit);
-    let siblings = served().flat_map(|relation| relation.siblings.values());
-    let siblings = siblings.filter(|_| world.siblings_are_news);
-    for bag in own_bags.chain(siblings) {
-        learner.published(bag);
+    if learner.takes_a_token {
+        learner.published(&published);
     }
     for (unit, bag) in units() {
         learner.offers(unit, bag);
@@ -364,11 +366,11 @@ impl Learner {
         held != offered
     }
 
-    /// What a bag of ours or of a sibling shows, the Python charm's among them. A name's placeholder
+    /// What bags of ours or of siblings show, the Python charm's among them. A name's placeholder
     /// comes from its claim alone. The constants are this charm's and stand in the ledger; a former
     /// leader that has not stepped back shows what they once were.
-    fn published(&mut self, bag: &Databag) {
-        for (name, value) in wire::mirror_values(bag) {
+    fn published(&mut self, bags: &[&Databag]) {
+        for (name, value) in bags.iter().flat_map(|bag| wire::mirror_values(bag)) {
             if let Value::Text(text) = Value::from(value) {
                 self.offer(name, &text, "published before");
             }

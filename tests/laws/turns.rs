@@ -8,7 +8,7 @@ use microcluster_token_distributor::core::names::RelationId;
 use microcluster_token_distributor::core::plan::Plan;
 use microcluster_token_distributor::core::show;
 use microcluster_token_distributor::core::turn::{Facts, Occasion, Turn, turn};
-use microcluster_token_distributor::core::wire::MAY_BOOTSTRAP;
+use microcluster_token_distributor::core::wire::{MAY_BOOTSTRAP, MEMBER, MIRROR};
 use proptest::prelude::*;
 
 use crate::worlds::{consumer_bag, leader, looked, past_and_present, unit, without_used_tokens};
@@ -105,8 +105,14 @@ proptest! {
         }
         for (id, relation) in &world.relations {
             occasions.push(Occasion::Created(*id));
-            let heard = relation.units.keys().filter(|unit| !world.is_gone(unit));
-            occasions.extend(heard.map(|unit| Occasion::Heard(*id, unit.clone())));
+            for (unit, bag) in relation.units.iter().filter(|(unit, _)| !world.is_gone(unit)) {
+                // A word that is taken back is news to the unit's own hook alone.
+                let says_member = bag.contains_key(MEMBER) || bag.contains_key(MIRROR);
+                let mut claims = ledger.hosts.values().flatten();
+                if says_member || !claims.any(|claim| claim.unit == *unit && claim.is_member()) {
+                    occasions.push(Occasion::Heard(*id, unit.clone()));
+                }
+            }
         }
         for occasion in occasions {
             let (plan, _) = played(&ledger, &world, &occasion);
