@@ -48,7 +48,7 @@ const MEASUREMENTS: [&str; 5] = [
 /// The emulator's commands, of which the above is true as well.
 const EMULATOR: &str = "cargo run --release -p juju-emulator -- ";
 
-/// What makes the figures of docs/performance.md; a test of that package runs all of it on small
+/// What makes the figures of tests/performance/PERFORMANCE.md; a test of that package runs all of it on small
 /// sizes.
 const PERFORMANCE: &str = "cargo run --release -p performance";
 
@@ -200,11 +200,11 @@ fn is_of_performance(arguments: &str) -> bool {
 
 #[test]
 fn the_tables_of_performance_are_of_the_figures_beside_them() {
-    let document = read("docs/performance.md");
+    let document = read("tests/performance/PERFORMANCE.md");
     let figures: serde_json::Value =
-        serde_json::from_str(&read("docs/performance.json")).expect("JSON");
+        serde_json::from_str(&read("tests/performance/performance.json")).expect("JSON");
     let units = |row: &[String]| row[0].replace(' ', "");
-    let rows = Document::read("docs/performance.md").table("Nothing new");
+    let rows = Document::read("tests/performance/PERFORMANCE.md").table("Nothing new");
     let sizes = figures["hooks"]["sizes"].as_array().expect("sizes");
     assert_eq!(rows.len(), sizes.len());
     for (row, size) in rows.iter().zip(sizes) {
@@ -335,13 +335,17 @@ fn every_link_leads_somewhere() {
 }
 
 #[test]
-fn the_readme_leads_to_every_document() {
-    let links = Document::read("README.md").links();
+fn the_readme_leads_to_every_document_and_contributing_to_those_of_the_tests() {
     for document in documents() {
         let path = document.path.to_string_lossy().into_owned();
+        let from = match path.starts_with("tests/") {
+            true => "CONTRIBUTING.md",
+            false => "README.md",
+        };
+        let links = Document::read(from).links();
         assert!(
-            path == "README.md" || links.contains(&path),
-            "README.md does not link {path}"
+            path == from || links.contains(&path),
+            "{from} does not link {path}"
         );
     }
 }
@@ -352,8 +356,8 @@ const KINDS: [&str; 4] = ["*Tutorial", "*How-to guide", "*Reference", "*Explanat
 #[test]
 fn every_page_says_which_kind_it_is() {
     for document in documents() {
-        // The first page is none of them: it leads to all.
-        if document.path == Path::new("README.md") {
+        // The first page is none of them: it leads to all. Beside tests is what developers need.
+        if document.path == Path::new("README.md") || document.path.starts_with("tests") {
             continue;
         }
         let kind = document.text.lines().take(5).find(|line| {
@@ -604,7 +608,7 @@ fn every_hazard_has_a_row_of_evidence_and_every_test_exists() {
         }
     }
     let tests = names_of_functions();
-    let evidence = Document::read("docs/hazards-evidence.md").table("Tests for each hazard");
+    let evidence = Document::read("tests/juju-emulator/HAZARDS.md").table("Tests for each hazard");
     let listed: BTreeSet<String> = evidence.iter().map(|row| row[0].clone()).collect();
     assert_eq!(listed, numbers);
     for row in &evidence {
@@ -993,7 +997,7 @@ fn documents() -> Vec<Document> {
         .map(|entry| PathBuf::from(entry.expect("an entry").file_name()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
         .collect();
-    paths.extend(files(&["docs", "terraform"], "md"));
+    paths.extend(files(&["docs", "terraform", "tests"], "md"));
     paths.sort();
     paths.iter().map(Document::read).collect()
 }
