@@ -65,8 +65,9 @@ fn every_command_is_run_here_or_needs_a_controller() {
                 continue;
             }
             assert_eq!(block.language(), "sh", "{}", block.place());
-            // Neither a controller nor root with a network is at hand where tests run. The tutorial for
-            // consumers is followed by tests/library/test_documents.py.
+            // Neither a controller nor root with a network is at hand where tests run. What needs a
+            // controller is in the next test, and tests/library/test_documents.py follows the
+            // tutorial for consumers.
             let elsewhere = ["sh controller", "sh network", "sh tutorial"];
             let runs_elsewhere = elsewhere.contains(&block.info.as_str());
             assert!(
@@ -101,6 +102,74 @@ fn every_command_is_run_here_or_needs_a_controller() {
     for (known, _, _) in RUN_HERE {
         assert!(used.contains(known), "no document has {known:?} any more");
     }
+}
+
+#[test]
+fn every_command_that_needs_a_controller_is_in_the_integration_suite() {
+    let suite = files(&["tests/integration"], "py");
+    let suite: String = suite.into_iter().map(read).collect();
+    let run: Vec<Form> = suite
+        .replace("\\\\\n", " ")
+        .lines()
+        .flat_map(forms)
+        .collect();
+    let mut seen = 0;
+    for block in documents().iter().flat_map(Document::blocks) {
+        let commands = block.commands();
+        let commands = commands.iter().filter(|_| block.info == "sh controller");
+        for form in commands.flat_map(|command| forms(command)) {
+            let is_run =
+                |run: &Form| run.does == form.does && run.options.is_superset(&form.options);
+            assert!(run.iter().any(is_run), "{}: {form:?}", block.place());
+            seen += 1;
+        }
+    }
+    assert!(seen > 80, "only {seen} commands were looked at");
+}
+
+/// A command without the names and values that differ from model to model.
+#[derive(Debug)]
+struct Form {
+    does: Vec<String>,
+    options: BTreeSet<String>,
+}
+
+/// The commands of a line of shell, or of a line of Python that has one in quotes.
+fn forms(line: &str) -> Vec<Form> {
+    let line = line.trim_start().trim_start_matches("if ");
+    let line = line
+        .find("\"juju ")
+        .map_or(line, |quote| &line[quote + 1..]);
+    let mut pieces = line.split("| ").enumerate();
+    let mut forms = Vec::new();
+    for (_, piece) in pieces
+        .by_ref()
+        .filter(|(at, piece)| *at == 0 || piece.starts_with("xargs"))
+    {
+        let words = piece.trim_start_matches("xargs ").split_whitespace();
+        let words: Vec<&str> = words
+            .map(|word| word.trim_matches(['"', '\'', ')']))
+            .collect();
+        let does = match words[..] {
+            ["juju", "run", _, action, ..] => vec!["juju", "run", action],
+            // What runs on the machine, up to the first name or option.
+            ["juju", "exec", "--unit", _, "--", ref inner @ ..] => {
+                let is_fixed = |word: &&&str| word.bytes().all(|byte| byte.is_ascii_lowercase());
+                inner.iter().take_while(is_fixed).copied().collect()
+            }
+            ["juju", verb, ..] => vec!["juju", verb],
+            [program, ..] => vec![program],
+            [] => continue,
+        };
+        let option = |word: &&str| word.starts_with('-') || word.contains('=');
+        let options = words.iter().filter(|word| option(word));
+        let options = options.filter_map(|option| option.split('=').next());
+        forms.push(Form {
+            does: does.into_iter().map(str::to_owned).collect(),
+            options: options.map(str::to_owned).collect(),
+        });
+    }
+    forms
 }
 
 #[expect(clippy::disallowed_methods, reason = "no hook runs here")]
