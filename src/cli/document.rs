@@ -75,9 +75,6 @@ pub(super) struct ShownRelation {
     relation_id: u64,
     /// The endpoint of this unit.
     pub(super) endpoint: String,
-    /// The endpoint of the other side.
-    #[serde(default)]
-    pub(super) related_endpoint: String,
     /// Whether the other side is in another model. Juju 4.0 never says so.
     #[serde(default)]
     pub(super) cross_model: bool,
@@ -193,8 +190,5 @@ impl<'de> Deserialize<'de> for Pairs {
 /// Everything in a databag is text: go-yaml prints `1e3` without quotes, which other libraries take
 /// for a number, and a host of that name would be lost.
 fn databag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Databag, D::Error> {
-    let mut bag: Databag = Option::deserialize(deserializer)?.unwrap_or_default();
-    // Juju has no empty values.
-    bag.retain(|_, value| !value.is_empty());
-    Ok(bag)
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }

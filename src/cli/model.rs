@@ -25,8 +25,6 @@ const CHARM: &str = "microcluster-token-distributor";
 pub(super) struct Distributor {
     leader: UnitName,
     ledger: Ledger,
-    /// Its units.
-    units: BTreeSet<UnitName>,
     relations: BTreeMap<RelationId, Relation>,
 }
 
@@ -97,12 +95,9 @@ impl Distributor {
         // Juju shows a unit's own bag there; an option such as --related-unit leaves it out.
         let peers = peers.find(|shown| shown.local_unit().is_some());
         let peers = peers.ok_or_else(|| InputError::NotWhole(leader.clone()))?;
-        let siblings = peers.related_units().filter(|(_, member)| member.in_scope);
-        let siblings = siblings.map(|(unit, _)| unit.clone());
         let mut distributor = Distributor {
             leader: leader.clone(),
             ledger: peers.application_data.clone().into(),
-            units: siblings.chain([leader.clone()]).collect(),
             relations: BTreeMap::new(),
         };
         for (id, listed) in &distributor.ledger.relations {
@@ -129,7 +124,7 @@ impl Distributor {
         if let Some(app) = related.find(|app| *app != self.leader.app()) {
             relation.is_cross_model = shown.cross_model || is_of_another_model(app);
             relation.app = Some(app.to_owned());
-            relation.lists_all = !relation.is_cross_model;
+            relation.lists_all = true;
         }
         relation.shown_to_us = Some(shown.application_data.clone());
         relation.add_bags(&self.leader, shown, self.leader.app())
@@ -145,7 +140,7 @@ impl Distributor {
             return Ok(());
         };
         let is_its = relation.app.as_deref().is_none_or(|app| app == name.app());
-        if shown.related_endpoint != ENDPOINT || shown.cross_model || !is_with_us || !is_its {
+        if shown.cross_model || !is_with_us || !is_its {
             return Ok(());
         }
         relation.app = Some(name.app().to_owned());
@@ -216,10 +211,8 @@ impl Distributor {
     /// What the input does not show, each with the command that shows it.
     pub(super) fn lacks(&self) -> Vec<Lack> {
         let lacks = self.relations.iter().filter_map(|(id, relation)| {
-            let own_units = &relation.own_units;
-            let shows_ours = relation.own_app().is_some()
-                && self.units.iter().all(|unit| own_units.contains_key(unit));
-            if shows_ours && (relation.lists_all || relation.is_cross_model) {
+            let shows_ours = relation.own_units.contains_key(&self.leader);
+            if shows_ours && relation.own_app().is_some() && relation.lists_all {
                 return None;
             }
             let (own, app) = (&self.leader, relation.app.as_deref().unwrap_or("CONSUMER"));
