@@ -37,19 +37,12 @@ const RUN_HERE: [(&str, &str, &str); 8] = [
 
 /// Measurements, too long for every change. That there is such a command is checked, not its
 /// answer.
-const MEASUREMENTS: [&str; 5] = [
-    "cargo bench ",
-    "cargo fuzz ",
-    "cargo +nightly fuzz ",
-    "cargo mutants ",
-    "cargo test ",
-];
+const MEASUREMENTS: [&str; 2] = ["cargo bench ", "cargo test "];
 
 /// The emulator's commands, of which the above is true as well.
 const EMULATOR: &str = "cargo run --release -p juju-emulator -- ";
 
-/// What makes the figures of docs/performance.md; a test of that package runs all of it on small
-/// sizes.
+/// What makes the figures of tests/performance; a test of that package runs all of it on small sizes.
 const PERFORMANCE: &str = "cargo run --release -p performance";
 
 /// The charm's own command line. These are run by the test that finds them.
@@ -65,8 +58,9 @@ fn every_command_is_run_here_or_needs_a_controller() {
                 continue;
             }
             assert_eq!(block.language(), "sh", "{}", block.place());
-            // Neither a controller nor root with a network is at hand where tests run. The tutorial for
-            // consumers is followed by tests/library/test_documents.py.
+            // Neither a controller nor root with a network is at hand where tests run. What needs a
+            // controller is in the next test, and tests/library/test_documents.py follows the
+            // tutorial for consumers.
             let elsewhere = ["sh controller", "sh network", "sh tutorial"];
             let runs_elsewhere = elsewhere.contains(&block.info.as_str());
             assert!(
@@ -101,6 +95,74 @@ fn every_command_is_run_here_or_needs_a_controller() {
     for (known, _, _) in RUN_HERE {
         assert!(used.contains(known), "no document has {known:?} any more");
     }
+}
+
+#[test]
+fn every_command_that_needs_a_controller_is_in_the_integration_suite() {
+    let suite = files(&["tests/integration"], "py");
+    let suite: String = suite.into_iter().map(read).collect();
+    let run: Vec<Form> = suite
+        .replace("\\\\\n", " ")
+        .lines()
+        .flat_map(forms)
+        .collect();
+    let mut seen = 0;
+    for block in documents().iter().flat_map(Document::blocks) {
+        let commands = block.commands();
+        let commands = commands.iter().filter(|_| block.info == "sh controller");
+        for form in commands.flat_map(|command| forms(command)) {
+            let is_run =
+                |run: &Form| run.does == form.does && run.options.is_superset(&form.options);
+            assert!(run.iter().any(is_run), "{}: {form:?}", block.place());
+            seen += 1;
+        }
+    }
+    assert!(seen > 80, "only {seen} commands were looked at");
+}
+
+/// A command without the names and values that differ from model to model.
+#[derive(Debug)]
+struct Form {
+    does: Vec<String>,
+    options: BTreeSet<String>,
+}
+
+/// The commands of a line of shell, or of a line of Python that has one in quotes.
+fn forms(line: &str) -> Vec<Form> {
+    let line = line.trim_start().trim_start_matches("if ");
+    let line = line
+        .find("\"juju ")
+        .map_or(line, |quote| &line[quote + 1..]);
+    let mut pieces = line.split("| ").enumerate();
+    let mut forms = Vec::new();
+    for (_, piece) in pieces
+        .by_ref()
+        .filter(|(at, piece)| *at == 0 || piece.starts_with("xargs"))
+    {
+        let words = piece.trim_start_matches("xargs ").split_whitespace();
+        let words: Vec<&str> = words
+            .map(|word| word.trim_matches(['"', '\'', ')']))
+            .collect();
+        let does = match words[..] {
+            ["juju", "run", _, action, ..] => vec!["juju", "run", action],
+            // What runs on the machine, up to the first name or option.
+            ["juju", "exec", "--unit", _, "--", ref inner @ ..] => {
+                let is_fixed = |word: &&&str| word.bytes().all(|byte| byte.is_ascii_lowercase());
+                inner.iter().take_while(is_fixed).copied().collect()
+            }
+            ["juju", verb, ..] => vec!["juju", verb],
+            [program, ..] => vec![program],
+            [] => continue,
+        };
+        let option = |word: &&str| word.starts_with('-') || word.contains('=');
+        let options = words.iter().filter(|word| option(word));
+        let options = options.filter_map(|option| option.split('=').next());
+        forms.push(Form {
+            does: does.into_iter().map(str::to_owned).collect(),
+            options: options.map(str::to_owned).collect(),
+        });
+    }
+    forms
 }
 
 #[expect(clippy::disallowed_methods, reason = "no hook runs here")]
@@ -200,11 +262,11 @@ fn is_of_performance(arguments: &str) -> bool {
 
 #[test]
 fn the_tables_of_performance_are_of_the_figures_beside_them() {
-    let document = read("docs/performance.md");
+    let document = read("tests/performance/PERFORMANCE.md");
     let figures: serde_json::Value =
-        serde_json::from_str(&read("docs/performance.json")).expect("JSON");
+        serde_json::from_str(&read("tests/performance/performance.json")).expect("JSON");
     let units = |row: &[String]| row[0].replace(' ', "");
-    let rows = Document::read("docs/performance.md").table("Nothing new");
+    let rows = Document::read("tests/performance/PERFORMANCE.md").table("Nothing new");
     let sizes = figures["hooks"]["sizes"].as_array().expect("sizes");
     assert_eq!(rows.len(), sizes.len());
     for (row, size) in rows.iter().zip(sizes) {
@@ -236,66 +298,33 @@ fn the_readme_begins_with_the_demonstration_and_the_tests() {
 fn juju_commands_name_what_there_is() {
     let (options, actions) = (options(), actions());
     let mut seen = 0;
-    for document in documents() {
-        for block in document.blocks() {
-            for command in block.commands() {
-                let command = command.split(" | ").next().unwrap_or_default();
-                let words: Vec<&str> = command.split_whitespace().collect();
-                match words[..] {
-                    [
-                        "juju",
-                        "config",
-                        "microcluster-token-distributor",
-                        ref arguments @ ..,
-                    ] => {
-                        let option = arguments.iter().find(|word| **word != "--reset");
-                        let option = option.expect("an option");
-                        let option = option.split('=').next().unwrap_or(option);
-                        assert!(
-                            options.iter().any(|(known, _)| known == option),
-                            "{}: {command}",
-                            block.place()
-                        );
-                        seen += 1;
-                    }
-                    ["juju", "run", unit, action, ref parameters @ ..] => {
-                        assert!(
-                            unit.starts_with("microcluster-token-distributor/"),
-                            "{unit}"
-                        );
-                        let action = &actions[action];
-                        assert!(action.is_mapping(), "{}: {command}", block.place());
-                        for parameter in parameters {
-                            if ["--format", "json"].contains(parameter) {
-                                continue;
-                            }
-                            let name = parameter.split('=').next().unwrap_or(parameter);
-                            assert!(
-                                action["params"].get(name).is_some(),
-                                "{}: {command}",
-                                block.place()
-                            );
-                        }
-                        seen += 1;
-                    }
-                    ["juju", "integrate", agent, _]
-                        if agent.ends_with(":juju-info")
-                            || agent.starts_with("cos-configuration-k8s:") => {}
-                    ["juju", "integrate", one, other] => {
-                        assert!(
-                            !one.contains("distributor") && one.ends_with(":cluster"),
-                            "{command}"
-                        );
-                        assert!(
-                            other.ends_with("distributor:microcluster-cluster")
-                                || other.contains('.'),
-                            "{command}"
-                        );
-                        seen += 1;
-                    }
-                    _ => {}
+    for block in documents().iter().flat_map(Document::blocks) {
+        for command in block.commands() {
+            let place = format!("{}: {command}", block.place());
+            let command = command.split(" | ").next().unwrap_or_default();
+            let words: Vec<&str> = command.split_whitespace().collect();
+            let name = |word: &str| word.split('=').next().unwrap_or_default().to_owned();
+            let is_right = match words[..] {
+                ["juju", "config", _, "--reset", option] | ["juju", "config", _, option] => {
+                    options.iter().any(|(known, _)| *known == name(option))
                 }
-            }
+                ["juju", "run", unit, action, ref parameters @ ..] => {
+                    let known = &actions[action];
+                    let mut parameters = parameters.iter().filter(|word| word.contains('='));
+                    unit.starts_with("microcluster-token-distributor/")
+                        && known.is_mapping()
+                        && parameters.all(|word| known["params"].get(name(word)).is_some())
+                }
+                ["juju", "integrate", agent, _] if !agent.ends_with(":cluster") => {
+                    agent.ends_with(":juju-info")
+                }
+                ["juju", "integrate", _, other] => {
+                    other.ends_with("distributor:microcluster-cluster") || other.contains('.')
+                }
+                _ => continue,
+            };
+            assert!(is_right, "{place}");
+            seen += 1;
         }
     }
     assert!(seen >= 8, "only {seen} commands were looked at");
@@ -335,13 +364,17 @@ fn every_link_leads_somewhere() {
 }
 
 #[test]
-fn the_readme_leads_to_every_document() {
-    let links = Document::read("README.md").links();
+fn the_readme_leads_to_every_document_and_contributing_to_those_of_the_tests() {
     for document in documents() {
         let path = document.path.to_string_lossy().into_owned();
+        let from = match path.starts_with("tests/") {
+            true => "CONTRIBUTING.md",
+            false => "README.md",
+        };
+        let links = Document::read(from).links();
         assert!(
-            path == "README.md" || links.contains(&path),
-            "README.md does not link {path}"
+            path == from || links.contains(&path),
+            "{from} does not link {path}"
         );
     }
 }
@@ -352,8 +385,8 @@ const KINDS: [&str; 4] = ["*Tutorial", "*How-to guide", "*Reference", "*Explanat
 #[test]
 fn every_page_says_which_kind_it_is() {
     for document in documents() {
-        // The first page is none of them: it leads to all.
-        if document.path == Path::new("README.md") {
+        // The first page is none of them: it leads to all. Beside tests is what developers need.
+        if document.path == Path::new("README.md") || document.path.starts_with("tests") {
             continue;
         }
         let kind = document.text.lines().take(5).find(|line| {
@@ -604,7 +637,7 @@ fn every_hazard_has_a_row_of_evidence_and_every_test_exists() {
         }
     }
     let tests = names_of_functions();
-    let evidence = Document::read("docs/hazards-evidence.md").table("Tests for each hazard");
+    let evidence = Document::read("tests/juju-emulator/HAZARDS.md").table("Tests for each hazard");
     let listed: BTreeSet<String> = evidence.iter().map(|row| row[0].clone()).collect();
     assert_eq!(listed, numbers);
     for row in &evidence {
@@ -785,37 +818,6 @@ fn the_terraform_module_lists_its_inputs_and_outputs() {
 }
 
 #[test]
-fn actions_of_workflows_are_pinned() {
-    let mut seen = 0;
-    for entry in fs::read_dir(in_repository(".github/workflows")).expect("workflows") {
-        let path = entry.expect("an entry").path();
-        let workflow = fs::read_to_string(&path).expect("a workflow");
-        assert!(
-            workflow.contains("\npermissions: {}\n"),
-            "{}",
-            path.display()
-        );
-        for line in workflow.lines() {
-            let Some((_, action)) = line.split_once("uses: ") else {
-                continue;
-            };
-            if action.starts_with("./") {
-                continue;
-            }
-            let (_, pin) = action.split_once('@').expect("a version");
-            let (hash, version) = pin.split_once(" # v").expect("a hash and its version");
-            assert!(
-                hash.len() == 40 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()),
-                "{line}"
-            );
-            assert!(!version.is_empty(), "{line}");
-            seen += 1;
-        }
-    }
-    assert!(seen > 10, "only {seen} actions were looked at");
-}
-
-#[test]
 fn workflows_know_every_platform_and_every_module() {
     let platforms = yaml("charmcraft.yaml")["platforms"]
         .as_mapping()
@@ -829,18 +831,26 @@ fn workflows_know_every_platform_and_every_module() {
 
     let integration = yaml(".github/workflows/integration.yaml");
     let tested = integration["jobs"]["test"]["strategy"]["matrix"]["module"].as_sequence();
-    let tested: BTreeSet<String> = tested
+    let tested: BTreeSet<PathBuf> = tested
         .expect("modules")
         .iter()
-        .map(|module| format!("test_{}.py", module.as_str().expect("a name")))
+        .filter_map(Value::as_str)
+        .map(|module| format!("tests/integration/test_{module}.py").into())
         .collect();
-    let there: BTreeSet<String> = fs::read_dir(in_repository("tests/integration"))
-        .expect("a folder")
-        .map(|entry| entry.expect("an entry").file_name())
-        .filter_map(|name| name.into_string().ok())
-        .filter(|name| name.starts_with("test_"))
-        .collect();
-    assert_eq!(tested, there);
+    let mut there = files(&["tests/integration"], "py");
+    there.retain(|path| path.to_string_lossy().contains("/test_"));
+    assert_eq!(tested, there.into_iter().collect());
+}
+
+#[test]
+fn a_workflow_may_do_nothing_that_it_does_not_ask_for() {
+    for path in files(&[".github/workflows"], "yaml") {
+        assert!(
+            read(&path).contains("\npermissions: {}\n"),
+            "{}",
+            path.display()
+        );
+    }
 }
 
 /// A Markdown file.
@@ -994,7 +1004,7 @@ fn documents() -> Vec<Document> {
         .map(|entry| PathBuf::from(entry.expect("an entry").file_name()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
         .collect();
-    paths.extend(files(&["docs", "terraform"], "md"));
+    paths.extend(files(&["docs", "terraform", "tests"], "md"));
     paths.sort();
     paths.iter().map(Document::read).collect()
 }

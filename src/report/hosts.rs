@@ -1,15 +1,15 @@
 //! Each host: what the ledger says of it, and what happens next.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 
 use super::{View, listed};
-use crate::core::evidence::World;
+use crate::core::choose::ledger_shows_cluster;
 use crate::core::fingerprint::fingerprint;
-use crate::core::ledger::Ledger;
+use crate::core::names::UnitName;
 use crate::core::status::{Help, needs_help};
-use crate::core::wire::{self, Value, is_hostname, mirror_key, printable};
+use crate::core::wire::{self, Databag, Value, is_hostname, mirror_key, printable};
 use crate::report::table::columns;
 
 /// How far a host has come.
@@ -30,8 +30,6 @@ pub enum State {
     Retired,
     /// It never gets a token: microcluster refuses its name.
     Invalid,
-    /// The input of the command line does not show whether it has a token.
-    Unknown,
 }
 
 impl State {
@@ -45,7 +43,6 @@ impl State {
             State::Member => "member",
             State::Retired => "retired",
             State::Invalid => "invalid",
-            State::Unknown => "unknown",
         }
     }
 }
@@ -79,6 +76,8 @@ pub struct Host {
     pub spent: usize,
     /// Other tokens, which the Python charm left in relations.
     pub other_values: Vec<Other>,
+    #[serde(skip)]
+    help: Option<Help>,
 }
 
 /// All that is known of all hosts.
@@ -95,84 +94,31 @@ pub struct Report {
     pub other_keys: Vec<String>,
     #[serde(skip)]
     knows_a_cluster: bool,
-    #[serde(skip)]
-    needs_help: BTreeMap<String, Help>,
 }
 
 impl Report {
     /// Everything about every host in `view`.
     pub fn of(view: &View) -> Self {
-        let View { ledger, world, .. } = view;
+        let ledger = &view.ledger;
         let communicators = ledger.communicators.keys();
         let mut report = Report {
             bootstrap_app: ledger.bootstrap_app.as_deref().map(printable),
             communicators: communicators.map(ToString::to_string).collect(),
-            knows_a_cluster: crate::core::choose::ledger_shows_cluster(ledger),
-
+            knows_a_cluster: ledger_shows_cluster(ledger),
             ..Report::default()
         };
-        let mut givers: BTreeMap<&str, Vec<(&str, String)>> = BTreeMap::new();
-        for relation in world.relations.values() {
-            for (unit, bag) in &relation.units {
-                for (name, value) in wire::mirror_values(bag) {
-                    let offers = givers.entry(name).or_default();
-                    offers.push((value, unit.to_string()));
-                }
-            }
-        }
-        let mut other_values: BTreeMap<&str, Vec<Other>> = BTreeMap::new();
-        for (id, relation) in &world.relations {
-            for (name, value) in relation.own_unit.iter().flat_map(wire::mirror_values) {
-                if let (Value::Text(kept), Some(Value::Text(held))) =
-                    (Value::from(value), ledger.mirror.get(name))
-                    && kept != *held
-                {
-                    let fingerprint = fingerprint(&kept);
-                    let relation = id.0;
-                    let others = other_values.entry(name).or_default();
-                    others.push(Other {
-                        relation,
-                        fingerprint,
-                    });
-                }
-            }
-        }
-        let names: BTreeSet<&str> = ledger
-            .mirror
-            .keys()
-            .chain(ledger.hosts.keys())
-            .map(String::as_str)
-            .collect();
+        let relations = view.world.relations.values();
+        let mut minters: Vec<(&UnitName, &Databag)> =
+            relations.flat_map(|relation| &relation.units).collect();
+        minters.retain(|(_, bag)| wire::mirror_values(bag).next().is_some());
+        let names: BTreeSet<&String> = ledger.mirror.keys().chain(ledger.hosts.keys()).collect();
         for name in names {
-            let Some(mut host) = host(ledger, world, name) else {
-                report.other_keys.push(printable(&mirror_key(name)));
-                continue;
-            };
-            if let Some(Value::Text(token)) = ledger.mirror.get(name) {
-                let offers = givers.get(name).into_iter().flatten();
-                let mut giver = offers
-                    .filter(|(value, _)| value == token)
-                    .map(|(_, unit)| unit);
-                host.given_by = giver.next().cloned();
-                host.fingerprint = Some(fingerprint(token));
+            match host(view, &minters, name) {
+                Some(host) => report.hosts.push(host),
+                None => report.other_keys.push(printable(&mirror_key(name))),
             }
-            host.other_values = other_values.remove(name).unwrap_or_default();
-            if let Some(help) = needs_help(ledger, name) {
-                report.needs_help.insert(host.host.clone(), help);
-            }
-            report.hosts.push(host);
         }
         report
-    }
-
-    /// Takes back what rests on a ledger that was not seen: who waits, and who may bootstrap.
-    pub fn leave_open(&mut self) {
-        self.bootstrap_app = None;
-        for host in &mut self.hosts {
-            if host.state == State::Waiting {
-                host.state = State::Unknown;
-            }
-        }
     }
 
     /// One host, by its name or as it is shown.
@@ -191,7 +137,7 @@ impl Report {
     /// What happens next to `host`, and who can make it happen.
     pub fn next(&self, host: &Host) -> String {
         let name = &host.host;
-        if let Some(Help::NoTokenServes { tokens }) = self.needs_help.get(name) {
+        if let Some(Help::NoTokenServes { tokens }) = host.help {
             let units = host.announced_by.join(" and ");
             return format!("{tokens} of its tokens did not serve; the log of {units} says why");
         }
@@ -228,17 +174,11 @@ impl Report {
                  name of letters, digits and hyphens, not of digits only, and add a unit there",
                 host.announced_by.join(" and ")
             ),
-            State::Unknown => format!("the input does not show whether {name} has a token"),
         }
     }
 
     fn next_of_waiting(&self, host: &Host) -> String {
-        let name = &host.host;
-        match (
-            self.needs_help.get(name),
-            self.communicators.first(),
-            &self.bootstrap_app,
-        ) {
+        match (host.help, self.communicators.first(), &self.bootstrap_app) {
             (Some(Help::NobodyMintsAgain), ..) => {
                 "its token was refused, and the communicator's library makes only one token for a \
                  name: redeploy the host under another name"
@@ -268,9 +208,12 @@ impl Report {
     }
 }
 
-/// What the ledger alone says of a host. `None`: the name is no host's.
-fn host(ledger: &Ledger, world: &World, name: &str) -> Option<Host> {
+/// What is known of a host. `None`: the name is no host's.
+fn host(view: &View, minters: &[(&UnitName, &Databag)], name: &str) -> Option<Host> {
+    let View { ledger, world, .. } = view;
     let claims = ledger.hosts.get(name).map_or(&[][..], Vec::as_slice);
+    let place = ledger.queue.iter().position(|queued| queued == name);
+    let turn = ledger.let_in.as_ref();
     let state = match ledger.mirror.get(name) {
         _ if !is_hostname(name) && claims.is_empty() => return None,
         _ if !is_hostname(name) => State::Invalid,
@@ -279,12 +222,24 @@ fn host(ledger: &Ledger, world: &World, name: &str) -> Option<Host> {
         None => State::Waiting,
         Some(Value::Member) => State::Member,
         Some(Value::Retired) => State::Retired,
-        Some(_) if ledger.queue.iter().any(|queued| queued == name) => State::Queued,
-        Some(_) if ledger.let_in.as_ref().is_some_and(|turn| turn.host == name) => State::LetIn,
+        Some(_) if place.is_some() => State::Queued,
+        Some(_) if turn.is_some_and(|turn| turn.host == name) => State::LetIn,
         Some(_) => State::Token,
     };
-    let place = ledger.queue.iter().position(|queued| queued == name);
-    let in_turn = usize::from(ledger.let_in.is_some());
+    let key = mirror_key(name);
+    let token = ledger.mirror.get(name).and_then(Value::text);
+    let shows = |bag: &Databag| token.is_some() && bag.get(&key).map(String::as_str) == token;
+    let giver = minters.iter().find(|(_, bag)| shows(bag));
+    let others = world.relations.iter().filter_map(|(id, relation)| {
+        let kept = Value::from(relation.own_unit.as_ref()?.get(&key)?.as_str());
+        let other = kept
+            .text()
+            .filter(|kept| token.is_some_and(|token| token != *kept))?;
+        Some(Other {
+            relation: id.0,
+            fingerprint: fingerprint(other),
+        })
+    });
     let living = claims
         .iter()
         .filter(|claim| !claim.is_gone && !world.is_gone(&claim.unit));
@@ -292,11 +247,12 @@ fn host(ledger: &Ledger, world: &World, name: &str) -> Option<Host> {
         host: printable(name),
         state,
         announced_by: living.map(|claim| claim.unit.to_string()).collect(),
-        given_by: None,
-        fingerprint: None,
-        behind: place.map(|before| before + in_turn),
+        given_by: giver.map(|(unit, _)| unit.to_string()),
+        fingerprint: token.map(fingerprint),
+        behind: place.map(|before| before + usize::from(turn.is_some())),
         spent: ledger.spent.get(name).map_or(0, Vec::len),
-        other_values: Vec::new(),
+        other_values: others.collect(),
+        help: needs_help(ledger, name),
     })
 }
 
@@ -314,8 +270,6 @@ pub fn table(hosts: &[&Host]) -> String {
             listed(host.fingerprint.clone().into_iter().chain(others)),
         ]
     };
-    let rows: Vec<_> = std::iter::once(head)
-        .chain(hosts.iter().map(line))
-        .collect();
+    let rows: Vec<_> = [head].into_iter().chain(hosts.iter().map(line)).collect();
     columns(&rows)
 }

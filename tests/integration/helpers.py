@@ -1,6 +1,8 @@
 """What the tests say again and again."""
 
 import json
+import os
+import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,23 @@ def deploy_microovn(juju: jubilant.Juju, app: str = MICROOVN, units: int = 3) ->
 
 def relate(juju: jubilant.Juju, app: str = MICROOVN) -> None:
     juju.integrate(f"{app}:cluster", f"{DISTRIBUTOR}:microcluster-cluster")
+
+
+def shell(juju: jubilant.Juju, lines: str, folder: Path | None = None) -> str:
+    """Runs lines of shell in the model of the test, as the documents have them.
+
+    A test of the documents looks for each of their commands in these lines.
+    """
+    run = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", lines],
+        cwd=folder,
+        env=os.environ | {"JUJU_MODEL": juju.model or ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, f"{lines}: {run.stderr}"
+    return run.stdout
 
 
 def shows(status: jubilant.Status, workload: str, message: str) -> bool:

@@ -13,6 +13,7 @@ from helpers import (
     mirror,
     one_cluster,
     relate,
+    shell,
     wait_for_hosts,
 )
 
@@ -57,7 +58,13 @@ def test_it_grows_after_the_refresh(juju: jubilant.Juju) -> None:
 def test_the_way_back_keeps_every_value(juju: jubilant.Juju) -> None:
     held = mirror(juju)
     # Juju refuses to switch from a local charm to the same name on Charmhub without saying so.
-    juju.cli("refresh", DISTRIBUTOR, "--switch", DISTRIBUTOR, "--channel", PUBLISHED)
+    shell(
+        juju,
+        f"""
+        juju refresh microcluster-token-distributor \\
+            --switch microcluster-token-distributor --channel {PUBLISHED}
+        """,
+    )
     juju.wait(
         lambda status: (
             not status.apps[DISTRIBUTOR].charm.startswith("local:")

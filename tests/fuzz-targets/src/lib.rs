@@ -11,8 +11,6 @@ use std::process::{ExitStatus, Output};
 use std::time::Duration;
 
 use juju_emulator::document::parse;
-use microcluster_token_distributor::cli::document::Document;
-use microcluster_token_distributor::cli::model::Distributor;
 use microcluster_token_distributor::core::learn::Learned;
 use microcluster_token_distributor::core::ledger::Ledger;
 use microcluster_token_distributor::core::nudge::nudge;
@@ -210,19 +208,6 @@ pub fn decoder(data: &[u8]) {
             .collect();
         assert_eq!(parse(encode(&changes).as_bytes()), Ok(settings));
     }
-}
-
-/// What `juju show-unit` printed: it is read or refused, and neither says anything of a value.
-pub fn show_unit(data: &[u8]) {
-    let document = Document::parse("FILE", data);
-    let said = match document.and_then(|document| Distributor::of(vec![document], None)) {
-        Ok(distributor) => {
-            let lacks = distributor.lacks().into_iter();
-            lacks.map(|lack| lack.text).collect::<Vec<_>>().join("\n")
-        }
-        Err(error) => error.to_string(),
-    };
-    assert!(!said.contains("SECRET"), "{said}");
 }
 
 /// The parameters of an action, after its name and a line break.

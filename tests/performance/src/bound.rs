@@ -1,5 +1,5 @@
 //! The least that any distributor could do under Juju's rules and those of the consumers, as
-//! `docs/performance.md` derives it. Consumer hooks take their mean here, so luck can be faster.
+//! `PERFORMANCE.md` derives it. Consumer hooks take their mean here, so luck can be faster.
 
 use juju_emulator::clock::Pace;
 use microovn::microcluster::Settings;

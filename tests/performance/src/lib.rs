@@ -1,5 +1,5 @@
 //! What the charm costs: measured, compared with what it replaces and with the least that Juju
-//! allows, and drawn. The figures in `docs/performance.md` come from here.
+//! allows, and drawn. The figures in `PERFORMANCE.md` come from here.
 
 pub mod worlds;
 

@@ -1,4 +1,4 @@
-//! Measures what the charm costs, and writes it down where `docs/performance.md` shows it.
+//! Measures what the charm costs, and writes it down where `PERFORMANCE.md` shows it.
 
 use std::fs;
 use std::io;
@@ -18,7 +18,7 @@ use performance::results::{Machine, Results};
 use performance::tables::{Table, fill, tables};
 use performance::{capacity, core, hooks, scale};
 
-/// Measures the charm and rewrites the tables, the chart and the figures of docs/performance.md
+/// Measures the charm and rewrites the tables, the chart and the figures of PERFORMANCE.md
 #[derive(Parser)]
 struct Args {
     /// What to measure; everything, if nothing is said
@@ -32,7 +32,7 @@ struct Args {
     /// How many deployments to play at a time
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
-    /// The folder of performance.md, performance.json and pictures/performance.svg, in place of docs
+    /// The folder of PERFORMANCE.md, performance.json and performance.svg, in place of this package
     #[arg(long, value_name = "FOLDER")]
     into: Option<PathBuf>,
 }
@@ -76,7 +76,7 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<(), Failure> {
     let into = match &args.into {
         Some(into) => Some(into.clone()),
-        None => (!args.quick).then(|| workspace().join("docs")),
+        None => (!args.quick).then(|| workspace().join("tests/performance")),
     };
     let kept = into.as_ref().map(|into| into.join("performance.json"));
     let mut results = kept.as_deref().map(Results::load).unwrap_or_default();
@@ -86,15 +86,14 @@ fn run(args: &Args) -> Result<(), Failure> {
         print(&tables(&results));
         return Ok(());
     };
-    fs::create_dir_all(into.join("pictures"))?;
     results.store(&kept)?;
     // serde_json may read a number back one bit off, which is enough to round it the other way:
     // what is shown is what the file says.
     let results = Results::load(&kept);
     let tables = tables(&results);
     print(&tables);
-    fs::write(into.join("pictures/performance.svg"), draw(&results)?)?;
-    rewrite(&into.join("performance.md"), |text| fill(text, &tables))?;
+    fs::write(into.join("performance.svg"), draw(&results)?)?;
+    rewrite(&into.join("PERFORMANCE.md"), |text| fill(text, &tables))?;
     Ok(())
 }
 

@@ -85,7 +85,7 @@ pub struct Scale {
     pub figures: Vec<Figure>,
 }
 
-/// What is played for `docs/performance.md`: hosts that come one by one. What becomes of hosts that
+/// What is played for `PERFORMANCE.md`: hosts that come one by one. What becomes of hosts that
 /// come at once, `simulate` shows. Plays of the Python charm are long, so there are fewer, and none
 /// of a thousand hosts.
 #[must_use]

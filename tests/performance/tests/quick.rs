@@ -1,7 +1,7 @@
 //! The whole program on small sizes: that it works, and what has to hold on any machine.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use performance::bound::bound;
@@ -12,13 +12,13 @@ use performance::tables::{fill, tables};
 use performance::worlds::World;
 use tempfile::TempDir;
 
-fn docs() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
+fn kept() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Runs it into a folder that has a document with every place there is.
 fn quick(folder: &Path) -> Results {
-    fs::copy(docs().join("performance.md"), folder.join("performance.md")).expect("copied");
+    fs::copy(kept().join("PERFORMANCE.md"), folder.join("PERFORMANCE.md")).expect("copied");
     let output = Command::new(env!("CARGO_BIN_EXE_performance"))
         .args(["--quick", "--into"])
         .arg(folder)
@@ -46,9 +46,9 @@ fn one_command_measures_draws_and_writes_down() {
 
 #[test]
 fn document_shows_what_was_kept_beside_it() {
-    let document = fs::read_to_string(docs().join("performance.md")).expect("a document");
-    let kept = Results::load(&docs().join("performance.json"));
-    assert_eq!(fill(&document, &tables(&kept)), document);
+    let document = fs::read_to_string(kept().join("PERFORMANCE.md")).expect("a document");
+    let results = Results::load(&kept().join("performance.json"));
+    assert_eq!(fill(&document, &tables(&results)), document);
 }
 
 fn core_needs_memory_in_proportion(core: &Core) {
@@ -99,7 +99,7 @@ fn deployments_end_in_one_cluster_and_never_below_the_bound(results: &Results) {
 }
 
 fn chart_is_well_formed(folder: &Path) {
-    let text = fs::read_to_string(folder.join("pictures/performance.svg")).expect("a chart");
+    let text = fs::read_to_string(folder.join("performance.svg")).expect("a chart");
     let chart = roxmltree::Document::parse(&text).expect("XML");
     let named = |name: &'static str| {
         let elements = chart.descendants();
@@ -112,7 +112,7 @@ fn chart_is_well_formed(folder: &Path) {
 }
 
 fn every_table_has_its_place(folder: &Path, results: &Results) {
-    let document = fs::read_to_string(folder.join("performance.md")).expect("a document");
+    let document = fs::read_to_string(folder.join("PERFORMANCE.md")).expect("a document");
     for table in tables(results) {
         assert!(!table.text.trim().is_empty(), "{}", table.name);
         assert!(
