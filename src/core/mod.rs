@@ -15,7 +15,7 @@
 //! | 2 the ledger | [`ledger`] |
 //! | 3 what is learned | [`learn`]; tokens that no longer serve: [`spent`] |
 //! | 4 `bootstrap-app`, the guard | [`choose`], [`show`] |
-//! | 5 which hook does what | [`turn`] |
+//! | 5 which hook does what | [`turn`], [`reasons`] |
 //! | 6 one host at a time, and nobody waits for ever | [`queue`], [`nudge`] |
 //! | 7 failure | [`crate::life`]; what has no room: [`learn`], [`plan`] |
 //! | 8 words for people | [`status`] |
@@ -31,6 +31,7 @@ pub mod ledger;
 pub mod evidence;
 pub mod goal;
 
+pub mod reasons;
 pub mod turn;
 
 pub mod choose;

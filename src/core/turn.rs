@@ -1,14 +1,13 @@
 //! The one decision of every hook and action: nothing to do, look further, wait, or write.
 //!
-//! An event is answered from the ledger and one bag. [`REASONS`] are all the reasons why that is not
-//! enough and everything is to be looked at. A law holds over them: where none speaks, looking at
-//! everything writes nothing more.
+//! An event is answered from the ledger and one bag, unless one of [`REASONS`] speaks. A fact that
+//! nobody has looked at yet is an error of its own kind: the scope in which it is to be found.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::core::choose::{self, bag_shows_cluster, ledger_shows_cluster};
-use crate::core::evidence::{Evidence, Scope, World, is_gone};
+use crate::core::choose;
+use crate::core::evidence::{Evidence, Scope, World};
 use crate::core::goal::GoalState;
 use crate::core::learn::{self, Learned};
 use crate::core::ledger::{Ledger, Listed, Options, Place};
@@ -18,11 +17,8 @@ use crate::core::nudge::nudge;
 use crate::core::operator::{Order, Refused};
 use crate::core::plan::{self, Plan};
 use crate::core::queue::{self, Moment};
+use crate::core::reasons::{REASONS, without_claim};
 use crate::core::wire::{self, Databag};
-
-/// Units without a claim whose bags update-status reads each time: enough to find those whose hooks
-/// never ran.
-pub const UNHEARD_UNITS: usize = 8;
 
 /// How long `cluster-relation-changed` waits at a time while hosts wait for their turn, and how
 /// often. No longer, because hooks of one machine exclude each other, and the host in turn may be a
@@ -93,161 +89,6 @@ pub struct Facts<'a> {
     pub evidence: &'a Evidence,
 }
 
-/// A reason to look at everything.
-pub struct Reason {
-    /// A few words for the log.
-    pub name: &'static str,
-    /// Whether it speaks, or what must be looked at to know.
-    pub speaks: fn(&Facts<'_>) -> Result<bool, Scope>,
-}
-
-/// Every reason to look at everything, what costs nothing to ask first.
-pub const REASONS: [Reason; 13] = [
-    Reason {
-        name: "anything may have changed",
-        speaks: |facts| {
-            use Occasion::{Anything, Broken, Order, TakeOver};
-            let occasion = facts.occasion;
-            Ok(matches!(
-                occasion,
-                Anything | TakeOver | Broken(_) | Order(_)
-            ))
-        },
-    },
-    Reason {
-        name: "this unit did not publish last",
-        speaks: |facts| match facts.occasion {
-            // It is the first that publishes anything.
-            Occasion::Created(_) => Ok(facts.ledger.is_led_by_another(facts.unit)),
-            _ => Ok(!facts.ledger.is_led_by(facts.unit)),
-        },
-    },
-    Reason {
-        name: "the relation may not show the ledger",
-        speaks: |facts| match facts.occasion {
-            Occasion::Heard(relation, _) | Occasion::Departed(relation, _) => {
-                Ok(!facts.ledger.is_shown_in(*relation))
-            }
-            _ => Ok(false),
-        },
-    },
-    Reason {
-        name: "no application is chosen",
-        speaks: |facts| {
-            let is_settled = matches!(
-                facts.occasion,
-                Occasion::Created(_) | Occasion::LedgerWritten(_)
-            );
-            let ledger = facts.ledger;
-            Ok(!is_settled && ledger.bootstrap_app.is_none() && !ledger.apps().is_empty())
-        },
-    },
-    Reason {
-        name: "hosts wait for a token",
-        speaks: |facts| Ok(facts.is_update_status() && !facts.ledger.waiting().is_empty()),
-    },
-    Reason {
-        name: "a key had no room",
-        speaks: |facts| {
-            let is_asked = facts.ledger.left_out.is_some()
-                && !matches!(
-                    facts.occasion,
-                    Occasion::Created(_) | Occasion::LedgerWritten(_)
-                );
-            Ok(is_asked && (facts.is_update_status() || facts.is_news()?))
-        },
-    },
-    Reason {
-        name: "a bag that will not change again may hold a token",
-        speaks: |facts| Ok(facts.learned_from_unit()?.asks_for_everything),
-    },
-    Reason {
-        name: "the choice may have rested on the unit that left",
-        speaks: |facts| {
-            let Occasion::Departed(relation, unit) = facts.occasion else {
-                return Ok(false);
-            };
-            let before = facts.ledger;
-            let rested = before.bootstrap_app.as_deref() == Some(unit.app())
-                || ledger_shows_cluster(before)
-                || facts.bag(*relation, unit)?.is_some_and(bag_shows_cluster);
-            Ok(rested && !ledger_shows_cluster(&facts.learned_from_unit()?.ledger))
-        },
-    },
-    Reason {
-        name: "Juju says now where the application is",
-        speaks: |facts| {
-            let Occasion::Heard(_, unit) = facts.occasion else {
-                return Ok(false);
-            };
-            let is_asked = facts.ledger.place(unit.app()) == Place::Unknown;
-            Ok(is_asked
-                && facts
-                    .goal()?
-                    .and_then(|goal| goal.place(unit.app()))
-                    .is_some())
-        },
-    },
-    Reason {
-        name: "another application would be chosen",
-        speaks: |facts| {
-            let (Occasion::Created(relation), Some(chosen)) =
-                (facts.occasion, &facts.ledger.bootstrap_app)
-            else {
-                return Ok(false);
-            };
-            let world = facts.world(Scope::NewRelation(*relation))?;
-            let learned = everything(facts.ledger, world, facts.unit);
-            Ok(learned.ledger.bootstrap_app.as_ref() != Some(chosen))
-        },
-    },
-    Reason {
-        name: "the options are others",
-        speaks: |facts| {
-            // Juju runs no config-changed for `juju config --reset`.
-            Ok(facts.is_update_status() && *facts.options()? != facts.ledger.options)
-        },
-    },
-    Reason {
-        name: "Juju serves a relation again",
-        speaks: |facts| {
-            let listed = facts.ledger.relations.iter();
-            let marked = listed.filter(|(_, listed)| !listed.is_current);
-            let marked: Vec<_> = marked.map(|(id, _)| *id).collect();
-            if !facts.is_update_status() || marked.is_empty() {
-                return Ok(false);
-            }
-            let served = facts.evidence.served.as_ref();
-            Ok(!served.ok_or(Scope::Served(marked))?.is_empty())
-        },
-    },
-    Reason {
-        name: "a unit left or spoke in a hook that never ran",
-        speaks: |facts| {
-            if !facts.is_update_status() {
-                return Ok(false);
-            }
-            let goal = facts.goal()?;
-            let before = facts.ledger;
-            if goal.is_some_and(|goal| goal_lacks_a_unit(before, goal)) {
-                return Ok(true);
-            }
-            let joined = facts.joined()?;
-            let unheard = next_unheard(before, goal, &joined, facts.evidence.now);
-            let bags = &facts.evidence.bags;
-            let unread = unheard.iter().filter(|unit| !bags.contains_key(unit));
-            let unread: Vec<_> = unread.cloned().collect();
-            if !unread.is_empty() {
-                return Err(Scope::Units(unread));
-            }
-            Ok(unheard.iter().any(|key| {
-                let bag = bags.get(key).and_then(Option::as_ref);
-                bag.is_some_and(|bag| learn::unit(before, &key.1, bag).ledger != *before)
-            }))
-        },
-    },
-];
-
 /// Decides what is to be done next.
 pub fn turn(facts: &Facts<'_>) -> Turn {
     facts.decide().unwrap_or_else(Turn::Look)
@@ -296,60 +137,6 @@ fn list_relations(before: &Ledger, ledger: &mut Ledger, world: &World) {
     }
 }
 
-/// The units that update-status reads: of those that have no claim, not always the same ones, for
-/// some may never announce a host.
-///
-/// Where goal-state lists no unit of an application, those that have `joined` its relation count.
-pub fn next_unheard(
-    ledger: &Ledger,
-    goal: Option<&GoalState>,
-    joined: &BTreeMap<RelationId, BTreeSet<UnitName>>,
-    now: u64,
-) -> Vec<(RelationId, UnitName)> {
-    let current = ledger
-        .relations
-        .iter()
-        .filter(|(_, listed)| listed.is_current);
-    let mut unheard: Vec<_> = current
-        .flat_map(|(id, listed)| {
-            let expected = goal.and_then(|goal| goal.expected(&listed.app));
-            let units = expected.or_else(|| joined.get(id).cloned());
-            without_claim(ledger, units.unwrap_or_default()).map(|unit| (*id, unit))
-        })
-        .collect();
-    // Update-status comes every five minutes.
-    let round = usize::try_from(now / 300).unwrap_or_default();
-    if let Some(first) = (round * UNHEARD_UNITS).checked_rem(unheard.len()) {
-        unheard.rotate_left(first);
-    }
-    unheard.truncate(UNHEARD_UNITS);
-    unheard
-}
-
-fn without_claim(
-    ledger: &Ledger,
-    mut units: BTreeSet<UnitName>,
-) -> impl Iterator<Item = UnitName> + use<> {
-    for claim in ledger.hosts.values().flatten() {
-        units.remove(&claim.unit);
-    }
-    units.into_iter()
-}
-
-/// Whether the ledger counts on a unit that is gone: it left in a hook whose writes were lost.
-fn goal_lacks_a_unit(ledger: &Ledger, goal: &GoalState) -> bool {
-    let apps = ledger.apps().into_iter();
-    let expected: BTreeMap<&str, _> = apps.map(|app| (app, goal.expected(app))).collect();
-    let is_gone = |unit: &UnitName| {
-        let expected = expected.get(unit.app());
-        expected.is_some_and(|expected| is_gone(unit, expected.as_ref(), None))
-    };
-    let mut hosts = ledger.hosts.iter();
-    let counts_on = |name: &str, unit| is_gone(unit) && !ledger.keeps_claim(name, unit);
-    ledger.communicators.keys().any(is_gone)
-        || hosts.any(|(name, claims)| claims.iter().any(|claim| counts_on(name, &claim.unit)))
-}
-
 impl<'a> Facts<'a> {
     fn decide(&self) -> Result<Turn, Scope> {
         match self.occasion {
@@ -373,31 +160,33 @@ impl<'a> Facts<'a> {
             }
             _ => {}
         }
-        match self.evidence.world.as_ref() {
-            Some(world) if world.units_were_read => return self.write_everything(world),
-            _ => {}
+        if let Some(world) = self
+            .evidence
+            .world
+            .as_ref()
+            .filter(|world| world.units_were_read)
+        {
+            return self.write_everything(world);
         }
-        for reason in &REASONS {
+        for reason in REASONS.iter().filter(|reason| (reason.on)(self.occasion)) {
             if (reason.speaks)(self)? {
                 return self.look_at_everything(reason.name);
             }
         }
-        if let Occasion::Created(relation) = self.occasion {
-            return self.write_everything(self.world(Scope::NewRelation(*relation))?);
+        if let Occasion::Created(_) = self.occasion {
+            return self.write_everything(self.new_relation()?);
         }
         let mut learned = self.learned_from_unit()?;
-        if self.asks_for_newcomers(&learned) {
-            match self.leads()? {
-                true => return Err(self.newcomers(&learned)?),
-                false => return Ok(Turn::Nothing),
-            }
+        if let Some(newcomers) = self.newcomers(&learned)? {
+            return Err(newcomers);
         }
-        if self.is_update_status() {
+        let is_update_status = *self.occasion == Occasion::UpdateStatus;
+        if is_update_status {
             learn::clear_used_tokens(&mut learned.ledger, &mut learned.notes);
         }
         let mut plan = self.plan_of(learned)?;
-        plan.compares_the_status = self.is_update_status();
-        match self.is_update_status() || !plan.is_idle() && self.leads()? {
+        plan.compares_the_status = is_update_status;
+        match is_update_status || !plan.is_idle() && self.leads()? {
             true => Ok(Turn::Write(plan)),
             false => Ok(Turn::Nothing),
         }
@@ -408,23 +197,22 @@ impl<'a> Facts<'a> {
             return Ok(Turn::Nothing);
         }
         // Nobody lists a unit that has departed, so a look at everything does not find its bag.
-        if let Occasion::Departed(relation, unit) = self.occasion {
-            self.bag(*relation, unit)?;
+        if let Occasion::Departed(..) = self.occasion {
+            self.event_bag()?;
         }
         Err(Scope::Everything(reason))
     }
 
     /// What a leader that published knows already is no news, whoever leads now.
     fn is_known_already(&self) -> bool {
-        let Occasion::Heard(relation, unit) = self.occasion else {
+        let Occasion::Heard(relation, _) = self.occasion else {
             return false;
         };
-        if self.ledger.is_led_by(self.unit) {
-            return false;
-        }
-        let bag = self.bag(*relation, unit).ok().flatten();
-        self.ledger.is_shown_in(*relation)
-            && bag.is_some_and(|bag| learn::unit(self.ledger, unit, bag).ledger == *self.ledger)
+        let bag = self.event_bag().ok().flatten();
+        !self.ledger.is_led_by(self.unit)
+            && self.ledger.is_shown_in(*relation)
+            && bag.is_some()
+            && self.is_news() == Ok(false)
     }
 
     fn write_everything(&self, world: &World) -> Result<Turn, Scope> {
@@ -452,9 +240,9 @@ impl<'a> Facts<'a> {
     }
 
     /// What the unit of this event says, if it is one.
-    fn learned_from_unit(&self) -> Result<Learned, Scope> {
+    pub(super) fn learned_from_unit(&self) -> Result<Learned, Scope> {
         match self.occasion {
-            Occasion::Heard(relation, unit) => Ok(match self.bag(*relation, unit)? {
+            Occasion::Heard(_, unit) => Ok(match self.event_bag()? {
                 Some(bag) => {
                     let newcomers = self.evidence.newcomers.iter().flatten();
                     let others = newcomers.map(|(unit, bag)| (unit, bag));
@@ -462,9 +250,9 @@ impl<'a> Facts<'a> {
                 }
                 None => Learned::nothing(self.ledger),
             }),
-            Occasion::Departed(relation, unit) => {
+            Occasion::Departed(_, unit) => {
                 let nothing = Databag::new();
-                let bag = self.bag(*relation, unit)?.unwrap_or(&nothing);
+                let bag = self.event_bag()?.unwrap_or(&nothing);
                 let mut learned = learn::departure(self.ledger, unit, bag);
                 if self.ledger.communicators.contains_key(unit) || wire::is_up(bag) {
                     self.nudge(&mut learned, true);
@@ -475,31 +263,26 @@ impl<'a> Facts<'a> {
         }
     }
 
-    fn is_news(&self) -> Result<bool, Scope> {
+    pub(super) fn is_news(&self) -> Result<bool, Scope> {
         Ok(self.learned_from_unit()?.ledger != *self.ledger)
     }
 
     /// Hosts seldom come alone, and one write for all of them is one hook of every consumer. So the
     /// first to come are asked for before their hooks: once Juju has shown us the bag of a unit that
     /// has joined, it shows the same one until that unit's next hook.
-    fn asks_for_newcomers(&self, learned: &Learned) -> bool {
+    fn newcomers(&self, learned: &Learned) -> Result<Option<Scope>, Scope> {
         let Occasion::Heard(relation, unit) = self.occasion else {
-            return false;
+            return Ok(None);
         };
-        let is_there = matches!(self.bag(*relation, unit), Ok(Some(_)));
-        is_there
-            && self.evidence.newcomers.is_none()
-            && (learned.has_new_claim || self.ledger.hosts.is_empty())
-    }
-
-    fn newcomers(&self, learned: &Learned) -> Result<Scope, Scope> {
-        let Occasion::Heard(relation, unit) = self.occasion else {
-            return Ok(Scope::Goal);
-        };
+        let is_first = learned.has_new_claim || self.ledger.hosts.is_empty();
+        let is_asked = is_first && self.evidence.newcomers.is_none();
+        if !is_asked || self.event_bag()?.is_none() || !self.leads()? {
+            return Ok(None);
+        }
         let expected = self.goal()?.and_then(|goal| goal.expected(unit.app()));
         let unheard = without_claim(&learned.ledger, expected.unwrap_or_default());
         let others = unheard.filter(|other| other != unit).collect();
-        Ok(Scope::Newcomers(*relation, others))
+        Ok(Some(Scope::Newcomers(*relation, others)))
     }
 
     /// While the host in turn will not say by an event of its own that it is in, this hook waits a
@@ -577,24 +360,21 @@ impl<'a> Facts<'a> {
         Ok(goal.and_then(|goal| goal.is_leaving(self.unit)) == Some(false))
     }
 
-    fn is_update_status(&self) -> bool {
-        *self.occasion == Occasion::UpdateStatus
+    /// The relation and the unit of this event, if it is one.
+    pub(super) fn event(&self) -> Option<(RelationId, &'a UnitName)> {
+        match self.occasion {
+            Occasion::Heard(relation, unit) | Occasion::Departed(relation, unit) => {
+                Some((*relation, unit))
+            }
+            _ => None,
+        }
     }
 
-    fn leads(&self) -> Result<bool, Scope> {
-        self.evidence.leads.ok_or(Scope::Leadership)
-    }
-
-    fn goal(&self) -> Result<Option<&'a GoalState>, Scope> {
-        let goal = self.evidence.goal.as_ref().ok_or(Scope::Goal)?;
-        Ok(goal.as_ref())
-    }
-
-    fn options(&self) -> Result<&'a Options, Scope> {
-        self.evidence.options.as_ref().ok_or(Scope::Options)
-    }
-
-    fn bag(&self, relation: RelationId, unit: &UnitName) -> Result<Option<&'a Databag>, Scope> {
+    /// The bag of that unit.
+    pub(super) fn event_bag(&self) -> Result<Option<&'a Databag>, Scope> {
+        let Some((relation, unit)) = self.event() else {
+            return Ok(None);
+        };
         let key = (relation, unit.clone());
         match self.evidence.bags.get(&key) {
             Some(bag) => Ok(bag.as_ref()),
@@ -602,8 +382,21 @@ impl<'a> Facts<'a> {
         }
     }
 
+    fn leads(&self) -> Result<bool, Scope> {
+        self.evidence.leads.ok_or(Scope::Leadership)
+    }
+
+    pub(super) fn goal(&self) -> Result<Option<&'a GoalState>, Scope> {
+        let goal = self.evidence.goal.as_ref().ok_or(Scope::Goal)?;
+        Ok(goal.as_ref())
+    }
+
+    pub(super) fn options(&self) -> Result<&'a Options, Scope> {
+        self.evidence.options.as_ref().ok_or(Scope::Options)
+    }
+
     /// The units that have joined the relations whose units goal-state does not list.
-    fn joined(&self) -> Result<BTreeMap<RelationId, BTreeSet<UnitName>>, Scope> {
+    pub(super) fn joined(&self) -> Result<BTreeMap<RelationId, BTreeSet<UnitName>>, Scope> {
         let goal = self.goal()?;
         let is_silent = |app: &str| goal.and_then(|goal| goal.expected(app)).is_none();
         let current = self
@@ -617,6 +410,26 @@ impl<'a> Facts<'a> {
             _ if silent.is_empty() => Ok(BTreeMap::new()),
             Some(joined) => Ok(joined.clone()),
             None => Err(Scope::Joined(silent)),
+        }
+    }
+
+    /// The relations that Juju serves again, of those whose bags may not show the ledger.
+    pub(super) fn served_again(&self) -> Result<BTreeSet<RelationId>, Scope> {
+        let listed = self.ledger.relations.iter();
+        let marked = listed.filter(|(_, listed)| !listed.is_current);
+        let marked: Vec<_> = marked.map(|(id, _)| *id).collect();
+        match &self.evidence.served {
+            _ if marked.is_empty() => Ok(BTreeSet::new()),
+            Some(served) => Ok(served.clone()),
+            None => Err(Scope::Served(marked)),
+        }
+    }
+
+    /// What is seen of the new relation.
+    pub(super) fn new_relation(&self) -> Result<&'a World, Scope> {
+        match self.occasion {
+            Occasion::Created(relation) => self.world(Scope::NewRelation(*relation)),
+            _ => self.world(Scope::Everything("")),
         }
     }
 

@@ -9,9 +9,8 @@ use microcluster_token_distributor::core::goal::GoalState;
 use microcluster_token_distributor::core::ledger::Options;
 use microcluster_token_distributor::core::names::{RelationId, UnitName};
 use microcluster_token_distributor::core::operator::{Order, Refused};
-use microcluster_token_distributor::core::turn::{
-    Facts, Occasion, PAUSE, REASONS, Turn, UNHEARD_UNITS, next_unheard, turn,
-};
+use microcluster_token_distributor::core::reasons::{REASONS, UNHEARD_UNITS, next_unheard};
+use microcluster_token_distributor::core::turn::{Facts, Occasion, PAUSE, Turn, turn};
 use serde_json::json;
 
 const ID: RelationId = RelationId(1);
@@ -100,6 +99,14 @@ fn each_reason_speaks_where_it_must_and_is_silent_beside_it() {
             &[("leader", "d/1 2")],
             known(&[("hostname", "i")]),
             &[("leader", "d/0 3")],
+            None,
+        ),
+        (
+            "another unit published last",
+            Occasion::Created(ID),
+            &[("leader", "d/1 2")],
+            quiet(),
+            &[("leader", "")],
             None,
         ),
         (
