@@ -7,9 +7,10 @@
 use std::collections::HashMap;
 
 use crate::core::evidence::World;
-use crate::core::ledger::{Because, Claim, Key, Ledger, Protocol, Size, printed_key};
+use crate::core::ledger::{Because, Claim, Key, Ledger, Protocol, printed_key};
 use crate::core::names::UnitName;
 use crate::core::note::Note;
+use crate::core::room::Size;
 use crate::core::spent::refused;
 use crate::core::wire::{self, Databag, HOSTNAME, MEMBER, MIRROR, Value, is_hostname, printable};
 
@@ -392,12 +393,9 @@ impl Learner {
     /// Rule 7: what no longer fits is left out, the latest first.
     fn make_room(&mut self, key: &str, bytes: usize, keys: usize) -> bool {
         let bytes = bytes + key.len() * keys;
-        let size = self.size.get_or_insert_with(|| self.ledger.size());
-        let has_room = size.has_room(bytes, keys);
-        if has_room {
-            size.bytes += bytes;
-            size.keys += keys;
-        } else if self.ledger.left_out.is_none() {
+        let of_ledger = || Size::of(&self.ledger.to_databag());
+        let has_room = self.size.get_or_insert_with(of_ledger).grow(bytes, keys);
+        if !has_room && self.ledger.left_out.is_none() {
             let key = printable(key);
             self.note(Note::warning(format!(
                 "{key}: no room in the databag, left out"

@@ -139,13 +139,6 @@ impl<'a> Key<'a> {
     }
 }
 
-/// Each databag is kept below this many bytes of keys and values. Juju refuses one over 16 MiB, and
-/// only at the end of the hook, where everything that the hook wrote would be lost.
-pub const CAPACITY: usize = 15 << 20;
-
-/// Each databag is kept below this many keys. Juju 4 refuses one of 10 922.
-pub const MOST_KEYS: usize = 10_000;
-
 /// All that this charm remembers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
@@ -649,41 +642,10 @@ impl Ledger {
     pub fn place(&self, app: &str) -> Place {
         self.places.get(app).copied().unwrap_or_default()
     }
-
-    /// Bytes and keys of the databag that holds this ledger.
-    pub fn size(&self) -> Size {
-        Size::of(&self.to_databag())
-    }
 }
 
 fn joined(words: impl Iterator<Item = String>) -> String {
     words.collect::<Vec<_>>().join(" ")
-}
-
-/// How much of a databag is used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Size {
-    /// Bytes of keys and values.
-    pub bytes: usize,
-    /// Keys.
-    pub keys: usize,
-}
-
-impl Size {
-    /// The size of a databag.
-    pub fn of(bag: &Databag) -> Self {
-        Size {
-            bytes: bag.iter().map(|(key, value)| key.len() + value.len()).sum(),
-            keys: bag.len(),
-        }
-    }
-
-    /// Whether a bag of this size takes so much more. What takes no further key has room in a bag
-    /// that is full of keys.
-    pub fn has_room(self, bytes: usize, keys: usize) -> bool {
-        let fits = |used: usize, more: usize, limit| more == 0 || used + more < limit;
-        fits(self.bytes, bytes, CAPACITY) && fits(self.keys, keys, MOST_KEYS)
-    }
 }
 
 /// The key of the mirror in a databag, printed for a person.

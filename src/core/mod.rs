@@ -17,7 +17,7 @@
 //! | 4 `bootstrap-app`, the guard | [`choose`], [`show`] |
 //! | 5 which hook does what | [`turn`], [`reasons`] |
 //! | 6 one host at a time, and nobody waits for ever | [`queue`], [`nudge`] |
-//! | 7 failure | [`crate::life`]; what has no room: [`learn`], [`plan`] |
+//! | 7 failure | [`crate::life`]; what has no room: [`room`] |
 //! | 8 words for people | [`status`] |
 //! | what an operator orders | [`operator`] |
 
@@ -39,6 +39,7 @@ pub mod learn;
 pub mod nudge;
 pub mod operator;
 pub mod queue;
+pub mod room;
 pub mod spent;
 
 pub mod plan;

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::evidence::{OwnBag, World};
 use crate::core::learn::Learned;
-use crate::core::ledger::{Ledger, Size};
+use crate::core::ledger::Ledger;
 use crate::core::names::{RelationId, UnitName};
 use crate::core::note::Note;
 use crate::core::operator::Outcome;
 use crate::core::queue::{Moment, take_turns};
+use crate::core::room::leave_out;
 use crate::core::show;
 use crate::core::status::{self, Status};
 use crate::core::wire::{self, Change, Changes, Databag, GUARD, MIRROR, Value, difference};
@@ -268,38 +269,6 @@ pub fn of_standby(
         compares_the_status: true,
         ..Plan::idle(before, notes)
     }
-}
-
-/// Takes out of `changes` what the bag has no room for, the last names first.
-fn leave_out(held: &Databag, changes: &mut Changes) -> BTreeSet<String> {
-    let mut left_out = BTreeSet::new();
-    let mut size = Size::of(held);
-    changes.retain(|key, change| {
-        let old = held.get(key).map(String::len);
-        match change {
-            Change::Remove => {
-                size.bytes -= old.map_or(0, |old| key.len() + old);
-                size.keys -= usize::from(old.is_some());
-                true
-            }
-            Change::Set(value) => {
-                let bytes = match old {
-                    Some(old) => value.len().saturating_sub(old),
-                    None => key.len() + value.len(),
-                };
-                let keys = usize::from(old.is_none());
-                let has_room = size.has_room(bytes, keys);
-                if has_room {
-                    size.bytes += bytes;
-                    size.keys += keys;
-                } else {
-                    left_out.insert(wire::printable(key));
-                }
-                has_room
-            }
-        }
-    });
-    left_out
 }
 
 /// What is merely shown again, in a new relation or by a new leader: a line for each relation.

@@ -4,8 +4,9 @@
 use serde::Serialize;
 
 use super::View;
-use crate::core::ledger::{CAPACITY, MOST_KEYS, Place, Size};
+use crate::core::ledger::Place;
 use crate::core::plan::{Plan, Writes};
+use crate::core::room::{CAPACITY, MOST_KEYS, Size};
 use crate::core::status;
 use crate::core::wire::{self, BOOTSTRAP_APP};
 use crate::report::hosts::{Report, State};
@@ -190,7 +191,7 @@ fn relations(view: &View, leader: &str) -> Vec<Found> {
 }
 
 fn sizes(view: &View) -> impl Iterator<Item = Found> {
-    let ledger = ("the ledger".to_owned(), view.ledger.size());
+    let ledger = ("the ledger".to_owned(), Size::of(&view.ledger.to_databag()));
     let relations = view.world.relations.iter().filter_map(|(id, relation)| {
         let size = Size::of(relation.own_unit.as_ref()?);
         Some((format!("the unit bag of relation {id}"), size))

@@ -14,10 +14,11 @@ use microcluster_token_distributor::core::choose::choose;
 use microcluster_token_distributor::core::evidence::OwnBag;
 use microcluster_token_distributor::core::evidence::{Relation, World};
 use microcluster_token_distributor::core::learn::{self, Learned};
-use microcluster_token_distributor::core::ledger::{CAPACITY, Ledger, MOST_KEYS, Size};
+use microcluster_token_distributor::core::ledger::Ledger;
 use microcluster_token_distributor::core::names::{RelationId, UnitName};
 use microcluster_token_distributor::core::plan::{self, Plan, Writes};
 use microcluster_token_distributor::core::queue::Moment;
+use microcluster_token_distributor::core::room::{CAPACITY, MOST_KEYS, Size};
 use microcluster_token_distributor::core::show;
 use microcluster_token_distributor::core::turn;
 use microcluster_token_distributor::core::wire::{

@@ -10,12 +10,13 @@ use std::collections::BTreeMap;
 use microcluster_token_distributor::core::evidence::{Evidence, OwnBag};
 use microcluster_token_distributor::core::fingerprint::fingerprint;
 use microcluster_token_distributor::core::learn::{self, Learned};
-use microcluster_token_distributor::core::ledger::{CAPACITY, Ledger, MOST_KEYS, Size};
+use microcluster_token_distributor::core::ledger::Ledger;
 use microcluster_token_distributor::core::names::RelationId;
 use microcluster_token_distributor::core::nudge::nudge;
 use microcluster_token_distributor::core::operator::{self, Force, Refused};
 use microcluster_token_distributor::core::plan;
 use microcluster_token_distributor::core::queue::Moment;
+use microcluster_token_distributor::core::room::{CAPACITY, MOST_KEYS, Size};
 use microcluster_token_distributor::core::turn::{self, Facts, Occasion, Turn};
 use microcluster_token_distributor::core::wire::{GUARD, MIRROR_PREFIX};
 use support::{Pairs, bag, leader, ledger, shown, unit, world, written};
@@ -750,7 +751,8 @@ fn spec_3_6_a_first_claimant_that_is_gone_stays_until_the_member_of_its_name_is_
 
 #[test]
 fn spec_3_7_what_no_longer_fits_is_left_out_and_said() {
-    let rest: usize = settled(&[]).size().bytes + [MIRROR_PREFIX, "x"].concat().len();
+    let rest: usize =
+        Size::of(&settled(&[]).to_databag()).bytes + [MIRROR_PREFIX, "x"].concat().len();
     for (free, fits) in [
         (0, false),
         ("mirror-yT".len() - 1, false),
@@ -782,7 +784,7 @@ fn spec_3_7_a_bag_has_at_most_ten_thousand_keys() {
     offer.extend((0..MOST_KEYS).map(|number| (format!("mirror-{number:05}"), "T".to_owned())));
     let learned = learn::unit(&settled(&[]), &unit("a/0"), &offer).ledger;
     // What was left out has room beyond.
-    assert_eq!(learned.size().keys, MOST_KEYS);
+    assert_eq!(Size::of(&learned.to_databag()).keys, MOST_KEYS);
     assert_eq!(learned.left_out.as_deref(), Some("mirror-09995"));
     assert!(learned.mirror.contains_key("09994"));
 }
@@ -829,7 +831,7 @@ fn spec_3_7_what_is_said_of_a_host_and_of_its_tokens_needs_room_too() {
             "refused-ha/1: 01234567".len(),
         ),
     ] {
-        let rest = settled(&[held, &[("mirror-x", "")]].concat()).size().bytes;
+        let rest = Size::of(&settled(&[held, &[("mirror-x", "")]].concat()).to_databag()).bytes;
         for (free, fits) in [(bytes - 1, false), (bytes, true)] {
             let value = "x".repeat(CAPACITY - 1 - rest - free);
             let before = settled(&[held, &[("mirror-x", &value)]].concat());

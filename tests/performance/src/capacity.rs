@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use microcluster_token_distributor::core::ledger::{self, CAPACITY};
+use microcluster_token_distributor::core::ledger::{self};
+use microcluster_token_distributor::core::room::CAPACITY;
 use microcluster_token_distributor::core::wire::{self, Changes, Databag};
 use serde::{Deserialize, Serialize};
 
@@ -51,7 +52,7 @@ impl Minted {
         let plan = minted(hosts, |number| self.token(number, hosts)).plan();
         let writes = plan.writes.into_values().next().unwrap_or_default();
         Written {
-            ledger: plan.ledger.size().bytes,
+            ledger: Size::of(&plan.ledger.to_databag()).bytes,
             unit: size(&writes.unit),
             full: plan.ledger.left_out.is_some(),
         }
