@@ -86,7 +86,7 @@ impl Situation {
             },
             reasons,
             unit: view.unit.to_string(),
-            status: plan.applied(&[]).status().to_string(),
+            status: plan.clone().applied(&[]).status().to_string(),
             report,
             changes: is_enough.then(|| planned_changes(&plan, &view.world)),
             findings,

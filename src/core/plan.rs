@@ -52,20 +52,14 @@ pub struct Writes {
     pub unit: Changes,
 }
 
-/// What was written of a plan. Only this has a status: a relation that turned out not to be served
-/// does not count.
+/// A plan that was written. Only this has a status: a relation that turned out not to be served does
+/// not count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
-    /// Who acted.
-    pub role: Role,
-    /// The ledger as it was.
-    pub before: Ledger,
-    /// The ledger as it is.
+    /// What was planned.
+    pub plan: Plan,
+    /// The ledger as it is now.
     pub ledger: Ledger,
-    /// See [`Plan::compares_the_status`].
-    pub compares_the_status: bool,
-    /// See [`Plan::outcome`].
-    pub outcome: Option<Outcome>,
 }
 
 impl Plan {
@@ -93,40 +87,34 @@ impl Plan {
 
     /// What is there once this is written, but to the relations of `unserved`: the ledger notes that
     /// their bags may not show it.
-    pub fn applied(&self, unserved: &[RelationId]) -> Applied {
+    pub fn applied(self, unserved: &[RelationId]) -> Applied {
         let mut ledger = self.ledger.clone();
         for id in unserved {
             if let Some(listed) = ledger.relations.get_mut(id) {
                 listed.is_current = false;
             }
         }
-        Applied {
-            role: self.role,
-            before: self.before.clone(),
-            ledger,
-            compares_the_status: self.compares_the_status,
-            outcome: self.outcome,
-        }
+        Applied { plan: self, ledger }
     }
 }
 
 impl Applied {
     /// The changes of the ledger's databag.
     pub fn ledger_changes(&self) -> Changes {
-        self.ledger.changes_since(&self.before)
+        self.ledger.changes_since(&self.plan.before)
     }
 
     /// The status now.
     pub fn status(&self) -> Status {
-        match self.role {
+        match self.plan.role {
             Role::Leader => status::of(&self.ledger),
             Role::Standby => status::standby(),
         }
     }
 
-    /// Whether the status is another than before.
+    /// Whether the leader's status is another than before.
     pub fn changes_the_status(&self) -> bool {
-        self.role == Role::Leader && self.status() != status::of(&self.before)
+        status::of(&self.ledger) != status::of(&self.plan.before)
     }
 }
 

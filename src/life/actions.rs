@@ -387,7 +387,7 @@ pub fn warnings(plan: &Plan) -> Vec<String> {
 }
 
 /// What an order answers once it is carried out.
-pub fn carried_out(order: &Order, plan: &Plan, world: &World, applied: &Applied) -> Results {
+pub fn carried_out(order: &Order, applied: &Applied, world: &World) -> Results {
     #[derive(Serialize)]
     struct Answer<'a> {
         host: &'a str,
@@ -398,7 +398,7 @@ pub fn carried_out(order: &Order, plan: &Plan, world: &World, applied: &Applied)
     let status = applied.status();
     match order {
         Order::Resync => {
-            let changes = planned_changes(plan, world);
+            let changes = planned_changes(&applied.plan, world);
             results.set("changed", changes.len());
             results.set("status", status);
             if !changes.is_empty() {
@@ -411,7 +411,7 @@ pub fn carried_out(order: &Order, plan: &Plan, world: &World, applied: &Applied)
             results.set("status", status);
         }
         Order::Retire { host, .. } | Order::Resolve { host, .. } => {
-            let outcome = applied.outcome.unwrap_or(Outcome::Unchanged);
+            let outcome = applied.plan.outcome.unwrap_or(Outcome::Unchanged);
             results.set("host", printable(host));
             results.set("outcome", outcome.as_str());
             if outcome == Outcome::Retired {

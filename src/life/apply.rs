@@ -19,7 +19,7 @@ use crate::juju::hook_tools::{Bag, HookTools, ToolError};
 pub(super) fn plan(
     tools: &HookTools<'_>,
     peer: RelationId,
-    plan: &Plan,
+    plan: Plan,
 ) -> Result<Applied, ToolError> {
     let mut unserved = Vec::new();
     for (id, Writes { app, unit }) in &plan.writes {
@@ -29,7 +29,7 @@ pub(super) fn plan(
         }
     }
     let applied = plan.applied(&unserved);
-    let changes = match applied.role {
+    let changes = match applied.plan.role {
         Role::Leader => applied.ledger_changes(),
         Role::Standby => BTreeMap::new(),
     };
@@ -84,23 +84,24 @@ fn set_app(
 /// warning.
 pub(super) fn status(tools: &HookTools<'_>, applied: &Applied) {
     let status = applied.status();
-    let (is_of_unit, is_of_application) = match (applied.role, applied.compares_the_status) {
-        (Role::Leader, false) => {
-            let is_shown = !applied.changes_the_status();
-            (is_shown, is_shown)
-        }
-        (Role::Leader, true) => match tools.status_get_of_all() {
-            Ok(shown) => (
-                shown.unit_is(tools.own_unit(), &status),
-                shown.application_is(&status),
-            ),
-            Err(error) => (unknown(&error), false),
-        },
-        (Role::Standby, _) => match tools.status_get() {
-            Ok(shown) => (shown.is(&status), true),
-            Err(error) => (unknown(&error), true),
-        },
-    };
+    let (is_of_unit, is_of_application) =
+        match (applied.plan.role, applied.plan.compares_the_status) {
+            (Role::Leader, false) => {
+                let is_shown = !applied.changes_the_status();
+                (is_shown, is_shown)
+            }
+            (Role::Leader, true) => match tools.status_get_of_all() {
+                Ok(shown) => (
+                    shown.unit_is(tools.own_unit(), &status),
+                    shown.application_is(&status),
+                ),
+                Err(error) => (unknown(&error), false),
+            },
+            (Role::Standby, _) => match tools.status_get() {
+                Ok(shown) => (shown.is(&status), true),
+                Err(error) => (unknown(&error), true),
+            },
+        };
     let unit = (!is_of_unit).then(|| tools.status_set(&status));
     let application = (!is_of_application).then(|| tools.status_set_of_application(&status));
     for error in [unit, application]

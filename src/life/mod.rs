@@ -16,7 +16,7 @@ use crate::core::ledger::Ledger;
 use crate::core::names::{RelationId, UnitName};
 use crate::core::note::{Level, Note};
 use crate::core::operator::Refused;
-use crate::core::plan::{Applied, Plan};
+use crate::core::plan::Applied;
 use crate::core::turn::{Facts, Occasion, Turn, turn};
 use crate::juju::environment::{Hook, HookError};
 use crate::juju::hook_tools::{Agent, HookTools, ToolError};
@@ -101,8 +101,8 @@ enum End {
     Nothing,
     /// An operator's order is not carried out.
     Refused(Refused),
-    /// What was planned, from what was looked at, and what was written of it.
-    Written(Box<(Plan, Evidence, Applied)>),
+    /// What was written, from what was looked at.
+    Written(Box<(Applied, Evidence)>),
 }
 
 impl Life<'_> {
@@ -181,9 +181,9 @@ impl Life<'_> {
                 }
                 Turn::Write(plan) => {
                     log(&plan.notes);
-                    let applied = apply::plan(self.tools, peer, &plan)?;
+                    let applied = apply::plan(self.tools, peer, plan)?;
                     apply::status(self.tools, &applied);
-                    return Ok(End::Written(Box::new((plan, evidence, applied))));
+                    return Ok(End::Written(Box::new((applied, evidence))));
                 }
             }
         }

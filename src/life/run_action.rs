@@ -51,12 +51,12 @@ impl Life<'_> {
             }
             End::Nothing => Ok(Results::default()),
             End::Written(written) => {
-                let (plan, evidence, applied) = *written;
+                let (applied, evidence) = *written;
                 if order == Order::Resync {
-                    self.log_to_caller(&plan);
+                    self.log_to_caller(&applied.plan);
                 }
                 let world = evidence.world.unwrap_or_default();
-                Ok(actions::carried_out(&order, &plan, &world, &applied))
+                Ok(actions::carried_out(&order, &applied, &world))
             }
         }
     }
@@ -83,16 +83,14 @@ impl Life<'_> {
     /// Shows what has changed to whoever waits for the action. It only speaks to people, so its
     /// failure is a warning.
     fn log_to_caller(&self, plan: &Plan) {
-        let mut text = String::new();
-        for note in plan.notes.iter().filter(|note| note.level == Level::Info) {
-            if text.len() + note.text.len() >= LONGEST_RESULT {
-                break;
-            }
-            if !text.is_empty() {
-                text.push('\n');
-            }
-            text.push_str(&note.text);
-        }
+        let notes = plan.notes.iter().filter(|note| note.level == Level::Info);
+        let mut room = LONGEST_RESULT;
+        let lines = notes.map(|note| note.text.as_str()).take_while(|line| {
+            let fits = line.len() < room;
+            room = room.saturating_sub(line.len() + 1);
+            fits
+        });
+        let text = lines.collect::<Vec<_>>().join("\n");
         if text.is_empty() {
             return;
         }

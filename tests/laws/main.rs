@@ -388,7 +388,7 @@ proptest! {
     fn nothing_that_is_printed_shows_a_token((ledger, world) in past_and_present(), bag in consumer_bag()) {
         // The keys of these worlds hold no token, so what shows one is a value.
         let plan = looked(&ledger, &world);
-        let status = plan.applied(&[]).status().to_string();
+        let status = plan.clone().applied(&[]).status().to_string();
         prop_assert!(!format!("{plan:?} {status}").contains(TOKEN), "{plan:?}");
         let learned = learn::unit(&ledger, &unit(worlds::APPS[0], 9), &bag);
         prop_assert!(!format!("{learned:?}").contains(TOKEN), "{learned:?}");

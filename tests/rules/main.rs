@@ -454,7 +454,8 @@ fn spec_3_4_a_refused_host_name_is_noted_and_gets_no_placeholder() {
         let plan = plan::of(&before, learned, None, &Moment::default());
         assert_eq!(written(&plan), [format!("ledger: host-{name}=a/0")]);
         assert!(
-            plan.applied(&[])
+            plan.clone()
+                .applied(&[])
                 .status()
                 .to_string()
                 .starts_with("blocked: host name ")
@@ -773,7 +774,7 @@ fn spec_3_7_what_no_longer_fits_is_left_out_and_said() {
             "{free}"
         );
         let plan = plan::of(&before, learned_now, None, &Moment::default());
-        let status = plan.applied(&[]).status().to_string();
+        let status = plan.clone().applied(&[]).status().to_string();
         assert_eq!(status.starts_with("blocked: databag full: mirror-y"), !fits);
     }
 }
@@ -1508,9 +1509,13 @@ fn second_3_a_host_whose_token_is_spent_waits_and_the_status_says_when_no_other_
         let plan = plan::of(&ledger, Learned::nothing(&ledger), None, &Moment::default());
         assert!(plan.is_idle());
         assert!(
-            plan.applied(&[]).status().to_string().starts_with(status),
+            plan.clone()
+                .applied(&[])
+                .status()
+                .to_string()
+                .starts_with(status),
             "{case}: {}",
-            plan.applied(&[]).status()
+            plan.clone().applied(&[]).status()
         );
     }
 }
