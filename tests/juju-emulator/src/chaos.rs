@@ -18,7 +18,7 @@ use microovn::consumer::Release;
 use crate::agent::Hook;
 use crate::deployment::{DISTRIBUTOR, Deployment, DeploymentError, Place, Provider, Setup};
 use crate::faults::{Effect, Fault, Injection};
-use crate::model::{BagChange, BagOwner, JujuGeneration, Life, Relation};
+use crate::model::{BagChange, BagOwner, Content, JujuGeneration, Life, Relation};
 use crate::names::{AppName, RelationId, UnitName};
 use crate::quirks::{Complaint, ConsumedOffer, Omissions, Party, Unserved};
 use crate::world::Begun;
@@ -39,6 +39,9 @@ pub struct History {
     pub failed_hooks: usize,
     /// Consumer units that no fault of ours holds: their hooks crash as the protocol's hazards say.
     pub crashed_consumers: usize,
+    /// Clusters that a consumer of the first protocol founded beside one that our bags showed: Juju
+    /// gave it an older view of them.
+    pub old_views: usize,
 }
 
 impl History {
@@ -49,6 +52,7 @@ impl History {
         self.events += other.events;
         self.failed_hooks += other.failed_hooks;
         self.crashed_consumers += other.crashed_consumers;
+        self.old_views += other.old_views;
     }
 }
 
@@ -146,6 +150,8 @@ pub fn play(
         history: History::default(),
         operator_spoke: false,
         leadership_was_lost: false,
+        clusters: 0,
+        founders: BTreeSet::new(),
         deployment,
         rng,
         listener,
@@ -247,6 +253,10 @@ struct Chaos<'a> {
     operator_spoke: bool,
     /// Leadership was to be lost in a hook, or between two.
     leadership_was_lost: bool,
+    /// So many there were after the last hook of a consumer.
+    clusters: usize,
+    /// Hosts that founded a cluster on an old view, see [`History::old_views`].
+    founders: BTreeSet<String>,
 }
 
 impl Chaos<'_> {
@@ -279,6 +289,15 @@ impl Chaos<'_> {
             let remote = run.remote_unit.as_deref().unwrap_or_default();
             let failure = run.failure.as_deref().unwrap_or_default();
             (self.listener)(&format!("{}: {} {remote} {failure}", run.unit, run.hook));
+            if !distributor && !self.plot.has_faults() {
+                let clusters = self.deployment.clusters().unwrap_or_default().len();
+                let is_new = clusters > std::mem::replace(&mut self.clusters, clusters);
+                if is_new && has_an_old_view(&self.deployment, &run.unit) {
+                    self.history.old_views += 1;
+                    let host = self.deployment.hostname(run.unit.as_str());
+                    self.founders.insert(host);
+                }
+            }
             if distributor && run.failure.is_some() && !self.plot.has_faults() {
                 let complaint = run.complaint.as_deref().unwrap_or(failure);
                 return Err(Violation {
@@ -312,13 +331,13 @@ impl Chaos<'_> {
             };
             if commit.unit.application() == DISTRIBUTOR {
                 let ledger = self.deployment.ledger();
-                self.promises.value_stays(ledger).map_err(violation)?;
+                let before = self.promises.value_stays(ledger).map_err(violation)?;
                 for change in &commit.changes {
                     let relation = world.model().relation(change.relation);
                     let is_peer = relation.is_ok_and(Relation::is_peer);
                     only_known_keys(change, is_peer).map_err(violation)?;
                     if is_peer {
-                        no_listed_unit_is_forgotten(&self.deployment, &commit.unit, change)
+                        no_known_unit_is_forgotten(&self.deployment, &commit.unit, &before, change)
                             .map_err(violation)?;
                     }
                     shows_the_ledger(&self.deployment, &commit.unit, change).map_err(violation)?;
@@ -621,7 +640,7 @@ impl Chaos<'_> {
         drop(world.run_hook(leader.as_str(), config_changed()));
         every_host_is_named(&self.deployment, &leader).map_err(at_rest)?;
         if !self.plot.has_faults() {
-            no_cluster_splits(&self.deployment).map_err(at_rest)?;
+            no_cluster_splits(&self.deployment, &self.founders).map_err(at_rest)?;
         }
         Ok(())
     }
@@ -716,8 +735,8 @@ struct Promises {
 
 impl Promises {
     /// A token, once in the ledger, stays there with the same bytes, until its host is a member or
-    /// has refused it. Only a ledger of a cluster that is gone is emptied.
-    fn value_stays(&mut self, ledger: Ledger) -> Result<(), String> {
+    /// has refused it. Only a ledger of a cluster that is gone is emptied. Returns the ledger before.
+    fn value_stays(&mut self, ledger: Ledger) -> Result<Ledger, String> {
         let before = std::mem::replace(&mut self.ledger, ledger);
         let ledger = &self.ledger;
         let mut listed = before.relations.keys();
@@ -744,7 +763,7 @@ impl Promises {
         }
         let texts = ledger.mirror.values().filter_map(Value::text);
         self.secrets.extend(texts.map(str::to_owned));
-        Ok(())
+        Ok(before)
     }
 
     /// With the last sign of a cluster, the settled choice is gone.
@@ -829,12 +848,14 @@ fn shows_the_ledger(
     }
 }
 
-/// A placeholder stays as long as Juju lists, on the unit that decides, a living unit of its name;
-/// unless goal-state has just listed another unit of that application and not this one, which is
-/// the sign of one that Juju removed (spec, section 3.6).
-fn no_listed_unit_is_forgotten(
+/// A placeholder stays as long as Juju lists, on the unit that decides, a living unit of its name
+/// that it has heard of: by the ledger, or in a bag that it has read. Unless goal-state has just
+/// listed another unit of that application and not this one, which is the sign of one that Juju
+/// removed (spec, section 3.6).
+fn no_known_unit_is_forgotten(
     deployment: &Deployment,
     unit: &UnitName,
+    before: &Ledger,
     change: &BagChange,
 ) -> Result<(), String> {
     let model = deployment.world.model();
@@ -854,19 +875,31 @@ fn no_listed_unit_is_forgotten(
     };
     let lost = change.keys.iter().filter(|(_, values)| is_lost(values));
     for name in lost.filter_map(|(key, _)| key.strip_prefix(wire::MIRROR_PREFIX)) {
+        let claims = before.hosts.get(name);
         for relation in serving(deployment) {
-            let listed = agent.relations.get(&relation.id).into_iter();
-            let has_it = |unit: &&UnitName| {
-                let alive = model
-                    .units
-                    .get(*unit)
-                    .is_some_and(|u| u.life == Life::Alive);
-                let side = relation.own_side(unit.application());
-                let bag = side.and_then(|side| side.members.get(*unit));
-                let hostname = bag.and_then(|member| member.bag.content.get(HOSTNAME));
-                alive && !seems_gone(unit) && hostname.is_some_and(|hostname| hostname == name)
+            let Some(state) = agent.relations.get(&relation.id) else {
+                continue;
             };
-            if let Some(unit) = listed.flat_map(|state| state.members.keys()).find(has_it) {
+            let has_it = |unit: &&UnitName| {
+                let side = relation.own_side(unit.application());
+                let Some((side, member)) =
+                    side.and_then(|side| Some((side, side.members.get(*unit)?)))
+                else {
+                    return false;
+                };
+                let announces = |bag: &Content| bag.get(HOSTNAME).is_some_and(|host| host == name);
+                let shown = side.shown_unit(unit);
+                let is_known = state.cache.get(*unit).is_some_and(announces)
+                    || claims
+                        .into_iter()
+                        .flatten()
+                        .any(|claim| claim.unit.as_str() == shown.as_str());
+                is_known
+                    && is_alive(deployment, unit)
+                    && !seems_gone(unit)
+                    && announces(&member.bag.content)
+            };
+            if let Some(unit) = state.members.keys().find(has_it) {
                 return Err(format!(
                     "relation {}: the placeholder of {unit}, which is listed and alive, is lost",
                     relation.id
@@ -877,15 +910,39 @@ fn no_listed_unit_is_forgotten(
     Ok(())
 }
 
-/// The units that are there are in one cluster at most. One whose members have all gone is none.
-fn no_cluster_splits(deployment: &Deployment) -> Result<(), String> {
-    let units = deployment.consumer_units();
+fn is_alive(deployment: &Deployment, unit: &UnitName) -> bool {
+    let unit = deployment.world.model().units.get(unit);
+    unit.is_some_and(|unit| unit.life == Life::Alive)
+}
+
+/// Whether a consumer of the first protocol would find a value in our unit bags as they are now. It
+/// decides on its own view of them, which Juju renews with their hooks alone, and on our application
+/// bag, which is live; in a hook between, it may found a cluster beside one that is shown.
+fn has_an_old_view(deployment: &Deployment, unit: &UnitName) -> bool {
+    let relation = deployment.relation(unit.application());
+    let relation = relation.and_then(|id| deployment.world.model().relation(id).ok());
+    let sides = relation.and_then(|relation| relation.own_side(DISTRIBUTOR));
+    let mut members = sides.into_iter().flat_map(|side| side.members.values());
+    deployment.release_of(unit) != Some(Release::Second)
+        && members.any(|member| {
+            wire::mirror_values(&member.bag.content).any(|(_, value)| Value::from(value).is_real())
+        })
+}
+
+/// The units that are there to stay are in one cluster at most, but for those that a consumer
+/// founded on an old view. One whose members are all gone or going is none.
+fn no_cluster_splits(deployment: &Deployment, founders: &BTreeSet<String>) -> Result<(), String> {
+    let mut units = deployment.consumer_units();
+    units.retain(|unit| is_alive(deployment, unit));
     let hosts: BTreeSet<String> = units
         .iter()
         .map(|unit| deployment.hostname(unit.as_str()))
         .collect();
     let mut clusters = deployment.clusters().map_err(|error| error.to_string())?;
-    clusters.retain(|members| members.iter().any(|member| hosts.contains(member)));
+    clusters.retain(|members| {
+        members.iter().any(|member| hosts.contains(member))
+            && !members.iter().any(|member| founders.contains(member))
+    });
     match clusters.len() {
         0 | 1 => Ok(()),
         several => Err(format!("{several} clusters: {clusters:?}")),

@@ -27,7 +27,8 @@ pub struct Quirks {
     /// `goal-state` fails with this text, as while certain cross-model relations exist
     /// (juju/juju#21152): `unit not found` and the like.
     pub goal_state_fails: Option<String>,
-    /// `goal-state` leaves out units and applications by chance. It never says more than there is.
+    /// `goal-state` leaves out related units and applications by chance. It never says more than
+    /// there is.
     pub goal_state_omits: Option<Omissions>,
     /// How `goal-state` calls an application whose offer the model consumes; otherwise as this Juju
     /// does.

@@ -302,7 +302,8 @@ fn goal_state_of(app: &str, model: &Model, omissions: &mut Option<Omissions>) ->
             known.extend(unit_goals(remote.app.as_str(), model, omissions));
         }
     }
-    let units = unit_goals(app, model, omissions);
+    // Of its own units it is right all the while.
+    let units = unit_goals(app, model, &mut None);
     json!({"units": units, "relations": relations})
 }
 

@@ -736,7 +736,7 @@ fn goal_state_can_leave_out_by_chance_and_never_says_more() {
     };
     let whole = said(&all);
     assert_eq!(whole.len(), 7);
-    for (percent, least, most) in [(0, 7, 7), (100, 0, 0), (40, 0, 7)] {
+    for (percent, least, most) in [(0, 7, 7), (100, 3, 3), (40, 3, 7)] {
         let mut seen = BTreeSet::new();
         rig.world.model_mut().quirks.goal_state_omits = Some(Omissions::new(percent, 1));
         for _ in 0..40 {
@@ -781,9 +781,10 @@ fn the_table_names_tests_that_are_there() {
         include_str!("order.rs"),
         include_str!("peers.rs"),
         include_str!("seen.rs"),
+        include_str!("../cases.rs"),
     ];
     let rows = include_str!("../../README.md").lines();
-    let cells = rows.filter_map(|row| row.strip_prefix("| ")?.split(" | ").nth(1));
+    let cells = rows.filter_map(|row| row.strip_prefix("| ")?.rsplit(" | ").next());
     let code = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
     let named: Vec<&str> = code.filter(|name| !name.ends_with(".rs")).collect();
     assert!(named.len() > 30, "{named:?}");
