@@ -28,7 +28,6 @@ pub struct Places {
 
 impl Places {
     /// Where Juju has them. For charms that run in-process and never look.
-    #[must_use]
     pub fn usual(unit: &UnitName) -> Self {
         let tag = unit.tag();
         let agent = Path::new("/var/lib/juju/agents").join(&tag);
@@ -103,7 +102,6 @@ pub struct Context {
 
 impl Context {
     /// Opens the context of `operation`, which `agent` is about to run. `serial` makes it unique.
-    #[must_use]
     pub fn open(
         operation: Operation,
         agent: &Agent,
@@ -150,7 +148,6 @@ impl Context {
     }
 
     /// The event of a relation hook.
-    #[must_use]
     pub fn event(&self) -> Option<(RelationId, &RelationEvent)> {
         match &self.operation {
             Operation::Run(hook) => hook.relation(),
@@ -170,7 +167,6 @@ impl Context {
     }
 
     /// Everything buffered.
-    #[must_use]
     pub fn into_flush(self) -> Flush {
         let mut app_bags = self.app_bags;
         app_bags.retain(|id, _| self.app_bags_written.contains(id));

@@ -22,9 +22,6 @@ const MAX_DEPTH: i32 = 100;
 const DEEP_NESTING: &str = "collections nested so deeply";
 
 /// Reads the settings of `document`; an empty value is what makes Juju delete the key.
-///
-/// # Errors
-/// The text that Juju prints after `ERROR `, or one that says the emulator does not read this.
 pub fn parse(document: &[u8]) -> Result<BTreeMap<String, String>, String> {
     let text = readable_text(document).map_err(|problem| format!("yaml: {problem}"))?;
     let mut reader = Reader::new(text);

@@ -54,16 +54,12 @@ struct Target {
 static BUILT: Mutex<BTreeMap<String, BTreeMap<String, PathBuf>>> = Mutex::new(BTreeMap::new());
 
 /// The workspace's root.
-#[must_use]
 pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// The executable `name` of a workspace member, built in the caller's profile at most once per
 /// process.
-///
-/// # Errors
-/// Cargo cannot build it.
 pub fn executable(package: &str, name: &str) -> Result<PathBuf, BuildError> {
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     if !built.contains_key(package) {
@@ -110,9 +106,6 @@ pub(crate) fn jujuc() -> Result<PathBuf, BuildError> {
 }
 
 /// Lays out this repository's charm, unpacked, in `into`, with `executable` as its only one.
-///
-/// # Errors
-/// A file that is missing or cannot be copied.
 pub fn lay_out_charm(root: &Path, executable: &Path, into: &Path) -> io::Result<()> {
     let _turn = WRITE_OR_SPAWN
         .lock()
@@ -130,9 +123,6 @@ pub fn lay_out_charm(root: &Path, executable: &Path, into: &Path) -> io::Result<
 }
 
 /// Builds the token distributor and lays it out, unpacked, in `into`.
-///
-/// # Errors
-/// Cargo cannot build it, or a file cannot be copied.
 pub fn distributor(into: &Path) -> Result<crate::charm::Charm, DistributorError> {
     let name = "microcluster-token-distributor";
     let executable = executable(name, name)?;

@@ -61,9 +61,6 @@ impl Version {
     }
 
     /// The charm, unpacked below `folder`.
-    ///
-    /// # Errors
-    /// There is no Python for it, or a file cannot be written.
     pub fn charm(self, folder: &Path) -> Result<Charm, LibraryError> {
         let environment = python()?;
         let (source, library) = self.sources();
@@ -101,9 +98,6 @@ pub enum LibraryError {
 }
 
 /// The virtual environment that `make library` sets up.
-///
-/// # Errors
-/// It is not there, or has no ops.
 pub fn python() -> Result<PathBuf, LibraryError> {
     // The import takes as long as a hook.
     static FOUND: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
@@ -182,7 +176,6 @@ fn unless(kept: bool, broken: impl FnOnce() -> String) -> Result<(), FormationEr
 
 impl Formation {
     /// With the library from the beginning, on each Juju in turn.
-    #[must_use]
     pub fn new(seed: u64, hosts: usize, provider: Provider) -> Self {
         Self {
             juju: match seed.is_multiple_of(2) {
@@ -198,10 +191,6 @@ impl Formation {
     }
 
     /// Plays it to its end.
-    ///
-    /// # Errors
-    /// A promise is broken: one cluster with every host in it, each of them after one bootstrap or
-    /// join; no failed hook, none that waits for long; no token outside the databags.
     pub fn play(&self) -> Result<Formed, FormationError> {
         let first = match self.refresh_after {
             None => Version::V1,
@@ -242,9 +231,6 @@ impl Formation {
 
 /// Hosts that formed their cluster over a peer relation move to the distributor: they are refreshed, then
 /// related, and then one more host comes. Returns what it came to at each of the last two moments.
-///
-/// # Errors
-/// A promise is broken, as in [`Formation::play`].
 pub fn move_a_cluster(seed: u64, provider: Provider) -> Result<[Formed; 2], FormationError> {
     let mut deployment = Setup {
         seed,

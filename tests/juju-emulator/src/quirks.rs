@@ -77,7 +77,6 @@ pub struct Omissions {
 
 impl Omissions {
     /// Leaves out so many of a hundred, by a chance that follows from `seed`.
-    #[must_use]
     pub fn new(percent: u8, seed: u64) -> Self {
         Self {
             percent,
@@ -158,7 +157,6 @@ impl Complaint {
     ];
 
     /// The words in which a tool fails with status 1, if that is how it fails in every case.
-    #[must_use]
     pub fn words(self, id: RelationId) -> Option<String> {
         let words = match self {
             Self::Usual | Self::UnknownNumber => return None,

@@ -162,7 +162,6 @@ pub struct Crashes {
 
 impl Crashes {
     /// All of them.
-    #[must_use]
     pub fn all(&self) -> usize {
         self.unanswered + self.under_way + self.old_view + self.other
     }
@@ -170,7 +169,6 @@ impl Crashes {
 
 impl Report {
     /// One cluster, and everybody in it who can be.
-    #[must_use]
     pub fn is_one_cluster(&self) -> bool {
         self.clusters == 1 && self.joined + self.excused >= self.hosts
     }
@@ -181,17 +179,11 @@ pub type Listener<'a> = dyn FnMut(Duration, &Happened<'_>, &Deployment) + 'a;
 
 impl Scenario {
     /// Plays it.
-    ///
-    /// # Errors
-    /// Something cannot be deployed.
     pub fn play(&self) -> Result<Report, DeploymentError> {
         self.play_to(Detail::Counts, &mut |_, _, _| {})
     }
 
     /// Plays it before a listener.
-    ///
-    /// # Errors
-    /// Something cannot be deployed.
     pub fn play_to(
         &self,
         detail: Detail,

@@ -58,7 +58,6 @@ pub const SHARED: &str = "shared";
 
 impl ToolOutput {
     /// Failure with `ERROR <message>` on standard error.
-    #[must_use]
     pub fn error(code: i32, message: &str) -> Self {
         Self {
             code,

@@ -241,7 +241,6 @@ pub struct Part {
 }
 
 /// All parts of the campaign.
-#[must_use]
 pub fn parts() -> Vec<Part> {
     let mut parts = Vec::new();
     for juju in [JujuGeneration::Three, JujuGeneration::Four] {
@@ -262,9 +261,6 @@ pub fn parts() -> Vec<Part> {
 
 impl Part {
     /// Plays the part with every trouble that there is.
-    ///
-    /// # Errors
-    /// The model cannot be made.
     pub fn play(&self) -> Result<(Count, Vec<Neglect>), TroubleError> {
         let mut twin = self.stage()?;
         let before = twin.shown();

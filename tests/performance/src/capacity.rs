@@ -95,7 +95,6 @@ pub struct Capacity {
 }
 
 /// Fills databags. The number of hosts that fills one is found up to one part of `precision`.
-#[must_use]
 pub fn measure(hosts: &[usize], precision: usize) -> Capacity {
     let sizes = hosts.iter().map(|&hosts| Size {
         hosts,

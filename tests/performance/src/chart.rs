@@ -64,9 +64,6 @@ impl<E: std::error::Error + Send + Sync> From<DrawingAreaErrorKind<E>> for Chart
 }
 
 /// Draws what was measured so far.
-///
-/// # Errors
-/// When the library refuses.
 pub fn draw(results: &Results) -> Result<String, ChartError> {
     let mut svg = String::new();
     {

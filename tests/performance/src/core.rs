@@ -35,7 +35,6 @@ pub struct Footprint {
 
 impl Footprint {
     /// How many times the input is needed on top of it.
-    #[must_use]
     pub fn ratio(&self) -> f64 {
         self.added as f64 / self.input as f64
     }
@@ -85,9 +84,6 @@ pub enum CoreError {
 }
 
 /// Measures it for so many units each, and each thing for so long.
-///
-/// # Errors
-/// When memory cannot be counted.
 pub fn measure(units: &[usize], each: Duration) -> Result<Core, CoreError> {
     let decisions = footprints(units)?.into_iter().map(|memory| {
         let facts = memory.world.facts(memory.units);

@@ -49,9 +49,6 @@ pub enum ExecutableError {
 
 impl Build {
     /// The executable's path.
-    ///
-    /// # Errors
-    /// When it cannot be built.
     pub fn executable(self) -> Result<PathBuf, ExecutableError> {
         match self {
             Build::Plain => Ok(executable(NAME, NAME)?),
@@ -104,18 +101,12 @@ fn packed() -> Result<PathBuf, ExecutableError> {
 }
 
 /// The charm around an executable, unpacked in `into`.
-///
-/// # Errors
-/// When a file cannot be copied.
 pub fn charm(executable: &Path, into: &Path) -> Result<Charm, ExecutableError> {
     lay_out_charm(&workspace(), executable, into)?;
     Ok(Charm::directory(into)?)
 }
 
 /// Lets an unpacked charm append what each of its hooks took to `report`, see [`read_report`].
-///
-/// # Errors
-/// When its dispatch cannot be written, or the meter not be built.
 pub fn put_under_meter(charm: &Path, report: &Path) -> Result<(), ExecutableError> {
     let meter = executable("performance", "meter")?;
     let script = format!(
@@ -127,9 +118,6 @@ pub fn put_under_meter(charm: &Path, report: &Path) -> Result<(), ExecutableErro
 }
 
 /// What the hooks took, in order.
-///
-/// # Errors
-/// When no hook has run under the meter.
 pub fn read_report(report: &Path) -> io::Result<Vec<Taken>> {
     let text = fs::read_to_string(report)?;
     let lines = text.lines().map(serde_json::from_str);

@@ -99,9 +99,6 @@ pub enum HooksError {
 }
 
 /// Measures hooks with so many units each, and so often.
-///
-/// # Errors
-/// When the charm cannot be built or deployed, or does not do what it should.
 pub fn measure(
     units: &[usize],
     tool: Duration,

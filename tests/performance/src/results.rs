@@ -29,7 +29,6 @@ pub struct Machine {
 
 impl Machine {
     /// The one at hand.
-    #[must_use]
     pub fn here() -> Self {
         let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = cpus.lines().find_map(|line| {
@@ -82,16 +81,12 @@ where
 
 impl Results {
     /// What a file holds; nothing where there is none.
-    #[must_use]
     pub fn load(path: &Path) -> Self {
         let text = fs::read_to_string(path).unwrap_or_default();
         serde_json::from_str(&text).unwrap_or_default()
     }
 
     /// Keeps it in a file.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
     pub fn store(&self, path: &Path) -> io::Result<()> {
         let mut text = serde_json::to_string_pretty(self)?;
         text.push('\n');

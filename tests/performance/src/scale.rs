@@ -88,7 +88,6 @@ pub struct Scale {
 /// What is played for `docs/performance.md`: hosts that come one by one. What becomes of hosts that
 /// come at once, `simulate` shows. Plays of the Python charm are long, so there are fewer, and none
 /// of a thousand hosts.
-#[must_use]
 pub fn all_plays() -> Vec<Plays> {
     let mut plays = Vec::new();
     for hosts in [3, 10, 30, 100, 300] {
@@ -105,7 +104,6 @@ pub fn all_plays() -> Vec<Plays> {
 }
 
 /// Enough to see that it works.
-#[must_use]
 pub fn few_plays() -> Vec<Plays> {
     let play = |who| {
         [3, 10].map(|hosts| Plays {
@@ -118,9 +116,6 @@ pub fn few_plays() -> Vec<Plays> {
 }
 
 /// Plays them, so many at a time, or one on each core. `told` hears of each that has ended.
-///
-/// # Errors
-/// Something cannot be deployed.
 pub fn measure(
     plays: &[Plays],
     jobs: Option<usize>,

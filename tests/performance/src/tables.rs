@@ -23,7 +23,6 @@ pub struct Table {
 }
 
 /// Everything that can be said so far.
-#[must_use]
 pub fn tables(results: &Results) -> Vec<Table> {
     let mut tables = vec![machine(&results.machine), goals(results)];
     if let Some(core) = &results.core {
@@ -44,7 +43,6 @@ pub fn tables(results: &Results) -> Vec<Table> {
 
 /// Puts `tables` between their markers, `<!-- NAME -->` and `<!-- end -->`. A table without a place
 /// is left out.
-#[must_use]
 pub fn fill(document: &str, tables: &[Table]) -> String {
     const END: &str = "<!-- end -->";
 

@@ -30,7 +30,6 @@ pub struct Facts {
 
 impl Facts {
     /// What it does when it looks at everything.
-    #[must_use]
     pub fn plan(&self) -> Plan {
         let learned = learn::everything(&self.ledger, &self.world, &unit("distributor", 0));
         plan::of_everything(&self.ledger, learned, &self.world, &Moment::default())
@@ -54,7 +53,6 @@ impl World {
     pub const ALL: [World; 3] = [World::Burst, World::AtRest, World::Newcomer];
 
     /// A leader's view of it.
-    #[must_use]
     pub fn facts(self, units: usize) -> Facts {
         match self {
             World::Burst => burst(units),
@@ -69,7 +67,6 @@ impl World {
     }
 
     /// What it is called in a table.
-    #[must_use]
     pub fn title(self) -> &'static str {
         match self {
             World::Burst => "all announce themselves",
@@ -80,7 +77,6 @@ impl World {
 }
 
 /// A host name as LXD machines of Juju have it.
-#[must_use]
 pub fn hostname(number: usize) -> String {
     format!("juju-3f2a1b-{number}")
 }
@@ -107,7 +103,6 @@ fn of_relation(facts: &mut Facts) -> &mut Relation {
 }
 
 /// A leader's view of one application in which every unit has just announced itself.
-#[must_use]
 pub fn burst(units: usize) -> Facts {
     let relation = Relation {
         app: "microovn".to_owned(),
@@ -129,7 +124,6 @@ pub fn burst(units: usize) -> Facts {
 }
 
 /// The same, with a token from the first unit for everybody; `size` says how long each one is.
-#[must_use]
 pub fn minted(units: usize, size: impl Fn(usize) -> usize) -> Facts {
     let mut facts = burst(units);
     if let Some(communicator) = of_relation(&mut facts).units.values_mut().next() {
@@ -143,7 +137,6 @@ pub fn minted(units: usize, size: impl Fn(usize) -> usize) -> Facts {
 }
 
 /// The same, with everything mirrored: nothing is new, and what is shown already takes no turn.
-#[must_use]
 pub fn at_rest(units: usize, size: impl Fn(usize) -> usize) -> Facts {
     let mut facts = minted(units, size);
     let relation = of_relation(&mut facts);
@@ -166,7 +159,6 @@ pub fn at_rest(units: usize, size: impl Fn(usize) -> usize) -> Facts {
 }
 
 /// The changes of the published copy after a burst: a document for `relation-set`.
-#[must_use]
 pub fn document(units: usize) -> Changes {
     let plan = burst(units).plan();
     let writes = plan.writes.into_values().next();

@@ -196,7 +196,6 @@ pub fn long() -> Vec<Bound> {
 }
 
 /// Bounds that take longer than anybody waits for; they are explored when they are asked for.
-#[must_use]
 pub fn large() -> Vec<Bound> {
     let (released, newest, second) = (Release::Released, Release::Newest, Release::Second);
     vec![

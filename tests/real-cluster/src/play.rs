@@ -227,9 +227,6 @@ impl Hosts {
 
 impl Play {
     /// Builds what the play runs, which a sandbox cannot: it has no network.
-    ///
-    /// # Errors
-    /// Cargo cannot build it, or there is no Python for the library.
     pub fn build(&self) -> Result<(), Failure> {
         executables::executable("juju-emulator", "jujuc")?;
         match self.consumer {
@@ -246,9 +243,6 @@ impl Play {
     }
 
     /// Plays it, in a sandbox whose files are in `folder`.
-    ///
-    /// # Errors
-    /// A charm cannot be laid out, or a host cannot be made or asked.
     pub fn run(&self, folder: &Path) -> Result<Report, Failure> {
         let hosts = Hosts::new(self.units, self.seed);
         let names = hosts.names();

@@ -41,7 +41,6 @@ pub enum Trouble {
 
 impl Trouble {
     /// Whether the cluster has to do without the host that it strikes.
-    #[must_use]
     pub fn costs_a_host(self) -> bool {
         !matches!(self, Self::DistributorLost)
     }
