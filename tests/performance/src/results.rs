@@ -9,7 +9,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use crate::capacity::Capacity;
 use crate::core::Core;
 use crate::hooks::Hooks;
 use crate::scale::Scale;
@@ -64,9 +63,6 @@ pub struct Results {
     /// Deployments of many hosts.
     #[serde(default, deserialize_with = "unless_outdated")]
     pub scale: Option<Scale>,
-    /// Databags.
-    #[serde(default, deserialize_with = "unless_outdated")]
-    pub capacity: Option<Capacity>,
 }
 
 /// A part that another version of this program has measured counts as not measured.

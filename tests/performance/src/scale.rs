@@ -27,8 +27,6 @@ pub enum Who {
     Ours,
     /// The rules of the Python charm's library version 0.8.
     Pe,
-    /// Those of version 0.4.
-    Pb,
 }
 
 /// Plays of one kind to be made.
@@ -91,7 +89,7 @@ pub struct Scale {
 pub fn all_plays() -> Vec<Plays> {
     let mut plays = Vec::new();
     for hosts in [3, 10, 30, 100, 300] {
-        for who in [Who::Ours, Who::Pe, Who::Pb] {
+        for who in [Who::Ours, Who::Pe] {
             let seeds = match (who, hosts) {
                 (Who::Ours, ..=100) => 5,
                 (Who::Pe, ..=100) => 3,
@@ -152,7 +150,6 @@ impl Plays {
                 units: self.hosts,
                 distributor: match self.who {
                     Who::Ours => Provider::Library,
-                    Who::Pb => Provider::Python(Rules::B),
                     Who::Pe => Provider::Python(Rules::E),
                 },
                 cluster: Settings::tidy(),

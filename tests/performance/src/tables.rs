@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use crate::bound::{Bound, bound};
-use crate::capacity::Capacity;
 use crate::core::{Core, Decision};
 use crate::hooks::{Hooks, REFERENCE, Size};
 use crate::results::{Machine, Results};
@@ -27,7 +26,6 @@ pub fn tables(results: &Results) -> Vec<Table> {
     let mut tables = vec![machine(&results.machine), goals(results)];
     if let Some(core) = &results.core {
         tables.push(decisions(core));
-        tables.push(encodings(core));
     }
     if let Some(hooks) = &results.hooks {
         tables.extend([nothing_new(hooks), alone(hooks), everything(hooks)]);
@@ -37,7 +35,6 @@ pub fn tables(results: &Results) -> Vec<Table> {
         tables.push(scaled("trickle", scale));
         tables.push(by_hook("calls-trickle", scale));
     }
-    tables.extend(results.capacity.as_ref().map(capacity));
     tables
 }
 
@@ -96,15 +93,6 @@ fn figure(number: f64) -> String {
         10.0.. => format!("{number:.1}"),
         1.0.. => format!("{number:.2}"),
         _ => format!("{number:.3}"),
-    }
-}
-
-fn bytes(number: usize) -> String {
-    match number {
-        1_000_000.. => format!("{:.1} MB", number as f64 / 1e6),
-        10_000.. => format!("{:.0} kB", number as f64 / 1e3),
-        1_000.. => format!("{:.1} kB", number as f64 / 1e3),
-        _ => format!("{number} B"),
     }
 }
 
@@ -250,20 +238,6 @@ fn decisions(core: &Core) -> Table {
     markdown("core", &header, rows)
 }
 
-fn encodings(core: &Core) -> Table {
-    let rows = core.encodings.iter().map(|one| {
-        let per_second = one.bytes as f64 / one.time.fastest / 1e3;
-        vec![
-            count(one.units),
-            bytes(one.bytes),
-            format!("{} ms", figure(one.time.fastest)),
-            format!("{} MB", whole(per_second)),
-        ]
-    });
-    let header = ["units", "document", "time", "per second"];
-    markdown("encoder", &header, rows.collect())
-}
-
 fn nothing_new(hooks: &Hooks) -> Table {
     let rows = hooks.sizes.iter().map(|size| {
         let hook = &size.nothing_new;
@@ -302,7 +276,7 @@ fn alone(hooks: &Hooks) -> Table {
     let rows = hooks.sizes.iter().map(|size| {
         vec![
             count(size.units),
-            bytes(size.bag),
+            format!("{} B", size.bag),
             processor_time(size),
             peak_memory(size),
         ]
@@ -401,7 +375,6 @@ fn played(one: &Figure) -> Vec<String> {
     let name = match one.who {
         Who::Ours => "**this charm**",
         Who::Pe => "Python, 0.8",
-        Who::Pb => "Python, 0.4",
     };
     let seconds = match one.seconds {
         Some(seconds) => format!("{} s", whole(seconds)),
@@ -448,32 +421,6 @@ fn by_hook(name: &'static str, scale: &Scale) -> Table {
     });
     let header = ["hook", "hooks per host", "calls per host", "which"];
     markdown(name, &header, rows.collect())
-}
-
-fn capacity(capacity: &Capacity) -> Table {
-    let mut rows: Vec<Vec<String>> = capacity
-        .sizes
-        .iter()
-        .map(|size| {
-            let bags = size.bags.iter().map(|bags| match bags {
-                Some((app, unit)) => format!("{}, {}", bytes(*app), bytes(*unit)),
-                None => "too large".to_owned(),
-            });
-            let mut row = vec![count(size.hosts)];
-            row.extend(bags);
-            row
-        })
-        .collect();
-    let mut last = vec!["full from about".to_owned()];
-    last.extend(capacity.full_from.iter().map(|&hosts| count(hosts)));
-    rows.push(last);
-    let header = [
-        "hosts",
-        "deployed together",
-        "joined one by one",
-        "tokens made again at full size",
-    ];
-    markdown("capacity", &header, rows)
 }
 
 #[cfg(test)]

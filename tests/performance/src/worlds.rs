@@ -8,7 +8,7 @@ use microcluster_token_distributor::core::names::{RelationId, UnitName};
 use microcluster_token_distributor::core::plan::{self, Plan};
 use microcluster_token_distributor::core::queue::Moment;
 use microcluster_token_distributor::core::wire::{
-    Changes, Databag, HOSTNAME, MIRROR, MIRROR_PREFIX, UP, apply, mirror_key,
+    Databag, HOSTNAME, MIRROR, MIRROR_PREFIX, UP, apply, mirror_key,
 };
 use microcluster_token_distributor::core::world::{self, Relation};
 use serde::{Deserialize, Serialize};
@@ -156,11 +156,4 @@ pub fn at_rest(units: usize, size: impl Fn(usize) -> usize) -> Facts {
         }
     }
     facts
-}
-
-/// The changes of the published copy after a burst: a document for `relation-set`.
-pub fn document(units: usize) -> Changes {
-    let plan = burst(units).plan();
-    let writes = plan.writes.into_values().next();
-    writes.map(|writes| writes.unit).unwrap_or_default()
 }
