@@ -60,15 +60,6 @@ impl Pace {
             ..Pace::default()
         }
     }
-
-    /// Machines with too much to do.
-    pub fn loaded() -> Self {
-        Pace {
-            consumer: Duration::from_secs(10)..Duration::from_secs(20),
-            notice: Duration::from_secs(5)..Duration::from_secs(5),
-            ..Pace::default()
-        }
-    }
 }
 
 /// After the first failure of a hook; every further one doubles it.

@@ -93,8 +93,6 @@ pub struct Context {
     pub(crate) apps: BTreeMap<(RelationId, AppName), Content>,
     pub(crate) config: Option<BTreeMap<String, Option<Value>>>,
     pub(crate) status: Option<Status>,
-    pub(crate) state: Option<Content>,
-    pub(crate) state_written: bool,
     denied_leadership: bool,
     /// The agent counts on a lease that the controller has given away.
     trusts_lost_lease: bool,
@@ -140,8 +138,6 @@ impl Context {
             apps: BTreeMap::new(),
             config: None,
             status: None,
-            state: None,
-            state_written: false,
             denied_leadership: false,
             trusts_lost_lease: false,
         }
@@ -173,7 +169,6 @@ impl Context {
         Flush {
             unit_bags: self.unit_bags,
             app_bags,
-            state: self.state.filter(|_| self.state_written),
         }
     }
 }

@@ -727,6 +727,15 @@ impl std::fmt::Display for Outcome {
     }
 }
 
+impl std::fmt::Display for JujuGeneration {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            JujuGeneration::Three => "3",
+            JujuGeneration::Four => "4",
+        })
+    }
+}
+
 /// `3` or `4`, as on the command line.
 impl FromStr for JujuGeneration {
     type Err = String;

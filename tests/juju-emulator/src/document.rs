@@ -1,4 +1,4 @@
-//! What `relation-set --file` and `state-set --file` make of a document.
+//! What `relation-set --file` makes of a document.
 //!
 //! Juju reads it with `github.com/juju/yaml/v2` v2.0.0, which like `libyaml_safer` is a port of
 //! libyaml: tokens, grammar and most error texts are the same here and there. This module adds

@@ -65,7 +65,7 @@ pub fn refusals(tool: &str, relation: &str) -> Vec<Effect> {
         .rsplit_once(':')
         .and_then(|(_, id)| id.parse().ok());
     let asks = match tool {
-        "relation-get" | "relation-list" | "relation-model-get" | "network-get" => &[""][..],
+        "relation-get" | "relation-list" => &[""][..],
         "relation-set" => &[
             "cannot read relation settings: ",
             "cannot read relation application settings: ",

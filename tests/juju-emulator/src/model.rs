@@ -123,8 +123,6 @@ pub struct Unit {
     pub error: Option<String>,
     /// Set with `application-version-set`.
     pub workload_version: String,
-    /// Kept with `state-set`.
-    pub state: Content,
 }
 
 impl Unit {
@@ -325,8 +323,6 @@ pub struct Flush {
     pub unit_bags: BTreeMap<RelationId, Content>,
     /// Own application bags, whole. Any entry makes the commit depend on the lease.
     pub app_bags: BTreeMap<RelationId, Content>,
-    /// The charm's state, if it was changed.
-    pub state: Option<Content>,
 }
 
 /// Why a flush was refused; everything in it is lost.
@@ -698,7 +694,6 @@ impl Model {
             principal,
             error: None,
             workload_version: String::new(),
-            state: Content::default(),
         };
         self.units.insert(name.clone(), unit);
         self.woken.insert(name.clone());
@@ -1159,11 +1154,6 @@ impl Model {
                 });
                 bag.write(content, generation);
             }
-        }
-        if let Some(state) = flush.state
-            && let Some(entry) = self.units.get_mut(unit)
-        {
-            entry.state = state;
         }
         for change in &changes {
             self.copy_to_twins(change);

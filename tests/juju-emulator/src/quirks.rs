@@ -35,8 +35,7 @@ pub struct Quirks {
     /// How long a lease lasts that nobody renews: the time after which the leadership of an agent
     /// that was stopped, not removed, has moved.
     pub lease: Duration,
-    /// Juju knows no subnet, as in a manual cloud: it writes no addresses into databags, and
-    /// `network-get` fails.
+    /// Juju knows no subnet, as in a manual cloud: it writes no addresses into databags.
     pub knows_no_subnet: bool,
     /// `relation-list` names the units of the own application too, as in 4.0.0 and 4.0.1
     /// (juju/juju#21713).

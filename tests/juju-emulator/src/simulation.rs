@@ -56,8 +56,7 @@ pub enum Arrival {
 }
 
 /// Something that goes wrong while hosts join.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Trouble {
     /// Members cannot reach one host: each of its joins fails.
     WrongNetwork,
@@ -75,8 +74,7 @@ pub enum Trouble {
 }
 
 /// Something that happens to a cluster. Each ends with a host that has to join.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Act {
     /// Two hosts come, and the communicator dies before it has answered them.
     KillCommunicator,
