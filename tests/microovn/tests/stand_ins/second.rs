@@ -1,10 +1,12 @@
-//! What the test vectors do not say of the second protocol's consumer. Its rules are in `vectors.rs`.
+//! What the test vectors do not say of the second protocol's consumer, whose rules are in
+//! `vectors.rs`, and what stories do not say of the others.
 
-mod support;
+use std::time::Duration;
 
-use microovn::consumer::Release::Second;
-use microovn::consumer::{RelationEvent, RelationEventKind};
-use support::{RELATION, Unit};
+use crate::support::{RELATION, Unit};
+use microovn::consumer::Release::{Released, Second};
+use microovn::consumer::{Census, RelationEvent, RelationEventKind};
+use microovn::microcluster::{Cloud, Settings};
 
 type Bag<'a> = &'a [(&'a str, &'a str)];
 
@@ -256,4 +258,66 @@ fn a_unit_that_is_removed_has_left_when_its_list_fails() {
         assert_eq!(unit.commands(), ["cluster remove h1"]);
         assert_eq!(!unit.world.log.is_empty(), complains, "{refuse:?}");
     }
+}
+
+#[test]
+fn where_the_list_decides_a_host_whose_daemon_is_about_to_empty_itself_counts_as_joined() {
+    let fails = |seed: u64| {
+        let mut unit = Unit::new(Released, "h1");
+        unit.world.cloud = Cloud::new(Settings::default(), seed);
+        let mut unit = unit.beside("h0", &[]);
+        let cloud = &mut unit.world.cloud;
+        let tokens = ["h1", "h2"].map(|name| cloud.add("h0", name, None, 100).unwrap());
+        for (name, token) in ["h1", "h2"].iter().zip(&tokens) {
+            let now = Duration::from_secs(100);
+            cloud.begin_join(name, token, now).unwrap();
+        }
+        let failed = cloud.end_join("h1", Duration::from_secs(102)).is_err();
+        (failed && !cloud.is_half_joined("h1")).then_some(unit)
+    };
+    let unit = (0..500).find_map(fails).expect("some seed fails so");
+    let mut unit = unit.distributor("P/0", &[UP, ("mirror-h1", "spent")]);
+    unit.world.now = 103;
+    assert_eq!(unit.run(CHANGED), 0);
+    assert!(unit.state.in_cluster, "the list succeeded");
+    assert!(!unit.world.cloud.is_member("h1"));
+    assert!(unit.world.cloud.list("h1", 110).is_err());
+}
+
+#[test]
+fn the_communicator_is_the_smallest_online_voter_by_substring() {
+    for (case, members, communicator) in [
+        (
+            "the smallest",
+            &[("b", "voter", "ONLINE"), ("a", "voter", "ONLINE")][..],
+            Some("a"),
+        ),
+        (
+            "as text",
+            &[("h2", "voter", "ONLINE"), ("h10", "voter", "ONLINE")],
+            Some("h10"),
+        ),
+        (
+            "dead",
+            &[("a", "voter", "UNREACHABLE"), ("b", "voter", "ONLINE")],
+            Some("b"),
+        ),
+        (
+            "no vote",
+            &[("a", "stand-by", "ONLINE"), ("b", "spare", "ONLINE")],
+            None,
+        ),
+        (
+            "an empty role counts",
+            &[("a", "", "ONLINE"), ("b", "voter", "ONLINE")],
+            Some("a"),
+        ),
+        ("upgrading", &[("a", "voter", "NEEDS UPGRADE")], None),
+        ("nobody", &[], None),
+    ] {
+        let census = Census::of(members.iter().copied());
+        assert_eq!(census.communicator.as_deref(), communicator, "{case}");
+        assert!(!census.pending, "{case}");
+    }
+    assert!(Census::of([("a", "voter", "ONLINE"), ("b", "PENDING", "ONLINE")]).pending);
 }
