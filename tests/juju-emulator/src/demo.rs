@@ -18,12 +18,11 @@ use std::time::{Duration, Instant};
 use anstyle::{AnsiColor, Style};
 use clap::value_parser;
 use comfy_table::{ContentArrangement, Table, presets};
-use juju_emulator::deployment::{DISTRIBUTOR, Deployment, DeploymentError, Form, Provider, Setup};
-use juju_emulator::executables::{self, BuildError};
-use juju_emulator::library::{self, LibraryError};
+use juju_emulator::deployment::{DISTRIBUTOR, Deployment, Form, Provider, Setup};
+use juju_emulator::library;
 use juju_emulator::model::BagOwner;
 use juju_emulator::record::Commit;
-use juju_emulator::{JujuGeneration, UnitName};
+use juju_emulator::{Failure, JujuGeneration, UnitName, executables};
 use microcluster_token_distributor::chain;
 use microcluster_token_distributor::core::fingerprint::fingerprint;
 use microcluster_token_distributor::core::wire::{BOOTSTRAP_APP, HOSTNAME, Value, mirrored};
@@ -128,7 +127,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            anstream::eprintln!("{BAD}error:{BAD:#} {}", chain(&error));
+            anstream::eprintln!("{BAD}error:{BAD:#} {}", chain(&*error));
             ExitCode::FAILURE
         }
     }
@@ -158,19 +157,7 @@ fn one_folder_for_all_files() -> io::Result<TempDir> {
     Ok(folder)
 }
 
-#[derive(Debug, thiserror::Error)]
-enum DemoError {
-    #[error(transparent)]
-    Library(#[from] LibraryError),
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    #[error(transparent)]
-    Deployment(#[from] DeploymentError),
-    #[error("cannot show anything")]
-    Output(#[from] io::Error),
-}
-
-fn show(setup: &Setup, out: &mut impl Write) -> Result<bool, DemoError> {
+fn show(setup: &Setup, out: &mut impl Write) -> Result<bool, Failure> {
     if setup.consumers != Form::Processes {
         // Whoever has no Python for it need not wait for the build.
         library::python()?;
@@ -204,7 +191,7 @@ fn show(setup: &Setup, out: &mut impl Write) -> Result<bool, DemoError> {
 }
 
 /// Builds what the model runs, which takes a while the first time.
-fn build(setup: &Setup) -> Result<(), DemoError> {
+fn build(setup: &Setup) -> Result<(), Failure> {
     let stand_in = match setup.consumers {
         Form::Library(_) => (
             "microovn",
@@ -289,7 +276,7 @@ fn juju_lines(setup: &Setup, apps: &[String]) -> Vec<String> {
 }
 
 /// Lets everything happen and prints what did.
-fn show_timeline(deployment: &mut Deployment, out: &mut impl Write) -> Result<(), DemoError> {
+fn show_timeline(deployment: &mut Deployment, out: &mut impl Write) -> Result<(), Failure> {
     /// Far more than a hundred units need; a model that never rests is shown as it is.
     const MOST_STEPS: usize = 100_000;
 
@@ -369,7 +356,7 @@ impl Story {
     }
 
     /// What has happened since the last time.
-    fn news(&mut self, deployment: &Deployment) -> Result<Vec<Event>, DemoError> {
+    fn news(&mut self, deployment: &Deployment) -> Result<Vec<Event>, Failure> {
         let mut events = self.newcomers(&deployment.clusters()?);
         let commits = deployment.world.commits();
         events.extend(commits[self.commits..].iter().flat_map(told));

@@ -9,20 +9,20 @@ use std::str::FromStr;
 
 use fastrand::Rng;
 use microcluster_token_distributor::core::ledger::Ledger;
-use microovn::cloud_directory::{CloudDirectory, CloudDirectoryError};
+use microovn::cloud_directory::CloudDirectory;
 use microovn::consumer::{Release, State};
 use microovn::layout;
 use microovn::microcluster::{Cloud, Settings};
 use tempfile::TempDir;
 
 use crate::charm::{CallTool, Charm, CharmError, Metadata};
-use crate::executables::{self, BuildError, DistributorError};
-use crate::library::{self, LibraryError};
+use crate::executables;
+use crate::library;
 use crate::model::{Content, JujuGeneration, Life};
 use crate::names::{RelationId, UnitName};
 use crate::players::{Consumer, Distributor, Progress};
 use crate::python::{Python, Rules};
-use crate::world::{World, WorldError};
+use crate::world::World;
 
 pub use crate::players::Clock;
 
@@ -129,36 +129,10 @@ pub enum Form {
 }
 
 /// A deployment that cannot be made, or did not come to rest.
-#[derive(Debug, thiserror::Error)]
-pub enum DeploymentError {
-    /// The model refuses, or does not settle.
-    #[error(transparent)]
-    World(#[from] WorldError),
-    /// The distributor cannot be built.
-    #[error(transparent)]
-    Distributor(#[from] DistributorError),
-    /// A consumer cannot be built.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    /// A charm cannot be read.
-    #[error(transparent)]
-    Charm(#[from] CharmError),
-    /// A charm with the library cannot be laid out.
-    #[error(transparent)]
-    Library(#[from] LibraryError),
-    /// A file cannot be written.
-    #[error("cannot lay out the deployment")]
-    Files(#[from] std::io::Error),
-    /// The cloud cannot be read.
-    #[error(transparent)]
-    Cloud(#[from] CloudDirectoryError),
-    /// Consumers that are processes cannot do this.
-    #[error("consumers have to run in this process for that")]
-    Processes,
-    /// Consumers in this process cannot do this.
-    #[error("consumers have to be processes for that")]
-    Values,
-}
+pub type DeploymentError = crate::Failure;
+
+/// Consumers that are processes cannot do this.
+const PROCESSES: &str = "consumers have to run in this process for that";
 
 enum Hosts {
     Values(Consumers),
@@ -379,7 +353,7 @@ impl Provider {
                     Distributor::new(clock.clone())
                 }))
             }
-            Provider::Executable => Ok(executables::distributor(folder)?),
+            Provider::Executable => executables::distributor(folder),
             Provider::Packed(path) => Ok(Charm::unpack(path, folder)?),
         }
     }
@@ -433,7 +407,7 @@ impl Deployment {
     /// installed anew.
     pub fn redeploy(&mut self, app: &str, hostname: &str) -> Result<UnitName, DeploymentError> {
         if matches!(self.hosts, Hosts::Directory(_)) {
-            return Err(DeploymentError::Processes);
+            return Err(PROCESSES.into());
         }
         let unit = self.add_unit(app)?;
         let machine = self.names.of(unit.as_str());
@@ -444,7 +418,7 @@ impl Deployment {
     /// Refreshes all consumers to another one. Each unit gets there when its agent is idle.
     pub fn refresh_consumers(&mut self, release: Release) -> Result<(), DeploymentError> {
         let Hosts::Values(consumers) = &self.hosts else {
-            return Err(DeploymentError::Processes);
+            return Err(PROCESSES.into());
         };
         self.consumer = consumers.charm(move |_| release)?;
         self.refresh_apps()
@@ -672,7 +646,7 @@ impl Deployment {
     fn directory(&self) -> Result<&CloudDirectory, DeploymentError> {
         match &self.hosts {
             Hosts::Directory(directory) => Ok(directory),
-            Hosts::Values(_) => Err(DeploymentError::Values),
+            Hosts::Values(_) => Err("consumers have to be processes for that".into()),
         }
     }
 

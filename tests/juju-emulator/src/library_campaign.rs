@@ -68,7 +68,7 @@ impl ProviderName {
 /// Plays everything. The exit status says whether every promise was kept.
 pub(crate) fn run(args: &Args) -> ExitCode {
     if let Err(error) = library::python() {
-        anstream::eprintln!("error: {}", chain(&error));
+        anstream::eprintln!("error: {}", chain(&*error));
         return ExitCode::FAILURE;
     }
     let mut kept = true;
@@ -128,7 +128,7 @@ fn show(title: &str, formations: &[Formation]) -> bool {
     for (formation, played) in formations.iter().zip(played) {
         match played {
             Ok(formed) => total.add(&formed),
-            Err(error) => broken.push((formation, chain(&error))),
+            Err(error) => broken.push((formation, chain(&*error))),
         }
     }
     let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f32());

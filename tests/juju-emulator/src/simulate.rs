@@ -267,7 +267,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn simulate(args: &Args) -> Result<bool, Box<dyn std::error::Error>> {
+fn simulate(args: &Args) -> Result<bool, juju_emulator::Failure> {
     let mut lines = args.lines();
     let plays: Vec<(usize, u64)> = (0..lines.len())
         .flat_map(|line| args.seeds.clone().map(move |seed| (line, seed)))

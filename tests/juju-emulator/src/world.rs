@@ -44,7 +44,7 @@ pub enum WorldError {
     Machine(#[from] std::io::Error),
     /// An executable that charms need could not be built.
     #[error(transparent)]
-    Executable(#[from] executables::BuildError),
+    Executable(#[from] crate::Failure),
     /// An action the charm does not have, or with parameters it does not take.
     #[error("{0}")]
     Action(String),

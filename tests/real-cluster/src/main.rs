@@ -112,7 +112,7 @@ struct LoopArgs {
     microcluster: String,
 }
 
-type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+type Outcome<T> = Result<T, juju_emulator::Failure>;
 
 fn main() -> ExitCode {
     let outcome = match CommandLine::parse().command {
