@@ -11,7 +11,6 @@ use std::path::PathBuf;
 use std::process::{self, ExitCode};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -210,41 +209,14 @@ fn build(setup: &Setup) -> Result<(), Failure> {
         "{FAINT}Building {count} programs: a minute or two, the first time{FAINT:#}"
     );
     for (package, executable, what) in packages {
-        let label = format!("  {what} ");
-        anstream::eprint!("{FAINT}{label}{FAINT:#}");
+        anstream::eprint!("{FAINT}  {what}{FAINT:#}");
         let started = Instant::now();
-        with_signs_of_life(Duration::from_secs(2), most_dots(&label), || {
-            executables::executable(package, executable)
-        })?;
+        executables::executable(package, executable)?;
         let took = started.elapsed().as_secs_f32();
         anstream::eprintln!("{FAINT} {took:.1} s{FAINT:#}");
     }
     anstream::eprintln!();
     Ok(())
-}
-
-/// How many dots fit a terminal between a label and the time that it took.
-fn most_dots(label: &str) -> usize {
-    usize::from(WIDTH).saturating_sub(label.len() + " 10000.0 s".len())
-}
-
-/// Prints a dot after each `pause` until `work` is done, and at most so many `dots`: the line has an
-/// end also where the machine is slow.
-fn with_signs_of_life<T>(pause: Duration, dots: usize, work: impl FnOnce() -> T) -> T {
-    let (done, is_done) = mpsc::channel::<()>();
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            let mut dots = 0..dots;
-            while is_done.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-                if dots.next().is_some() {
-                    anstream::eprint!("{FAINT}.{FAINT:#}");
-                }
-            }
-        });
-        let result = work();
-        drop(done);
-        result
-    })
 }
 
 /// What one would type to get this deployment from a real Juju.
@@ -528,22 +500,5 @@ impl<T: Display> Display for Styled<T> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Styled(style, text) = self;
         write!(formatter, "{style}{text}{style:#}")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slow_build_has_no_longer_line_than_a_terminal() {
-        for label in [
-            "  the hook tools ",
-            "  the stand-in for the command microovn ",
-        ] {
-            let line = format!("{label}{} 9999.9 s", ".".repeat(most_dots(label)));
-            assert!(line.len() <= usize::from(WIDTH), "{line}");
-            assert!(most_dots(label) > 10, "{label}");
-        }
     }
 }

@@ -586,23 +586,6 @@ impl Deployment {
         member.unwrap_or_default()
     }
 
-    /// Members whose charm does not know it: their join was said to have failed. Nothing where
-    /// consumers are processes.
-    pub fn unaware(&self) -> usize {
-        let Hosts::Values(consumers) = &self.hosts else {
-            return 0;
-        };
-        let (units, cloud) = (consumers.units.borrow(), consumers.cloud.borrow());
-        let knows = |unit: &UnitName| {
-            let known = units.get(unit);
-            known.is_none_or(|known| known.state.borrow().in_cluster)
-        };
-        let members = self.consumer_units().into_iter();
-        members
-            .filter(|unit| cloud.is_member(&self.names.of(unit.as_str())) && !knows(unit))
-            .count()
-    }
-
     /// Takes a member out of its cluster by a command on the machine of `unit`, dead or not.
     pub fn remove_member(&self, unit: &UnitName, hostname: &str) -> Result<(), DeploymentError> {
         let (machine, now) = (self.names.of(unit.as_str()), self.clock.now());

@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use juju_emulator::JujuGeneration;
-use juju_emulator::clock::{Happened, Pace};
+use juju_emulator::clock::Happened;
 use juju_emulator::deployment::{Deployment, Provider, Setup};
 use juju_emulator::python::Rules;
 use juju_emulator::record::Detail;
@@ -26,8 +26,6 @@ use crate::each;
 const MINUTE: Duration = Duration::from_secs(60);
 /// Between two hosts that come one by one.
 const BETWEEN: Duration = Duration::from_secs(30);
-/// How long after the last host has come a host may be without a cluster.
-const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// What to play. Options that take a list play every combination, but for troubles and acts.
 #[derive(clap::Args)]
@@ -216,28 +214,27 @@ impl Args {
     }
 
     fn scenario(&self, line: &Line, seed: u64) -> Scenario {
-        Scenario {
-            setup: Setup {
-                juju: line.juju,
-                seed,
-                apps: line.apps,
-                units: line.units,
-                distributor_units: line.distributor_units,
-                consumer: line.consumer.first,
-                beside: line.consumer.beside,
-                distributor: match line.provider {
-                    ProviderName::Ours => Provider::Library,
-                    ProviderName::Executable => Provider::Executable,
-                    ProviderName::Pb => Provider::Python(Rules::B),
-                    ProviderName::Pe => Provider::Python(Rules::E),
-                },
-                cluster: Settings {
-                    series: self.microcluster,
-                    ..Settings::default()
-                },
-                ..Setup::default()
+        let setup = Setup {
+            juju: line.juju,
+            seed,
+            apps: line.apps,
+            units: line.units,
+            distributor_units: line.distributor_units,
+            consumer: line.consumer.first,
+            beside: line.consumer.beside,
+            distributor: match line.provider {
+                ProviderName::Ours => Provider::Library,
+                ProviderName::Executable => Provider::Executable,
+                ProviderName::Pb => Provider::Python(Rules::B),
+                ProviderName::Pe => Provider::Python(Rules::E),
             },
-            pace: Pace::default(),
+            cluster: Settings {
+                series: self.microcluster,
+                ..Settings::default()
+            },
+            ..Setup::default()
+        };
+        Scenario {
             relate: match line.relate {
                 RelateName::Together => Relate::Together,
                 RelateName::InTurn => Relate::InTurn(MINUTE),
@@ -247,10 +244,9 @@ impl Args {
                 ArrivalName::Burst => Arrival::Burst,
                 ArrivalName::Trickle => Arrival::Trickle(BETWEEN),
             },
-            refresh: None,
             troubles: self.trouble.clone(),
             acts: self.act.clone(),
-            patience: PATIENCE,
+            ..setup.into()
         }
     }
 }
@@ -370,7 +366,7 @@ const COLUMNS: [Column; 21] = [
         line.spread(|report| report.consumer_hooks)
     }),
     ("failed hooks", |line| {
-        let consumers = line.sum(|report| report.consumer_crashes.all());
+        let consumers = line.sum(|report| report.consumer_crashes);
         let ours = line.sum(|report| report.provider_crashes);
         format!("{consumers}, {ours} of provider")
     }),

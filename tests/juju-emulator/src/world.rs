@@ -176,7 +176,8 @@ impl World {
             commits: Vec::new(),
             action_results: BTreeMap::new(),
             automatic_retry: true,
-            deadline: Duration::from_secs(60),
+            // Long enough for a machine that has much else to do.
+            deadline: Duration::from_secs(600),
             tool_cost: Duration::ZERO,
             keep_log: true,
         }

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use juju_emulator::JujuGeneration::{Four, Three};
-use juju_emulator::clock::Pace;
 use juju_emulator::deployment::{Provider, Setup};
 use juju_emulator::python::Rules;
 use juju_emulator::simulation::{Act, Arrival, Relate, Report, Scenario, Trouble};
@@ -16,23 +15,12 @@ const SEEDS: u64 = 5;
 const PROVIDERS: [Provider; 2] = [Provider::Library, Provider::Python(Rules::E)];
 
 fn scenario(setup: Setup) -> Scenario {
-    Scenario {
-        setup: Setup {
-            cluster: match setup.distributor {
-                // It shows tokens at once, and a real cluster does not survive that.
-                Provider::Python(_) => Settings::tidy(),
-                _ => Settings::default(),
-            },
-            ..setup
-        },
-        pace: Pace::default(),
-        relate: Relate::Together,
-        arrival: Arrival::Burst,
-        refresh: None,
-        troubles: Vec::new(),
-        acts: Vec::new(),
-        patience: Duration::from_secs(3600),
-    }
+    let cluster = match setup.distributor {
+        // It shows tokens at once, and a real cluster does not survive that.
+        Provider::Python(_) => Settings::tidy(),
+        _ => Settings::default(),
+    };
+    Setup { cluster, ..setup }.into()
 }
 
 /// Plays with some seeds on both generations of Juju.
@@ -88,7 +76,7 @@ fn alone_it_forms_one_cluster_in_every_order_and_no_hook_fails() {
                 };
                 for report in play(&scenario) {
                     assert!(is_calm(&report), "{scenario:?}: {report:?}");
-                    let crashes = report.consumer_crashes.all() + report.provider_crashes;
+                    let crashes = report.consumer_crashes + report.provider_crashes;
                     assert_eq!(crashes + report.stuck, 0, "{scenario:?}: {report:?}");
                 }
             }
@@ -264,15 +252,14 @@ fn real(units: usize, arrival: Arrival, series: Series, seed: u64) -> Report {
     let setup = Setup {
         seed,
         units,
-        cluster: cluster.clone(),
+        cluster,
         distributor: Provider::Python(Rules::E),
         ..Setup::default()
     };
-    let mut scenario = Scenario {
+    let scenario = Scenario {
         arrival,
-        ..scenario(setup)
+        ..setup.into()
     };
-    scenario.setup.cluster = cluster;
     scenario.play().expect("played")
 }
 

@@ -9,15 +9,12 @@ use juju_emulator::deployment::{DISTRIBUTOR, DeploymentError, Provider, Setup};
 use juju_emulator::parallel;
 use juju_emulator::python::Rules;
 use juju_emulator::record::HookRun;
-use juju_emulator::simulation::{Arrival, Relate, Report, Scenario};
+use juju_emulator::simulation::{Arrival, Report, Scenario};
 use microovn::microcluster::Settings;
 use serde::{Deserialize, Serialize};
 
 /// The time between two hosts of a trickle.
 pub const BETWEEN: Duration = Duration::from_secs(30);
-
-/// How long after the last host has come a host may be without a cluster.
-pub const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Which distributor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -144,24 +141,20 @@ struct Played {
 
 impl Plays {
     fn play(&self, seed: u64) -> Result<Played, DeploymentError> {
-        let scenario = Scenario {
-            setup: Setup {
-                seed,
-                units: self.hosts,
-                distributor: match self.who {
-                    Who::Ours => Provider::Library,
-                    Who::Pe => Provider::Python(Rules::E),
-                },
-                cluster: Settings::tidy(),
-                ..Setup::default()
+        let setup = Setup {
+            seed,
+            units: self.hosts,
+            distributor: match self.who {
+                Who::Ours => Provider::Library,
+                Who::Pe => Provider::Python(Rules::E),
             },
+            cluster: Settings::tidy(),
+            ..Setup::default()
+        };
+        let scenario = Scenario {
             pace: Pace::tidy(),
-            relate: Relate::Together,
             arrival: Arrival::Trickle(BETWEEN),
-            refresh: None,
-            troubles: Vec::new(),
-            acts: Vec::new(),
-            patience: PATIENCE,
+            ..setup.into()
         };
         let mut by_hook: BTreeMap<String, HookKind> = BTreeMap::new();
         let report = scenario.play_to(Detail::Counts, &mut |_, happened, _| {
@@ -207,7 +200,7 @@ impl Plays {
             provider_hooks: median(&|report| report.provider_hooks as f64),
             calls_per_host: median(&|report| report.provider_calls as f64 / self.hosts as f64),
             consumer_hooks: median(&|report| report.consumer_hooks as f64),
-            consumer_crashes: median(&|report| report.consumer_crashes.all() as f64),
+            consumer_crashes: median(&|report| report.consumer_crashes as f64),
             by_hook,
         }
     }

@@ -259,12 +259,12 @@ fn tools_outside_their_hook_say_so() {
 #[test]
 fn a_process_left_behind_does_not_hold_up_the_hook() {
     let started = Instant::now();
-    let run = Shell::new(Four, "sleep 5 & echo done").run();
+    let run = Shell::new(Four, "sleep 60 & echo done").run();
     assert_eq!(
         (text(&run.stdout).as_str(), run.committed),
         ("done\n", true)
     );
-    assert!(started.elapsed() < Duration::from_secs(4));
+    assert!(started.elapsed() < Duration::from_secs(50));
 }
 
 #[test]
