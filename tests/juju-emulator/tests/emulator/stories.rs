@@ -33,7 +33,7 @@ use juju_emulator::{
     ToolOutput, UnitName, Unserved, World,
 };
 
-use crate::support::{BOTH, Rig, Tools, relation_hook};
+use crate::support::{BOTH, Environment, Rig, Tools, relation_hook};
 
 /// Plays each story of a file to its end, whatever becomes of the others.
 fn play(file: &str, text: &str, at_least: usize) {
@@ -96,14 +96,11 @@ struct Statement<'a> {
 
 /// What a charm does in a hook.
 struct Script {
+    at: usize,
     unit: String,
     hook: String,
-    calls: Vec<(usize, String)>,
-    answers: Vec<Vec<String>>,
-    variables: Vec<(String, String)>,
-    exit: Cell<(i32, usize)>,
-    played: Cell<usize>,
-    at: usize,
+    lines: Vec<(usize, String)>,
+    runs: Cell<usize>,
 }
 
 struct Player {
@@ -150,85 +147,53 @@ fn statements<'a>(generation: JujuGeneration, lines: &[(usize, &'a str)]) -> Vec
 }
 
 impl Script {
-    fn new(
-        unit: &str,
-        hook: &str,
-        statement: &Statement<'_>,
-        filled: impl Fn(&str) -> String,
-    ) -> Self {
-        let mut script = Script {
-            unit: unit.to_owned(),
-            hook: hook.to_owned(),
-            calls: Vec::new(),
-            answers: Vec::new(),
-            variables: Vec::new(),
-            exit: Cell::new((0, usize::MAX)),
-            played: Cell::new(0),
-            at: statement.at,
-        };
-        for &(at, line) in &statement.below {
+    fn run(&self, file: &str, environment: &Environment, tools: &mut Tools<'_, '_>) -> i32 {
+        let runs = self.runs.replace(self.runs.get() + 1);
+        let mut code = 0;
+        let mut lines = self.lines.iter().peekable();
+        while let Some((at, line)) = lines.next() {
+            let place = format!("{file}:{at}: {line}");
             match line.split_once(' ').unwrap_or((line, "")) {
                 (">", call) => {
-                    script.calls.push((at, filled(call)));
-                    script.answers.push(Vec::new());
+                    let mut answer = Vec::new();
+                    while let Some((_, line)) = lines.next_if(|(_, line)| !is_command(line)) {
+                        answer.push(line.as_str());
+                    }
+                    let (call, stdin) = match call.split_once(" << ") {
+                        Some((call, "''")) => (call, Some("")),
+                        Some((call, stdin)) => (call, Some(stdin)),
+                        None => (call, None),
+                    };
+                    let output = tools.call_with(call, stdin.map(str::as_bytes));
+                    check(&place, &answer, &output);
                 }
                 ("env", variable) => {
                     let (name, value) = variable.split_once(' ').unwrap_or((variable, ""));
-                    script.variables.push((name.to_owned(), filled(value)));
+                    let found = environment.get(name).map(String::as_str);
+                    assert_eq!(found, Some(value), "{place}");
                 }
-                ("exit", code) => {
-                    let (code, times) = code.split_once(" times ").unwrap_or((code, "1000000"));
-                    script
-                        .exit
-                        .set((code.parse().unwrap(), times.parse().unwrap()));
+                ("exit", words) => {
+                    let (exit, times) = words.split_once(" times ").unwrap_or((words, "1000000"));
+                    if runs < times.parse().unwrap() {
+                        code = exit.parse().unwrap();
+                    }
                 }
-                ("committed" | "lost" | "wrote", _) => {}
-                _ => script
-                    .answers
-                    .last_mut()
-                    .expect("a call")
-                    .push(filled(line)),
+                _ => {}
             }
         }
-        script
-    }
-
-    fn run(
-        &self,
-        file: &str,
-        environment: &crate::support::Environment,
-        tools: &mut Tools<'_, '_>,
-    ) -> i32 {
-        self.played.set(self.played.get() + 1);
-        for (name, value) in &self.variables {
-            assert_eq!(
-                environment.get(name),
-                Some(value),
-                "{file}:{}: {name}",
-                self.at
-            );
-        }
-        for ((at, line), answer) in self.calls.iter().zip(&self.answers) {
-            let (line, stdin) = match line.split_once(" << ") {
-                Some((line, "''")) => (line, Some(&b""[..])),
-                Some((line, stdin)) => (line, Some(stdin.as_bytes())),
-                None => (line.as_str(), None),
-            };
-            check(
-                &format!("{file}:{at}"),
-                answer,
-                &tools.call_with(line, stdin),
-            );
-        }
-        let (code, times) = self.exit.get();
-        self.exit.set((code, times.saturating_sub(1)));
-        if times > 0 { code } else { 0 }
+        code
     }
 }
 
-fn check(place: &str, answer: &[String], output: &ToolOutput) {
+/// Everything below a hook that is no answer.
+fn is_command(line: &str) -> bool {
+    let word = line.split(' ').next().unwrap_or_default();
+    [">", "env", "exit", "committed", "lost", "wrote"].contains(&word)
+}
+
+fn check(place: &str, answer: &[&str], output: &ToolOutput) {
     match answer {
-        [one] if one == "..." => assert_eq!(output.code, 0, "{place}: {output:?}"),
+        ["..."] => assert_eq!(output.code, 0, "{place}: {output:?}"),
         [one] if one.starts_with("! ") => {
             let (code, words) = one[2..].split_once(' ').unwrap_or((&one[2..], ""));
             assert_eq!(output.code.to_string(), code, "{place}: {output:?}");
@@ -324,12 +289,7 @@ impl Player {
             self.state(statement);
         }
         for script in self.scripts.borrow().iter() {
-            assert!(
-                script.played.get() > 0,
-                "{}:{}: never",
-                self.file,
-                script.at
-            );
+            assert!(script.runs.get() > 0, "{}:{}: never", self.file, script.at);
         }
         true
     }
@@ -348,6 +308,17 @@ impl Player {
                 format!("{before}{}{after}", "x".repeat(count.parse().unwrap()))
             }
             None => text,
+        }
+    }
+
+    fn script(&self, unit: &str, hook: &str, statement: &Statement<'_>) -> Script {
+        let below = statement.below.iter();
+        Script {
+            at: statement.at,
+            unit: unit.to_owned(),
+            hook: hook.to_owned(),
+            lines: below.map(|(at, line)| (*at, self.filled(line))).collect(),
+            runs: Cell::new(0),
         }
     }
 
@@ -373,7 +344,7 @@ impl Player {
                 .trim_end_matches(':')
                 .splitn(3, ' ')
                 .collect::<Vec<_>>();
-            let script = Script::new(words[1], words[2], statement, |text| self.filled(text));
+            let script = self.script(words[1], words[2], statement);
             self.scripts.borrow_mut().push(Rc::new(script));
         } else if first.contains('/') && text.ends_with(':') {
             let (unit, hook) = text.trim_end_matches(':').split_once(' ').unwrap();
@@ -411,13 +382,11 @@ impl Player {
     fn in_hook(&mut self, unit: &str, name: &str, statement: &Statement<'_>) {
         let place = format!("{}:{}", self.file, statement.at);
         let hook_name = name.split(' ').next().unwrap_or_default();
-        let script = Rc::new(Script::new(unit, hook_name, statement, |text| {
-            self.filled(text)
-        }));
+        let script = Rc::new(self.script(unit, hook_name, statement));
         self.scripts.borrow_mut().insert(0, Rc::clone(&script));
         let commits = self.world().commits().len();
         let run = self.world().run_hook(unit, hook(name)).expect(&place);
-        assert_eq!(script.played.get(), 1, "{place}");
+        assert_eq!(script.runs.get(), 1, "{place}");
         self.scripts.borrow_mut().remove(0);
         let mut wrote = Vec::new();
         for (_, line) in &statement.below {
