@@ -13,12 +13,14 @@ use std::time::Duration;
 use juju_emulator::document::parse;
 use microcluster_token_distributor::core::learn::Learned;
 use microcluster_token_distributor::core::ledger::Ledger;
+use microcluster_token_distributor::core::names::{ENDPOINT, PEER_ENDPOINT};
 use microcluster_token_distributor::core::nudge::nudge;
 use microcluster_token_distributor::core::plan;
 use microcluster_token_distributor::core::queue::Moment;
+use microcluster_token_distributor::core::turn::Occasion::{Departed, Heard};
 use microcluster_token_distributor::core::wire::{Change, Changes, Databag};
 use microcluster_token_distributor::juju::document::encode;
-use microcluster_token_distributor::juju::environment::{ENDPOINT, Hook, PEER_ENDPOINT};
+use microcluster_token_distributor::juju::environment::Hook;
 use microcluster_token_distributor::juju::hook_tools::Agent;
 use microcluster_token_distributor::life::actions::Action;
 use microcluster_token_distributor::{chain, dispatch};
@@ -140,7 +142,7 @@ pub fn environment(data: &[u8]) {
             .find(|(known, _)| *known == name)
             .map(|(_, value)| value.to_owned())
     };
-    if let Ok(Hook::UnitChanged { relation, unit } | Hook::UnitDeparted { relation, unit }) =
+    if let Ok(Hook::Event(Heard(relation, unit) | Departed(relation, unit))) =
         Hook::from_environment(variable)
     {
         assert_eq!(variable("JUJU_REMOTE_UNIT").as_deref(), Some(unit.as_str()));
@@ -165,7 +167,7 @@ pub fn ledger(data: &[u8]) {
     assert_eq!(read.to_databag(), written);
     let plan = plan::of(&ledger, Learned::nothing(&ledger), None, &Moment::default());
     assert!(plan.is_idle());
-    assert!(plan.status().message.chars().count() <= 160);
+    assert!(plan.applied(&[]).status().message.chars().count() <= 160);
 }
 
 /// The nudge that our unit bag holds: whatever it is, the next one differs.

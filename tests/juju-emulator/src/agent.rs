@@ -61,7 +61,6 @@ impl RelationEvent {
     }
 
     /// The remote unit, by its real name.
-    #[must_use]
     pub fn unit(&self) -> Option<&UnitName> {
         match self {
             Self::Joined { unit, .. }
@@ -106,7 +105,6 @@ pub enum Hook {
 
 impl Hook {
     /// The hook's full name.
-    #[must_use]
     pub fn name(&self) -> String {
         match self {
             Self::Install => "install".to_owned(),
@@ -125,7 +123,6 @@ impl Hook {
     }
 
     /// The relation it is about.
-    #[must_use]
     pub fn relation(&self) -> Option<(RelationId, &RelationEvent)> {
         match self {
             Self::Relation { id, event, .. } => Some((*id, event)),
@@ -185,7 +182,6 @@ pub enum Operation {
 
 impl Operation {
     /// The hook's or action's name; empty where nothing of the charm runs.
-    #[must_use]
     pub fn name(&self) -> String {
         match self {
             Self::Run(hook) => hook.name(),
@@ -226,7 +222,6 @@ pub struct RelationState {
 
 impl RelationState {
     /// How the unit knows `unit` of the other end.
-    #[must_use]
     pub fn shown_unit(&self, unit: &UnitName) -> UnitName {
         if unit.application() == self.remote_app.as_str() {
             unit.clone()
@@ -308,7 +303,6 @@ pub struct Agent {
 
 impl Agent {
     /// The agent of a fresh machine.
-    #[must_use]
     pub fn new(unit: UnitName, revision: u32, charm: Arc<Metadata>) -> Self {
         Self {
             unit,
@@ -335,7 +329,6 @@ impl Agent {
     }
 
     /// What to do next, if anything. `again` says which hooks may run again now.
-    #[must_use]
     pub fn next_operation(&self, model: &Model, rng: &mut Rng, again: Again) -> Option<Operation> {
         let unit = model.units.get(&self.unit)?;
         let application = model.applications.get(self.unit.application())?;
@@ -662,7 +655,6 @@ impl Agent {
 }
 
 /// What is due in one relation, by the order of a unit agent.
-#[must_use]
 pub fn next_in_relation(
     unit: &UnitName,
     alive: bool,

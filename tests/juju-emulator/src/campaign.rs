@@ -4,13 +4,12 @@
 use std::process::ExitCode;
 
 use clap::{Args as ClapArgs, ValueEnum};
-use comfy_table::{Table, presets};
-use indicatif::{ProgressBar, ProgressStyle};
 use juju_emulator::JujuGeneration;
 use juju_emulator::chaos::{self, History, Plot};
 use juju_emulator::deployment::Provider;
-use juju_emulator::parallel;
 use juju_emulator::trouble::{self, Count, Part};
+
+use crate::{each, show};
 
 /// What to play.
 #[derive(ClapArgs)]
@@ -68,32 +67,10 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn bar(length: usize, of: &str) -> ProgressBar {
-    let template = format!("{{bar:30}} {{pos}} of {{len}} {of}, {{eta}} left");
-    let style = ProgressStyle::with_template(&template);
-    ProgressBar::new(length as u64)
-        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-}
-
-fn show(rows: &[(&str, usize)]) {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    for (name, count) in rows {
-        table.add_row([(*name).to_owned(), count.to_string()]);
-    }
-    println!("{table}");
-}
-
 /// Says whether no healthy relation was neglected.
 fn troubles() -> bool {
     let parts = trouble::parts();
-    let bar = bar(parts.len(), "hooks and actions");
-    let played = parallel::each(&parts, None, |part: &Part| {
-        let played = part.play();
-        bar.inc(1);
-        played
-    });
-    bar.finish_and_clear();
+    let played = each("hooks and actions", &parts, None, Part::play);
     let mut total = Count::default();
     let mut wrong = Vec::new();
     for played in played {
@@ -107,10 +84,13 @@ fn troubles() -> bool {
         }
     }
     show(&[
-        ("troubles, each in one hook or action", total.cases),
-        ("with a relation that is healthy", total.healthy),
-        ("and news for it", total.news),
-        ("healthy relations not served", wrong.len()),
+        (
+            "troubles, each in one hook or action",
+            total.cases.to_string(),
+        ),
+        ("with a relation that is healthy", total.healthy.to_string()),
+        ("and news for it", total.news.to_string()),
+        ("healthy relations not served", wrong.len().to_string()),
     ]);
     for line in &wrong {
         println!("{line}");
@@ -132,7 +112,6 @@ fn histories(plot: Plot, args: &Args) -> bool {
     let histories: Vec<(u64, JujuGeneration)> = (args.from..args.from + args.seeds)
         .flat_map(|seed| generations.iter().map(move |&juju| (seed, juju)))
         .collect();
-    let bar = bar(histories.len(), "histories");
     let title = match plot {
         Plot::Faults => "histories with faults",
         Plot::GoalState => "histories in which goal-state leaves out things",
@@ -141,16 +120,13 @@ fn histories(plot: Plot, args: &Args) -> bool {
 
     // Lines of two histories are not to be mixed.
     let jobs = args.trace.then_some(1);
-    let played = parallel::each(&histories, jobs, |&(seed, juju)| {
-        let played = chaos::play(seed, juju, plot, &distributor, args.length, &mut |line| {
+    let played = each("histories", &histories, jobs, |&(seed, juju)| {
+        chaos::play(seed, juju, plot, &distributor, args.length, &mut |line| {
             if args.trace {
                 println!("{line}");
             }
-        });
-        bar.inc(1);
-        played
+        })
     });
-    bar.finish_and_clear();
 
     let mut total = History::default();
     let mut broken = Vec::new();
@@ -161,16 +137,25 @@ fn histories(plot: Plot, args: &Args) -> bool {
         }
     }
     show(&[
-        (title, histories.len()),
-        ("operations", total.steps),
-        ("faults and operators' deeds", total.events),
-        ("commits, each checked", total.commits),
-        ("failed distributor hooks, by faults", total.failed_hooks),
-        ("clusters founded on an old view", total.old_views),
-        ("broken promises", broken.len()),
+        (title, histories.len().to_string()),
+        ("operations", total.steps.to_string()),
+        ("faults and operators' deeds", total.events.to_string()),
+        ("commits, each checked", total.commits.to_string()),
+        (
+            "failed distributor hooks, by faults",
+            total.failed_hooks.to_string(),
+        ),
+        (
+            "clusters founded on an old view",
+            total.old_views.to_string(),
+        ),
+        (
+            "clusters founded on an old view",
+            total.old_views.to_string(),
+        ),
+        ("broken promises", broken.len().to_string()),
     ]);
     for (seed, juju, error) in &broken {
-        let juju = juju.version().split('.').next().unwrap_or_default();
         println!("seed {seed} on Juju {juju}: {error}");
     }
     broken.is_empty()

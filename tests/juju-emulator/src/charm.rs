@@ -50,7 +50,6 @@ pub enum OptionType {
 
 impl OptionType {
     /// What `juju config app key=text` would store, if `text` is of this type.
-    #[must_use]
     pub fn read(self, text: &str) -> Option<Value> {
         match self {
             Self::String | Self::Secret => Some(text.into()),
@@ -104,9 +103,6 @@ pub struct Parameter {
 
 impl ActionSpec {
     /// Judges the parameters an operator gives, and fills in defaults.
-    ///
-    /// # Errors
-    /// The words Juju has for it.
     pub fn accept(&self, mut given: Map<String, Value>) -> Result<Map<String, Value>, String> {
         let shown = Value::Object(given.clone());
         for (name, value) in &given {
@@ -213,9 +209,6 @@ struct Options {
 impl Metadata {
     /// Reads the text of `metadata.yaml` (or of a whole `charmcraft.yaml`) and, where a charm has
     /// them, of `config.yaml` and `actions.yaml`. An empty text declares nothing.
-    ///
-    /// # Errors
-    /// Text that is not the YAML Juju expects.
     pub fn parse(metadata: &str, config: &str, actions: &str) -> Result<Self, CharmError> {
         let declared: Declared = read_yaml("metadata.yaml", metadata)?;
         let mut options = declared.config.options;
@@ -380,9 +373,6 @@ pub enum Code {
 
 impl Charm {
     /// The unpacked charm in `directory`.
-    ///
-    /// # Errors
-    /// A charm that Juju would not accept either.
     pub fn directory(directory: impl Into<PathBuf>) -> Result<Self, CharmError> {
         let directory = directory.into();
         Ok(Self {
@@ -403,16 +393,12 @@ impl Charm {
     }
 
     /// The same charm, declared to be a subordinate.
-    #[must_use]
     pub fn subordinate(mut self) -> Self {
         Arc::make_mut(&mut self.metadata).subordinate = true;
         self
     }
 
     /// Unpacks the `.charm` archive at `path` into the directory `into`.
-    ///
-    /// # Errors
-    /// An archive that cannot be read, or a charm that Juju would not accept either.
     pub fn unpack(path: &Path, into: &Path) -> Result<Self, CharmError> {
         let archive = |source| CharmError::Archive {
             path: path.to_path_buf(),

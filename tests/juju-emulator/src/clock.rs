@@ -53,21 +53,10 @@ impl Default for Pace {
 impl Pace {
     /// News travels in no time, and all units of an application hear of a relation in one instant,
     /// as on no real machine.
-    #[must_use]
     pub fn tidy() -> Self {
         Pace {
             notice: Duration::ZERO..Duration::from_millis(50),
             meeting: Duration::ZERO..Duration::ZERO,
-            ..Pace::default()
-        }
-    }
-
-    /// Machines with too much to do.
-    #[must_use]
-    pub fn loaded() -> Self {
-        Pace {
-            consumer: Duration::from_secs(10)..Duration::from_secs(20),
-            notice: Duration::from_secs(5)..Duration::from_secs(5),
             ..Pace::default()
         }
     }
@@ -156,7 +145,6 @@ pub struct Timeline {
 
 impl Timeline {
     /// A clock for a deployment that has just been made.
-    #[must_use]
     pub fn new(deployment: Deployment, pace: Pace) -> Self {
         let seed = deployment.world.seed();
         deployment.clock.start();
@@ -178,9 +166,6 @@ impl Timeline {
     }
 
     /// Everything deployed and related, at the usual pace; machines come up within ten seconds.
-    ///
-    /// # Errors
-    /// Something cannot be deployed.
     pub fn related(setup: &Setup) -> Result<Self, DeploymentError> {
         let mut deployment = setup.deploy()?;
         deployment.relate_all()?;
@@ -190,7 +175,6 @@ impl Timeline {
     }
 
     /// The time since the deployment was made.
-    #[must_use]
     pub fn now(&self) -> Duration {
         self.now
     }
@@ -232,9 +216,6 @@ impl Timeline {
 
     /// Lets time pass until nothing but update-status is due, or `stop` says so, or `limit`, a
     /// time since the beginning, is reached. `stop` hears of everything; then the world forgets it.
-    ///
-    /// # Errors
-    /// A planned step fails.
     pub fn run(
         &mut self,
         limit: Duration,
@@ -251,9 +232,6 @@ impl Timeline {
     }
 
     /// As [`Timeline::run`], but goes on through times in which only update-status is due.
-    ///
-    /// # Errors
-    /// A planned step fails.
     pub fn run_on(
         &mut self,
         limit: Duration,

@@ -28,7 +28,6 @@ pub struct Places {
 
 impl Places {
     /// Where Juju has them. For charms that run in-process and never look.
-    #[must_use]
     pub fn usual(unit: &UnitName) -> Self {
         let tag = unit.tag();
         let agent = Path::new("/var/lib/juju/agents").join(&tag);
@@ -94,8 +93,6 @@ pub struct Context {
     pub(crate) apps: BTreeMap<(RelationId, AppName), Content>,
     pub(crate) config: Option<BTreeMap<String, Option<Value>>>,
     pub(crate) status: Option<Status>,
-    pub(crate) state: Option<Content>,
-    pub(crate) state_written: bool,
     denied_leadership: bool,
     /// The agent counts on a lease that the controller has given away.
     trusts_lost_lease: bool,
@@ -103,7 +100,6 @@ pub struct Context {
 
 impl Context {
     /// Opens the context of `operation`, which `agent` is about to run. `serial` makes it unique.
-    #[must_use]
     pub fn open(
         operation: Operation,
         agent: &Agent,
@@ -142,15 +138,12 @@ impl Context {
             apps: BTreeMap::new(),
             config: None,
             status: None,
-            state: None,
-            state_written: false,
             denied_leadership: false,
             trusts_lost_lease: false,
         }
     }
 
     /// The event of a relation hook.
-    #[must_use]
     pub fn event(&self) -> Option<(RelationId, &RelationEvent)> {
         match &self.operation {
             Operation::Run(hook) => hook.relation(),
@@ -170,14 +163,12 @@ impl Context {
     }
 
     /// Everything buffered.
-    #[must_use]
     pub fn into_flush(self) -> Flush {
         let mut app_bags = self.app_bags;
         app_bags.retain(|id, _| self.app_bags_written.contains(id));
         Flush {
             unit_bags: self.unit_bags,
             app_bags,
-            state: self.state.filter(|_| self.state_written),
         }
     }
 }

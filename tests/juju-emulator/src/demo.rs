@@ -11,19 +11,17 @@ use std::path::PathBuf;
 use std::process::{self, ExitCode};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
 use clap::value_parser;
 use comfy_table::{ContentArrangement, Table, presets};
-use juju_emulator::deployment::{DISTRIBUTOR, Deployment, DeploymentError, Form, Provider, Setup};
-use juju_emulator::executables::{self, BuildError};
-use juju_emulator::library::{self, LibraryError};
+use juju_emulator::deployment::{DISTRIBUTOR, Deployment, Form, Provider, Setup};
+use juju_emulator::library;
 use juju_emulator::model::BagOwner;
 use juju_emulator::record::Commit;
-use juju_emulator::{JujuGeneration, UnitName};
+use juju_emulator::{Failure, JujuGeneration, UnitName, executables};
 use microcluster_token_distributor::chain;
 use microcluster_token_distributor::core::fingerprint::fingerprint;
 use microcluster_token_distributor::core::wire::{BOOTSTRAP_APP, HOSTNAME, Value, mirrored};
@@ -128,7 +126,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            anstream::eprintln!("{BAD}error:{BAD:#} {}", chain(&error));
+            anstream::eprintln!("{BAD}error:{BAD:#} {}", chain(&*error));
             ExitCode::FAILURE
         }
     }
@@ -158,19 +156,7 @@ fn one_folder_for_all_files() -> io::Result<TempDir> {
     Ok(folder)
 }
 
-#[derive(Debug, thiserror::Error)]
-enum DemoError {
-    #[error(transparent)]
-    Library(#[from] LibraryError),
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    #[error(transparent)]
-    Deployment(#[from] DeploymentError),
-    #[error("cannot show anything")]
-    Output(#[from] io::Error),
-}
-
-fn show(setup: &Setup, out: &mut impl Write) -> Result<bool, DemoError> {
+fn show(setup: &Setup, out: &mut impl Write) -> Result<bool, Failure> {
     if setup.consumers != Form::Processes {
         // Whoever has no Python for it need not wait for the build.
         library::python()?;
@@ -204,7 +190,7 @@ fn show(setup: &Setup, out: &mut impl Write) -> Result<bool, DemoError> {
 }
 
 /// Builds what the model runs, which takes a while the first time.
-fn build(setup: &Setup) -> Result<(), DemoError> {
+fn build(setup: &Setup) -> Result<(), Failure> {
     let stand_in = match setup.consumers {
         Form::Library(_) => (
             "microovn",
@@ -223,41 +209,14 @@ fn build(setup: &Setup) -> Result<(), DemoError> {
         "{FAINT}Building {count} programs: a minute or two, the first time{FAINT:#}"
     );
     for (package, executable, what) in packages {
-        let label = format!("  {what} ");
-        anstream::eprint!("{FAINT}{label}{FAINT:#}");
+        anstream::eprint!("{FAINT}  {what}{FAINT:#}");
         let started = Instant::now();
-        with_signs_of_life(Duration::from_secs(2), most_dots(&label), || {
-            executables::executable(package, executable)
-        })?;
+        executables::executable(package, executable)?;
         let took = started.elapsed().as_secs_f32();
         anstream::eprintln!("{FAINT} {took:.1} s{FAINT:#}");
     }
     anstream::eprintln!();
     Ok(())
-}
-
-/// How many dots fit a terminal between a label and the time that it took.
-fn most_dots(label: &str) -> usize {
-    usize::from(WIDTH).saturating_sub(label.len() + " 10000.0 s".len())
-}
-
-/// Prints a dot after each `pause` until `work` is done, and at most so many `dots`: the line has an
-/// end also where the machine is slow.
-fn with_signs_of_life<T>(pause: Duration, dots: usize, work: impl FnOnce() -> T) -> T {
-    let (done, is_done) = mpsc::channel::<()>();
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            let mut dots = 0..dots;
-            while is_done.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-                if dots.next().is_some() {
-                    anstream::eprint!("{FAINT}.{FAINT:#}");
-                }
-            }
-        });
-        let result = work();
-        drop(done);
-        result
-    })
 }
 
 /// What one would type to get this deployment from a real Juju.
@@ -289,7 +248,7 @@ fn juju_lines(setup: &Setup, apps: &[String]) -> Vec<String> {
 }
 
 /// Lets everything happen and prints what did.
-fn show_timeline(deployment: &mut Deployment, out: &mut impl Write) -> Result<(), DemoError> {
+fn show_timeline(deployment: &mut Deployment, out: &mut impl Write) -> Result<(), Failure> {
     /// Far more than a hundred units need; a model that never rests is shown as it is.
     const MOST_STEPS: usize = 100_000;
 
@@ -369,7 +328,7 @@ impl Story {
     }
 
     /// What has happened since the last time.
-    fn news(&mut self, deployment: &Deployment) -> Result<Vec<Event>, DemoError> {
+    fn news(&mut self, deployment: &Deployment) -> Result<Vec<Event>, Failure> {
         let mut events = self.newcomers(&deployment.clusters()?);
         let commits = deployment.world.commits();
         events.extend(commits[self.commits..].iter().flat_map(told));
@@ -541,22 +500,5 @@ impl<T: Display> Display for Styled<T> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Styled(style, text) = self;
         write!(formatter, "{style}{text}{style:#}")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slow_build_has_no_longer_line_than_a_terminal() {
-        for label in [
-            "  the hook tools ",
-            "  the stand-in for the command microovn ",
-        ] {
-            let line = format!("{label}{} 9999.9 s", ".".repeat(most_dots(label)));
-            assert!(line.len() <= usize::from(WIDTH), "{line}");
-            assert!(most_dots(label) > 10, "{label}");
-        }
     }
 }

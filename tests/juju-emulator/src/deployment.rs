@@ -9,20 +9,20 @@ use std::str::FromStr;
 
 use fastrand::Rng;
 use microcluster_token_distributor::core::ledger::Ledger;
-use microovn::cloud_directory::{CloudDirectory, CloudDirectoryError};
+use microovn::cloud_directory::CloudDirectory;
 use microovn::consumer::{Release, State};
 use microovn::layout;
 use microovn::microcluster::{Cloud, Settings};
 use tempfile::TempDir;
 
 use crate::charm::{CallTool, Charm, CharmError, Metadata};
-use crate::executables::{self, BuildError, DistributorError};
-use crate::library::{self, LibraryError};
+use crate::executables;
+use crate::library;
 use crate::model::{Content, JujuGeneration, Life};
 use crate::names::{RelationId, UnitName};
 use crate::players::{Consumer, Distributor, Progress};
 use crate::python::{Python, Rules};
-use crate::world::{World, WorldError};
+use crate::world::World;
 
 pub use crate::players::Clock;
 
@@ -129,36 +129,10 @@ pub enum Form {
 }
 
 /// A deployment that cannot be made, or did not come to rest.
-#[derive(Debug, thiserror::Error)]
-pub enum DeploymentError {
-    /// The model refuses, or does not settle.
-    #[error(transparent)]
-    World(#[from] WorldError),
-    /// The distributor cannot be built.
-    #[error(transparent)]
-    Distributor(#[from] DistributorError),
-    /// A consumer cannot be built.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    /// A charm cannot be read.
-    #[error(transparent)]
-    Charm(#[from] CharmError),
-    /// A charm with the library cannot be laid out.
-    #[error(transparent)]
-    Library(#[from] LibraryError),
-    /// A file cannot be written.
-    #[error("cannot lay out the deployment")]
-    Files(#[from] std::io::Error),
-    /// The cloud cannot be read.
-    #[error(transparent)]
-    Cloud(#[from] CloudDirectoryError),
-    /// Consumers that are processes cannot do this.
-    #[error("consumers have to run in this process for that")]
-    Processes,
-    /// Consumers in this process cannot do this.
-    #[error("consumers have to be processes for that")]
-    Values,
-}
+pub type DeploymentError = crate::Failure;
+
+/// Consumers that are processes cannot do this.
+const PROCESSES: &str = "consumers have to run in this process for that";
 
 enum Hosts {
     Values(Consumers),
@@ -262,7 +236,6 @@ impl Names {
 }
 
 /// The name of the n-th consumer application.
-#[must_use]
 pub fn app_name(number: usize) -> String {
     match number {
         0 => "microovn".to_owned(),
@@ -291,9 +264,6 @@ impl Setup {
     }
 
     /// Deploys the consumers first and then the distributor; relates nothing.
-    ///
-    /// # Errors
-    /// When something cannot be built or written.
     pub fn deploy(&self) -> Result<Deployment, DeploymentError> {
         let folder = TempDir::new()?;
         let mut world = World::new(self.juju, self.seed);
@@ -360,9 +330,6 @@ impl Setup {
 
 impl Provider {
     /// The charm; `folder` is for its files.
-    ///
-    /// # Errors
-    /// When it cannot be built or unpacked.
     pub fn charm(&self, folder: &Path, clock: &Clock) -> Result<Charm, DeploymentError> {
         let metadata = |actions| {
             Metadata::parse(
@@ -386,7 +353,7 @@ impl Provider {
                     Distributor::new(clock.clone())
                 }))
             }
-            Provider::Executable => Ok(executables::distributor(folder)?),
+            Provider::Executable => executables::distributor(folder),
             Provider::Packed(path) => Ok(Charm::unpack(path, folder)?),
         }
     }
@@ -394,15 +361,11 @@ impl Provider {
 
 impl Deployment {
     /// The consumer applications.
-    #[must_use]
     pub fn apps(&self) -> &[String] {
         &self.apps
     }
 
     /// Deploys one more consumer application.
-    ///
-    /// # Errors
-    /// The name is taken.
     pub fn add_app(&mut self, app: &str, units: usize) -> Result<(), DeploymentError> {
         let charm = self.charm_of(app);
         self.world.deploy(app, &charm, 0, &[])?;
@@ -420,7 +383,6 @@ impl Deployment {
     }
 
     /// Where a consumer application is.
-    #[must_use]
     pub fn place(&self, app: &str) -> Place {
         self.places.get(app).copied().unwrap_or_default()
     }
@@ -433,9 +395,6 @@ impl Deployment {
     }
 
     /// Adds a unit to a consumer application, with its principal where it needs one.
-    ///
-    /// # Errors
-    /// No such application.
     pub fn add_unit(&mut self, app: &str) -> Result<UnitName, DeploymentError> {
         if self.place(app) == Place::Subordinate {
             let principal = self.world.add_unit(&principal_of(app))?;
@@ -446,12 +405,9 @@ impl Deployment {
 
     /// Adds a unit on a machine that has the host name of another, as a machine does that was
     /// installed anew.
-    ///
-    /// # Errors
-    /// No such application, or consumers are processes.
     pub fn redeploy(&mut self, app: &str, hostname: &str) -> Result<UnitName, DeploymentError> {
         if matches!(self.hosts, Hosts::Directory(_)) {
-            return Err(DeploymentError::Processes);
+            return Err(PROCESSES.into());
         }
         let unit = self.add_unit(app)?;
         let machine = self.names.of(unit.as_str());
@@ -460,12 +416,9 @@ impl Deployment {
     }
 
     /// Refreshes all consumers to another one. Each unit gets there when its agent is idle.
-    ///
-    /// # Errors
-    /// Consumers are processes: the emulator replaces the directory that holds their memory.
     pub fn refresh_consumers(&mut self, release: Release) -> Result<(), DeploymentError> {
         let Hosts::Values(consumers) = &self.hosts else {
-            return Err(DeploymentError::Processes);
+            return Err(PROCESSES.into());
         };
         self.consumer = consumers.charm(move |_| release)?;
         self.refresh_apps()
@@ -480,16 +433,12 @@ impl Deployment {
 
     /// Refreshes all consumers to another charm with the library, or to another version of it. Each
     /// unit gets there when its agent is idle.
-    ///
-    /// # Errors
-    /// There is no Python for it, or they have it already.
     pub fn refresh_library(&mut self, version: library::Version) -> Result<(), DeploymentError> {
         self.consumer = version.charm(self.folder.path())?;
         self.refresh_apps()
     }
 
     /// Which consumer a unit is now; nothing where consumers are processes.
-    #[must_use]
     pub fn release_of(&self, unit: &UnitName) -> Option<Release> {
         let Hosts::Values(consumers) = &self.hosts else {
             return None;
@@ -499,9 +448,6 @@ impl Deployment {
     }
 
     /// Relates one consumer application to the distributor.
-    ///
-    /// # Errors
-    /// It is related already.
     pub fn relate(&mut self, app: &str) -> Result<RelationId, DeploymentError> {
         let provider = format!("{DISTRIBUTOR}:microcluster-cluster");
         let consumer = format!("{app}:cluster");
@@ -520,9 +466,6 @@ impl Deployment {
     }
 
     /// Relates all consumer applications, with nothing in between.
-    ///
-    /// # Errors
-    /// One is related already.
     pub fn relate_all(&mut self) -> Result<(), DeploymentError> {
         for app in self.apps.clone() {
             self.relate(&app)?;
@@ -531,13 +474,11 @@ impl Deployment {
     }
 
     /// The relation of a consumer application.
-    #[must_use]
     pub fn relation(&self, app: &str) -> Option<RelationId> {
         self.relations.get(app).copied()
     }
 
     /// Whether the relation of a consumer application is there to stay, on both sides.
-    #[must_use]
     pub fn is_related(&self, app: &str) -> bool {
         let relation = self.relation(app).map(|id| self.world.model().relation(id));
         matches!(relation, Some(Ok(relation)) if relation.life == Life::Alive
@@ -550,9 +491,6 @@ impl Deployment {
     }
 
     /// Lets everything run until nothing is due.
-    ///
-    /// # Errors
-    /// Something fails at every try.
     pub fn settle(&mut self) -> Result<(), DeploymentError> {
         let units: usize = self.world.status().len();
         self.world.settle(2_000 + 400 * units * units)?;
@@ -560,7 +498,6 @@ impl Deployment {
     }
 
     /// The host name of the machine that a unit is on.
-    #[must_use]
     pub fn hostname(&self, unit: &str) -> String {
         let machine = self.names.of(unit);
         match &self.hosts {
@@ -573,7 +510,6 @@ impl Deployment {
     }
 
     /// The consumer units that are there.
-    #[must_use]
     pub fn consumer_units(&self) -> Vec<UnitName> {
         let units = self
             .apps
@@ -583,7 +519,6 @@ impl Deployment {
     }
 
     /// The distributor's application bag of its peer relation.
-    #[must_use]
     pub fn ledger_bag(&self) -> Content {
         let mut relations = self.world.model().relations.values();
         let peer = relations
@@ -593,13 +528,11 @@ impl Deployment {
     }
 
     /// What the distributor remembers.
-    #[must_use]
     pub fn ledger(&self) -> Ledger {
         Ledger::from((*self.ledger_bag()).clone())
     }
 
     /// The distributor unit that leads.
-    #[must_use]
     pub fn leader(&self) -> Option<UnitName> {
         let model = self.world.model();
         model
@@ -609,9 +542,6 @@ impl Deployment {
     }
 
     /// The unit on the machine that mints tokens for its cluster; of several clusters, the first.
-    ///
-    /// # Errors
-    /// The cloud cannot be read.
     pub fn communicator(&self) -> Result<Option<UnitName>, DeploymentError> {
         let now = self.clock.now();
         let units = self.consumer_units();
@@ -626,9 +556,6 @@ impl Deployment {
 
     /// Takes a unit away together with its machine, as a fire would. A person takes its member out
     /// of the cluster by force, as has to be done before anybody else joins.
-    ///
-    /// # Errors
-    /// No such unit.
     pub fn lose(&mut self, unit: &str) -> Result<(), DeploymentError> {
         let hostname = self.hostname(unit);
         self.lose_machine(unit)?;
@@ -639,9 +566,6 @@ impl Deployment {
     }
 
     /// Takes a unit away together with its machine. Its member stays in the cluster, dead.
-    ///
-    /// # Errors
-    /// No such unit.
     pub fn lose_machine(&mut self, unit: &str) -> Result<(), DeploymentError> {
         let machine = self.names.of(unit);
         self.with_cloud(|cloud| cloud.kill(&machine))?;
@@ -650,44 +574,19 @@ impl Deployment {
     }
 
     /// From now on members cannot reach a unit's machine, and each of its joins fails.
-    ///
-    /// # Errors
-    /// The cloud cannot be read.
     pub fn set_wrong_network(&self, unit: &UnitName) -> Result<(), DeploymentError> {
         let machine = self.names.of(unit.as_str());
         self.with_cloud(|cloud| cloud.set_wrong_network(&machine, true))
     }
 
     /// Whether a unit's host is a member of a cluster.
-    #[must_use]
     pub fn is_member(&self, unit: &UnitName) -> bool {
         let machine = self.names.of(unit.as_str());
         let member = self.with_cloud(|cloud| cloud.is_member(&machine));
         member.unwrap_or_default()
     }
 
-    /// Members whose charm does not know it: their join was said to have failed. Nothing where
-    /// consumers are processes.
-    #[must_use]
-    pub fn unaware(&self) -> usize {
-        let Hosts::Values(consumers) = &self.hosts else {
-            return 0;
-        };
-        let (units, cloud) = (consumers.units.borrow(), consumers.cloud.borrow());
-        let knows = |unit: &UnitName| {
-            let known = units.get(unit);
-            known.is_none_or(|known| known.state.borrow().in_cluster)
-        };
-        let members = self.consumer_units().into_iter();
-        members
-            .filter(|unit| cloud.is_member(&self.names.of(unit.as_str())) && !knows(unit))
-            .count()
-    }
-
     /// Takes a member out of its cluster by a command on the machine of `unit`, dead or not.
-    ///
-    /// # Errors
-    /// The cloud cannot be read.
     pub fn remove_member(&self, unit: &UnitName, hostname: &str) -> Result<(), DeploymentError> {
         let (machine, now) = (self.names.of(unit.as_str()), self.clock.now());
         // A refusal is the cluster's own affair, and shows in the outcome.
@@ -695,9 +594,6 @@ impl Deployment {
     }
 
     /// The member names of each cluster.
-    ///
-    /// # Errors
-    /// The cloud cannot be read.
     pub fn clusters(&self) -> Result<Vec<Vec<String>>, DeploymentError> {
         self.with_cloud(|cloud| {
             let clusters = cloud.clusters().into_iter();
@@ -708,9 +604,6 @@ impl Deployment {
     }
 
     /// Reads or changes the machines' clusters.
-    ///
-    /// # Errors
-    /// The cloud cannot be read.
     pub fn with_cloud<T>(&self, act: impl FnOnce(&mut Cloud) -> T) -> Result<T, DeploymentError> {
         match &self.hosts {
             Hosts::Values(consumers) => Ok(act(&mut consumers.cloud.borrow_mut())),
@@ -719,25 +612,16 @@ impl Deployment {
     }
 
     /// How often a unit that is a process ran `cluster bootstrap` or `cluster join`.
-    ///
-    /// # Errors
-    /// The cloud cannot be read, or consumers are in this process.
     pub fn entries(&self, unit: &UnitName) -> Result<u32, DeploymentError> {
         Ok(self.directory()?.entries(&self.names.of(unit.as_str()))?)
     }
 
     /// The time on the clock of consumers that are processes, in seconds.
-    ///
-    /// # Errors
-    /// The cloud cannot be read, or consumers are in this process.
     pub fn cloud_clock(&self) -> Result<u64, DeploymentError> {
         Ok(self.directory()?.update(|_, now| *now)?)
     }
 
     /// Lets so many seconds pass on that clock.
-    ///
-    /// # Errors
-    /// As above.
     pub fn pass_cloud_time(&self, seconds: u64) -> Result<(), DeploymentError> {
         Ok(self.directory()?.advance(seconds)?)
     }
@@ -745,14 +629,11 @@ impl Deployment {
     fn directory(&self) -> Result<&CloudDirectory, DeploymentError> {
         match &self.hosts {
             Hosts::Directory(directory) => Ok(directory),
-            Hosts::Values(_) => Err(DeploymentError::Values),
+            Hosts::Values(_) => Err("consumers have to be processes for that".into()),
         }
     }
 
     /// How far the hosts have come.
-    ///
-    /// # Errors
-    /// The cloud cannot be read.
     pub fn outcome(&self) -> Result<Outcome, DeploymentError> {
         let clusters = self.clusters()?;
         let units = self.consumer_units();
@@ -781,7 +662,6 @@ pub struct Outcome {
 
 impl Outcome {
     /// One cluster, and everybody in it.
-    #[must_use]
     pub fn is_one_cluster(self) -> bool {
         self.clusters == 1 && self.joined == self.hosts
     }
@@ -801,6 +681,15 @@ impl std::fmt::Display for Outcome {
                 "{joined} of {hosts} hosts in {clusters} clusters"
             ),
         }
+    }
+}
+
+impl std::fmt::Display for JujuGeneration {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            JujuGeneration::Three => "3",
+            JujuGeneration::Four => "4",
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! What `relation-set --file` and `state-set --file` make of a document.
+//! What `relation-set --file` makes of a document.
 //!
 //! Juju reads it with `github.com/juju/yaml/v2` v2.0.0, which like `libyaml_safer` is a port of
 //! libyaml: tokens, grammar and most error texts are the same here and there. This module adds
@@ -22,9 +22,6 @@ const MAX_DEPTH: i32 = 100;
 const DEEP_NESTING: &str = "collections nested so deeply";
 
 /// Reads the settings of `document`; an empty value is what makes Juju delete the key.
-///
-/// # Errors
-/// The text that Juju prints after `ERROR `, or one that says the emulator does not read this.
 pub fn parse(document: &[u8]) -> Result<BTreeMap<String, String>, String> {
     let text = readable_text(document).map_err(|problem| format!("yaml: {problem}"))?;
     let mut reader = Reader::new(text);

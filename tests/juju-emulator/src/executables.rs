@@ -8,37 +8,10 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
 
+use crate::Failure;
+use crate::charm::Charm;
 use crate::machines::{copy, copy_file};
 use crate::process::WRITE_OR_SPAWN;
-
-/// Why an executable is not there.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// Cargo could not be started.
-    #[error("cannot start cargo to build {package}")]
-    Spawn {
-        /// What was to be built.
-        package: String,
-        /// Why not.
-        source: io::Error,
-    },
-    /// Cargo failed.
-    #[error("cannot build {package}: {stderr}")]
-    Failed {
-        /// What was to be built.
-        package: String,
-        /// What cargo said.
-        stderr: String,
-    },
-    /// The package has no such executable.
-    #[error("{package} has no executable {name}")]
-    NoExecutable {
-        /// Which package.
-        package: String,
-        /// Which executable.
-        name: String,
-    },
-}
 
 #[derive(Deserialize)]
 struct Message {
@@ -54,17 +27,13 @@ struct Target {
 static BUILT: Mutex<BTreeMap<String, BTreeMap<String, PathBuf>>> = Mutex::new(BTreeMap::new());
 
 /// The workspace's root.
-#[must_use]
 pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// The executable `name` of a workspace member, built in the caller's profile at most once per
 /// process.
-///
-/// # Errors
-/// Cargo cannot build it.
-pub fn executable(package: &str, name: &str) -> Result<PathBuf, BuildError> {
+pub fn executable(package: &str, name: &str) -> Result<PathBuf, Failure> {
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     if !built.contains_key(package) {
         built.insert(package.to_owned(), build(package)?);
@@ -72,13 +41,12 @@ pub fn executable(package: &str, name: &str) -> Result<PathBuf, BuildError> {
     let found = built
         .get(package)
         .and_then(|executables| executables.get(name));
-    found.cloned().ok_or_else(|| BuildError::NoExecutable {
-        package: package.to_owned(),
-        name: name.to_owned(),
-    })
+    Ok(found
+        .cloned()
+        .ok_or_else(|| format!("{package} has no executable {name}"))?)
 }
 
-fn build(package: &str) -> Result<BTreeMap<String, PathBuf>, BuildError> {
+fn build(package: &str) -> Result<BTreeMap<String, PathBuf>, Failure> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .current_dir(workspace())
@@ -87,15 +55,10 @@ fn build(package: &str) -> Result<BTreeMap<String, PathBuf>, BuildError> {
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
-    let output = command.output().map_err(|source| BuildError::Spawn {
-        package: package.to_owned(),
-        source,
-    })?;
+    let output = command.output()?;
     if !output.status.success() {
-        return Err(BuildError::Failed {
-            package: package.to_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        });
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("cannot build {package}: {stderr}").into());
     }
     Ok(String::from_utf8_lossy(&output.stdout)
         .lines()
@@ -105,14 +68,11 @@ fn build(package: &str) -> Result<BTreeMap<String, PathBuf>, BuildError> {
 }
 
 /// The executable behind every hook tool.
-pub(crate) fn jujuc() -> Result<PathBuf, BuildError> {
+pub(crate) fn jujuc() -> Result<PathBuf, Failure> {
     executable("juju-emulator", "jujuc")
 }
 
 /// Lays out this repository's charm, unpacked, in `into`, with `executable` as its only one.
-///
-/// # Errors
-/// A file that is missing or cannot be copied.
 pub fn lay_out_charm(root: &Path, executable: &Path, into: &Path) -> io::Result<()> {
     let _turn = WRITE_OR_SPAWN
         .lock()
@@ -130,26 +90,9 @@ pub fn lay_out_charm(root: &Path, executable: &Path, into: &Path) -> io::Result<
 }
 
 /// Builds the token distributor and lays it out, unpacked, in `into`.
-///
-/// # Errors
-/// Cargo cannot build it, or a file cannot be copied.
-pub fn distributor(into: &Path) -> Result<crate::charm::Charm, DistributorError> {
+pub fn distributor(into: &Path) -> Result<Charm, Failure> {
     let name = "microcluster-token-distributor";
     let executable = executable(name, name)?;
     lay_out_charm(&workspace(), &executable, into)?;
-    Ok(crate::charm::Charm::directory(into)?)
-}
-
-/// Why the distributor cannot be deployed.
-#[derive(Debug, thiserror::Error)]
-pub enum DistributorError {
-    /// It cannot be built.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    /// It cannot be laid out.
-    #[error("cannot lay out the charm")]
-    Files(#[from] io::Error),
-    /// It is not a charm.
-    #[error(transparent)]
-    Charm(#[from] crate::charm::CharmError),
+    Ok(Charm::directory(into)?)
 }

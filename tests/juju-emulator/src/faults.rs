@@ -46,7 +46,6 @@ impl Effect {
 
 /// Every way in which Juju refuses a call of `tool`; where the call is about a relation, it is
 /// `relation`, as in `cluster:0`.
-#[must_use]
 pub fn refusals(tool: &str, relation: &str) -> Vec<Effect> {
     let fail = |code, message: String| Effect::Fail { code, message };
     let mut words: Vec<&str> = vec![
@@ -66,7 +65,7 @@ pub fn refusals(tool: &str, relation: &str) -> Vec<Effect> {
         .rsplit_once(':')
         .and_then(|(_, id)| id.parse().ok());
     let asks = match tool {
-        "relation-get" | "relation-list" | "relation-model-get" | "network-get" => &[""][..],
+        "relation-get" | "relation-list" => &[""][..],
         "relation-set" => &[
             "cannot read relation settings: ",
             "cannot read relation application settings: ",
@@ -129,7 +128,6 @@ pub struct Injection {
 
 impl Injection {
     /// Injects `fault`.
-    #[must_use]
     pub fn new(fault: Fault) -> Self {
         Self {
             fault,
@@ -140,7 +138,6 @@ impl Injection {
     }
 
     /// Injects `effect` at the `call`-th tool call of a hook, counted from 1.
-    #[must_use]
     pub fn at_call(call: usize, effect: Effect) -> Self {
         Self::new(Fault::AtCall {
             call,
@@ -150,7 +147,6 @@ impl Injection {
     }
 
     /// Injects `effect` at the `call`-th call of `tool` in a hook, counted from 1.
-    #[must_use]
     pub fn at_tool(tool: &str, call: usize, effect: Effect) -> Self {
         Self::new(Fault::AtCall {
             call,
@@ -160,7 +156,6 @@ impl Injection {
     }
 
     /// Injects `effect` at every call of `tool`, or of every tool, as long as it is not cleared.
-    #[must_use]
     pub fn at_every(tool: Option<&str>, effect: Effect) -> Self {
         Self::new(Fault::AtEveryCall {
             tool: tool.map(str::to_owned),
@@ -171,7 +166,6 @@ impl Injection {
     }
 
     /// The same, only at calls about `relation`, as in `cluster:0`.
-    #[must_use]
     pub fn at_every_about(tool: &str, relation: &str, effect: Effect) -> Self {
         Self::new(Fault::AtEveryCall {
             tool: Some(tool.to_owned()),
@@ -182,28 +176,24 @@ impl Injection {
     }
 
     /// Only on this unit.
-    #[must_use]
     pub fn on(mut self, unit: &str) -> Self {
         self.unit = Some(unit.to_owned());
         self
     }
 
     /// Only in hooks (or actions) of this full name.
-    #[must_use]
     pub fn during(mut self, hook: &str) -> Self {
         self.hook = Some(hook.to_owned());
         self
     }
 
     /// Again and again.
-    #[must_use]
     pub fn always(mut self) -> Self {
         self.always = true;
         self
     }
 
     /// What strikes.
-    #[must_use]
     pub fn fault(&self) -> &Fault {
         &self.fault
     }

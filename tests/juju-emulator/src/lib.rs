@@ -55,3 +55,6 @@ pub use quirks::{Complaint, ConsumedOffer, Omissions, Party, Quirks, Unserved};
 pub use record::{Detail, HookRun};
 pub use tools::ToolOutput;
 pub use world::{World, WorldError};
+
+/// Why something cannot be built, laid out, deployed or played; nobody looks at it but people.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;

@@ -14,12 +14,13 @@ use std::time::Duration;
 
 use microcluster_token_distributor::core::wire::{Value, mirrored};
 
-use crate::charm::{Charm, CharmError};
-use crate::deployment::{Deployment, DeploymentError, Form, Provider, Setup};
+use crate::Failure;
+use crate::charm::Charm;
+use crate::deployment::{Deployment, Form, Provider, Setup};
 use crate::executables::workspace;
 use crate::model::JujuGeneration;
 
-/// No hook may wait for longer, on the wall's clock or on the clock of its cluster.
+/// No hook may wait for longer, on the clock of its cluster: that of the wall depends on the machine.
 const LONGEST_HOOK: Duration = Duration::from_secs(45);
 
 /// A charm, and the major version of the library in it.
@@ -61,10 +62,7 @@ impl Version {
     }
 
     /// The charm, unpacked below `folder`.
-    ///
-    /// # Errors
-    /// There is no Python for it, or a file cannot be written.
-    pub fn charm(self, folder: &Path) -> Result<Charm, LibraryError> {
+    pub fn charm(self, folder: &Path) -> Result<Charm, Failure> {
         let environment = python()?;
         let (source, library) = self.sources();
         let into = folder.join(format!("consumer-{}", self.name()));
@@ -81,30 +79,13 @@ impl Version {
             }
             symlink(environment, into.join("venv"))
         };
-        lay_out().map_err(LibraryError::Files)?;
+        lay_out()?;
         Ok(Charm::directory(into)?)
     }
 }
 
-/// Why there is no charm with the library.
-#[derive(Debug, thiserror::Error)]
-pub enum LibraryError {
-    /// It was not set up.
-    #[error("there is no Python with ops in target/venv; `make library` sets it up")]
-    NoPython,
-    /// A file is missing or cannot be written.
-    #[error("cannot lay out the charm with the library")]
-    Files(#[source] io::Error),
-    /// It is not a charm.
-    #[error(transparent)]
-    Charm(#[from] CharmError),
-}
-
 /// The virtual environment that `make library` sets up.
-///
-/// # Errors
-/// It is not there, or has no ops.
-pub fn python() -> Result<PathBuf, LibraryError> {
+pub fn python() -> Result<PathBuf, Failure> {
     // The import takes as long as a hook.
     static FOUND: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
         let environment = workspace().join("target/venv").canonicalize().ok()?;
@@ -112,7 +93,8 @@ pub fn python() -> Result<PathBuf, LibraryError> {
         let output = import.args(["-c", "import ops"]).output().ok()?;
         output.status.success().then_some(environment)
     });
-    FOUND.clone().ok_or(LibraryError::NoPython)
+    let missing = "there is no Python with ops in target/venv; `make library` sets it up";
+    FOUND.clone().ok_or_else(|| missing.into())
 }
 
 /// Hosts become one cluster. [`Formation::play`] checks what the library promises.
@@ -158,31 +140,15 @@ impl Formed {
     }
 }
 
-/// A formation that did not go as promised.
-#[derive(Debug, thiserror::Error)]
-pub enum FormationError {
-    /// It cannot be deployed, or does not come to rest.
-    #[error(transparent)]
-    Deployment(#[from] DeploymentError),
-    /// A file of a unit cannot be read.
-    #[error("cannot look for tokens in files")]
-    Files(#[from] io::Error),
-    /// A promise is broken.
-    #[error("{0}")]
-    Broken(String),
-}
-
-fn unless(kept: bool, broken: impl FnOnce() -> String) -> Result<(), FormationError> {
-    if kept {
-        Ok(())
-    } else {
-        Err(FormationError::Broken(broken()))
+fn unless(kept: bool, broken: impl FnOnce() -> String) -> Result<(), Failure> {
+    match kept {
+        true => Ok(()),
+        false => Err(broken().into()),
     }
 }
 
 impl Formation {
     /// With the library from the beginning, on each Juju in turn.
-    #[must_use]
     pub fn new(seed: u64, hosts: usize, provider: Provider) -> Self {
         Self {
             juju: match seed.is_multiple_of(2) {
@@ -198,11 +164,7 @@ impl Formation {
     }
 
     /// Plays it to its end.
-    ///
-    /// # Errors
-    /// A promise is broken: one cluster with every host in it, each of them after one bootstrap or
-    /// join; no failed hook, none that waits for long; no token outside the databags.
-    pub fn play(&self) -> Result<Formed, FormationError> {
+    pub fn play(&self) -> Result<Formed, Failure> {
         let first = match self.refresh_after {
             None => Version::V1,
             Some(_) => Version::V0,
@@ -242,10 +204,7 @@ impl Formation {
 
 /// Hosts that formed their cluster over a peer relation move to the distributor: they are refreshed, then
 /// related, and then one more host comes. Returns what it came to at each of the last two moments.
-///
-/// # Errors
-/// A promise is broken, as in [`Formation::play`].
-pub fn move_a_cluster(seed: u64, provider: Provider) -> Result<[Formed; 2], FormationError> {
+pub fn move_a_cluster(seed: u64, provider: Provider) -> Result<[Formed; 2], Failure> {
     let mut deployment = Setup {
         seed,
         distributor: provider,
@@ -280,7 +239,7 @@ fn run(
     deployment: &mut Deployment,
     formed: &mut Formed,
     hooks: Option<usize>,
-) -> Result<usize, FormationError> {
+) -> Result<usize, Failure> {
     /// More than any orderly history of a few units takes.
     const MOST: usize = 1_000;
 
@@ -302,10 +261,11 @@ fn run(
             let what = format!("{} {}", run.unit, run.hook);
             if let Some(failure) = &run.failure {
                 let why = run.complaint.as_ref().unwrap_or(failure);
-                return Err(FormationError::Broken(format!("{what} failed: {why}")));
+                return Err(format!("{what} failed: {why}").into());
             }
-            let took = run.duration.max(waited);
-            unless(took <= LONGEST_HOOK, || format!("{what} took {took:?}"))?;
+            unless(waited <= LONGEST_HOOK, || {
+                format!("{what} waited {waited:?}")
+            })?;
             if deployment
                 .apps()
                 .iter()
@@ -318,7 +278,7 @@ fn run(
 }
 
 /// All hosts are in one cluster, each after one command, and every unit says so.
-fn check(deployment: &Deployment) -> Result<(), FormationError> {
+fn check(deployment: &Deployment) -> Result<(), Failure> {
     let outcome = deployment.outcome()?;
     unless(outcome.is_one_cluster(), || outcome.to_string())?;
     for unit in deployment.consumer_units() {
@@ -344,7 +304,7 @@ fn check(deployment: &Deployment) -> Result<(), FormationError> {
 }
 
 /// Looks for every token that was ever in a databag in all other places, and counts them.
-fn look_for_tokens(deployment: &Deployment) -> Result<usize, FormationError> {
+fn look_for_tokens(deployment: &Deployment) -> Result<usize, Failure> {
     let commits = deployment.world.commits().iter();
     let changes = commits.flat_map(|commit| &commit.changes);
     let written = changes.flat_map(|change| &change.keys);

@@ -1,18 +1,16 @@
 //! `juju-emulator library`: formations with the consumer library, and a refresh to it after every
 //! hook of one.
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use comfy_table::{Table, presets};
-use indicatif::{ProgressBar, ProgressStyle};
 use juju_emulator::deployment::Provider;
 use juju_emulator::library::{self, Formation, Formed};
-use juju_emulator::parallel;
 use juju_emulator::python::Rules;
 use microcluster_token_distributor::chain;
+
+use crate::each;
 
 /// What to play. Every charm runs as processes; a formation takes about ten seconds.
 #[derive(clap::Args)]
@@ -70,7 +68,7 @@ impl ProviderName {
 /// Plays everything. The exit status says whether every promise was kept.
 pub(crate) fn run(args: &Args) -> ExitCode {
     if let Err(error) = library::python() {
-        anstream::eprintln!("error: {}", chain(&error));
+        anstream::eprintln!("error: {}", chain(&*error));
         return ExitCode::FAILURE;
     }
     let mut kept = true;
@@ -124,29 +122,17 @@ impl Args {
 
 /// Plays formations and prints their figures. Says whether every promise was kept.
 fn show(title: &str, formations: &[Formation]) -> bool {
-    let style = ProgressStyle::with_template("{bar:30} {pos} of {len} {msg}, {eta} left");
-    let bar = ProgressBar::new(formations.len() as u64)
-        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        .with_message(title.to_owned());
-    let played = parallel::each(formations, None, |formation| {
-        let played = formation.play();
-        bar.inc(1);
-        played
-    });
-    bar.finish_and_clear();
-
+    let played = each(title, formations, None, Formation::play);
     let mut total = Formed::default();
     let mut broken = Vec::new();
     for (formation, played) in formations.iter().zip(played) {
         match played {
             Ok(formed) => total.add(&formed),
-            Err(error) => broken.push((formation, chain(&error))),
+            Err(error) => broken.push((formation, chain(&*error))),
         }
     }
     let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f32());
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    for (what, figure) in [
+    crate::show(&[
         (title, formations.len().to_string()),
         ("hooks, none failed", total.hooks.to_string()),
         ("longest hook", seconds(total.longest)),
@@ -156,10 +142,7 @@ fn show(title: &str, formations: &[Formation]) -> bool {
         ),
         ("tokens, in no other place", total.tokens.to_string()),
         ("broken promises", broken.len().to_string()),
-    ] {
-        table.add_row([what.to_owned(), figure]);
-    }
-    println!("{table}");
+    ]);
     for (formation, error) in &broken {
         let hooks = formation
             .refresh_after
@@ -170,7 +153,5 @@ fn show(title: &str, formations: &[Formation]) -> bool {
             hooks.unwrap_or_default()
         );
     }
-    // Whoever sends this to a file sees each part as soon as it is done.
-    drop(std::io::stdout().flush());
     broken.is_empty()
 }

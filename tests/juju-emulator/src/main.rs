@@ -8,6 +8,9 @@ mod simulate;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use comfy_table::{Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
+use juju_emulator::parallel;
 
 /// An emulated Juju model for the token distributor.
 #[derive(Parser)]
@@ -35,4 +38,31 @@ fn main() -> ExitCode {
         Command::Library(args) => library_campaign::run(&args),
         Command::Simulate(args) => simulate::run(&args),
     }
+}
+
+/// [`parallel::each`] with a bar to watch, on standard error where that is a terminal.
+fn each<T: Sync, R: Send>(
+    of: &str,
+    items: &[T],
+    jobs: Option<usize>,
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
+    let style = ProgressStyle::with_template("{bar:30} {pos} of {len} {msg}, {eta} left");
+    let bar = ProgressBar::new(items.len() as u64)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        .with_message(of.to_owned());
+    let results = parallel::each(items, jobs, |item| {
+        let result = work(item);
+        bar.inc(1);
+        result
+    });
+    bar.finish_and_clear();
+    results
+}
+
+fn show(rows: &[(&str, String)]) {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.add_rows(rows.iter().map(|(name, figure)| [*name, figure]));
+    println!("{table}");
 }

@@ -45,7 +45,6 @@ pub enum JujuGeneration {
 
 impl JujuGeneration {
     /// What `JUJU_VERSION` says.
-    #[must_use]
     pub fn version(self) -> &'static str {
         match self {
             Self::Three => "3.6.9",
@@ -124,13 +123,10 @@ pub struct Unit {
     pub error: Option<String>,
     /// Set with `application-version-set`.
     pub workload_version: String,
-    /// Kept with `state-set`.
-    pub state: Content,
 }
 
 impl Unit {
     /// The address of the unit's machine.
-    #[must_use]
     pub fn address(&self) -> String {
         let [_, high, middle, low] = self.machine.to_be_bytes();
         format!("10.{high}.{middle}.{}", u16::from(low) + 1)
@@ -202,13 +198,11 @@ pub struct Side {
 
 impl Side {
     /// The application's name as the other side sees it.
-    #[must_use]
     pub fn shown_app(&self) -> &str {
         self.alias.as_ref().unwrap_or(&self.app).as_str()
     }
 
     /// A unit's name as the other side sees it.
-    #[must_use]
     pub fn shown_unit(&self, unit: &UnitName) -> UnitName {
         match &self.alias {
             Some(alias) => UnitName::new(alias.as_str(), unit.number()),
@@ -217,7 +211,6 @@ impl Side {
     }
 
     /// The bag of a unit that is or was a member.
-    #[must_use]
     pub fn unit_bag(&self, unit: &str) -> Option<&Bag> {
         match self.members.get(unit) {
             Some(member) => Some(&member.bag),
@@ -245,25 +238,21 @@ pub struct Relation {
 
 impl Relation {
     /// Whether both sides are the same application.
-    #[must_use]
     pub fn is_peer(&self) -> bool {
         self.sides.len() == 1
     }
 
     /// Whether `app` is the offering side of a relation across models.
-    #[must_use]
     pub fn is_offered_by(&self, app: &str) -> bool {
         self.cross_model && self.sides.first().is_some_and(|s| s.app.as_str() == app)
     }
 
     /// The side of `app`.
-    #[must_use]
     pub fn own_side(&self, app: &str) -> Option<&Side> {
         self.sides.iter().find(|side| side.app.as_str() == app)
     }
 
     /// The side that a unit of `app` looks at: the other one, or the only one of a peer relation.
-    #[must_use]
     pub fn remote_side(&self, app: &str) -> Option<&Side> {
         let own = self.sides.iter().position(|s| s.app.as_str() == app)?;
         self.sides.get(1 - own).or(self.sides.get(own))
@@ -285,7 +274,6 @@ impl Relation {
     }
 
     /// Juju's name for it: `requirer:endpoint provider:endpoint`.
-    #[must_use]
     pub fn key(&self) -> String {
         let mut sides: Vec<&Side> = self.sides.iter().collect();
         sides.sort_by_key(|side| side.role);
@@ -335,8 +323,6 @@ pub struct Flush {
     pub unit_bags: BTreeMap<RelationId, Content>,
     /// Own application bags, whole. Any entry makes the commit depend on the lease.
     pub app_bags: BTreeMap<RelationId, Content>,
-    /// The charm's state, if it was changed.
-    pub state: Option<Content>,
 }
 
 /// Why a flush was refused; everything in it is lost.
@@ -450,7 +436,6 @@ pub struct Model {
 
 impl Model {
     /// An empty model.
-    #[must_use]
     pub fn new(generation: JujuGeneration) -> Self {
         Self {
             generation,
@@ -485,9 +470,6 @@ impl Model {
     }
 
     /// The application `name`.
-    ///
-    /// # Errors
-    /// There is none.
     pub fn application(&self, name: &str) -> Result<&Application, ModelError> {
         self.applications
             .get(name)
@@ -501,9 +483,6 @@ impl Model {
     }
 
     /// The unit `name`.
-    ///
-    /// # Errors
-    /// There is none.
     pub fn unit(&self, name: &str) -> Result<(UnitName, &Unit), ModelError> {
         self.units
             .get_key_value(name)
@@ -512,17 +491,11 @@ impl Model {
     }
 
     /// The relation `id`.
-    ///
-    /// # Errors
-    /// There is none.
     pub fn relation(&self, id: RelationId) -> Result<&Relation, ModelError> {
         self.relations.get(&id).ok_or(ModelError::NoRelation(id))
     }
 
     /// Stops serving a relation, which the agents go on to list.
-    ///
-    /// # Errors
-    /// No such relation.
     pub fn stop_serving(&mut self, id: RelationId, unserved: Unserved) -> Result<(), ModelError> {
         self.relation(id)?;
         self.unserved.insert(id, unserved);
@@ -535,7 +508,6 @@ impl Model {
     }
 
     /// What `unit` sees of a relation that is not served to it.
-    #[must_use]
     pub fn complaint(&self, id: RelationId, unit: &UnitName) -> Option<Complaint> {
         let unserved = self.unserved.get(&id)?;
         let suffers = match &unserved.only {
@@ -547,7 +519,6 @@ impl Model {
     }
 
     /// The relation `id`, if it is there and served to `unit`.
-    #[must_use]
     pub fn served(&self, id: RelationId, unit: &UnitName) -> Option<&Relation> {
         match self.complaint(id, unit) {
             Some(_) => None,
@@ -556,7 +527,6 @@ impl Model {
     }
 
     /// The units of `app`, by number.
-    #[must_use]
     pub fn units_of(&self, app: &str) -> Vec<UnitName> {
         let mut units: Vec<UnitName> = self
             .units
@@ -569,7 +539,6 @@ impl Model {
     }
 
     /// Whether `unit` holds its application's lease.
-    #[must_use]
     pub fn is_leader(&self, unit: &UnitName) -> bool {
         self.applications
             .get(unit.application())
@@ -577,7 +546,6 @@ impl Model {
     }
 
     /// All options of `unit`'s application: what is set, else the default.
-    #[must_use]
     pub fn config_of(&self, app: &str) -> BTreeMap<String, Option<Value>> {
         let Some(app) = self.applications.get(app) else {
             return BTreeMap::new();
@@ -593,9 +561,6 @@ impl Model {
     }
 
     /// Adds an application without units.
-    ///
-    /// # Errors
-    /// The name is taken, or an option does not fit the charm.
     pub fn deploy(
         &mut self,
         name: &str,
@@ -647,9 +612,6 @@ impl Model {
     /// Gives a peer endpoint one more relation, as a chain of refreshes does in 3.6.5
     /// (juju/juju#19631). Juju finds the bags of a peer relation by its name, not by its number, so
     /// both show one.
-    ///
-    /// # Errors
-    /// No such peer relation.
     pub fn repeat_peer_relation(&mut self, id: RelationId) -> Result<RelationId, ModelError> {
         let relation = self.relation(id)?;
         let (true, Some(side)) = (relation.is_peer(), relation.sides.first()) else {
@@ -694,9 +656,6 @@ impl Model {
     }
 
     /// Adds a unit on a machine of its own. Until the machine is there, its status is `unknown`.
-    ///
-    /// # Errors
-    /// No such application, or it is a subordinate one.
     pub fn add_unit(&mut self, app: &str) -> Result<UnitName, ModelError> {
         if self.application(app)?.charm.subordinate {
             return Err(ModelError::Subordinate(app.to_owned()));
@@ -707,9 +666,6 @@ impl Model {
     }
 
     /// Adds a unit of a subordinate application beside `principal`, on its machine.
-    ///
-    /// # Errors
-    /// No such application or unit, or the application is not a subordinate one.
     pub fn add_subordinate(&mut self, app: &str, principal: &str) -> Result<UnitName, ModelError> {
         if !self.application(app)?.charm.subordinate {
             return Err(ModelError::NotSubordinate(app.to_owned()));
@@ -738,7 +694,6 @@ impl Model {
             principal,
             error: None,
             workload_version: String::new(),
-            state: Content::default(),
         };
         self.units.insert(name.clone(), unit);
         self.woken.insert(name.clone());
@@ -755,9 +710,6 @@ impl Model {
     }
 
     /// Relates two endpoints, each `app:endpoint`.
-    ///
-    /// # Errors
-    /// They do not exist, do not fit, or are related already.
     pub fn integrate(&mut self, one: &str, other: &str) -> Result<RelationId, ModelError> {
         let sides = self.sides_for(one, other)?;
         Ok(self.add_relation(sides, false))
@@ -766,9 +718,6 @@ impl Model {
     /// Relates two endpoints as if they were in different models: the offering side knows the
     /// consumer only as `remote`, which is `remote-<32 hex digits>`; the consumer knows the offer by
     /// the name it was consumed as, its own if there is none.
-    ///
-    /// # Errors
-    /// As for [`Model::integrate`].
     pub fn integrate_across_models(
         &mut self,
         offer: &str,
@@ -820,9 +769,6 @@ impl Model {
     }
 
     /// Starts the removal of a unit, whose agent then runs its last hooks.
-    ///
-    /// # Errors
-    /// No such unit.
     pub fn remove_unit(&mut self, unit: &str) -> Result<(), ModelError> {
         let (unit, _) = self.unit(unit)?;
         if let Some(entry) = self.units.get_mut(&unit) {
@@ -847,9 +793,6 @@ impl Model {
     }
 
     /// Takes a unit out of the model: its last hook is done, or its machine is lost.
-    ///
-    /// # Errors
-    /// No such unit.
     pub fn drop_unit(&mut self, unit: &str) -> Result<(), ModelError> {
         let (unit, _) = self.unit(unit)?;
         for subordinate in self.subordinates_of(&unit) {
@@ -898,9 +841,6 @@ impl Model {
 
     /// The model of `app`, which consumes offers of this one, is destroyed with `--force`: no agent
     /// on the offering side is told anything, and the controller forgets the relations.
-    ///
-    /// # Errors
-    /// No such application.
     pub fn destroy_model_of(&mut self, app: &str) -> Result<(), ModelError> {
         self.application(app)?;
         self.relations
@@ -911,9 +851,6 @@ impl Model {
     }
 
     /// Starts the removal of an application, its units and its relations.
-    ///
-    /// # Errors
-    /// No such application.
     pub fn remove_application(&mut self, app: &str) -> Result<(), ModelError> {
         self.application_mut(app)?.life = Life::Dying;
         let relations: Vec<RelationId> = self
@@ -938,9 +875,6 @@ impl Model {
     }
 
     /// Starts the removal of a relation; it goes when the last unit has left it.
-    ///
-    /// # Errors
-    /// No such relation.
     pub fn remove_relation(&mut self, id: RelationId) -> Result<(), ModelError> {
         let relation = self
             .relations
@@ -953,9 +887,6 @@ impl Model {
     }
 
     /// `remove-relation --force`: gone at once, databags and all.
-    ///
-    /// # Errors
-    /// No such relation.
     pub fn force_remove_relation(&mut self, id: RelationId) -> Result<(), ModelError> {
         self.relation(id)?;
         self.wake_relation(id);
@@ -964,9 +895,6 @@ impl Model {
     }
 
     /// Suspends or resumes a relation.
-    ///
-    /// # Errors
-    /// No such relation.
     pub fn set_suspended(&mut self, id: RelationId, suspended: bool) -> Result<(), ModelError> {
         let relation = self
             .relations
@@ -979,9 +907,6 @@ impl Model {
 
     /// Sets options of an application: `juju config APP KEY=VALUE`. The value that an option has
     /// already is no change.
-    ///
-    /// # Errors
-    /// No such application or option, or a value of another type.
     pub fn set_config(&mut self, app: &str, values: &[(&str, &str)]) -> Result<(), ModelError> {
         let application = self.application_mut(app)?;
         let charm = Arc::clone(&application.charm);
@@ -998,9 +923,6 @@ impl Model {
     }
 
     /// Gives options their defaults again: `juju config APP --reset KEY`. Juju 4 tells no agent.
-    ///
-    /// # Errors
-    /// No such application or option.
     pub fn reset_config(&mut self, app: &str, keys: &[&str]) -> Result<(), ModelError> {
         let generation = self.generation;
         let application = self.application_mut(app)?;
@@ -1020,9 +942,6 @@ impl Model {
     }
 
     /// Gives an application another charm.
-    ///
-    /// # Errors
-    /// The charm drops or changes an endpoint that is in use.
     pub fn refresh(&mut self, app: &str, charm: Arc<Metadata>) -> Result<(), ModelError> {
         let old = Arc::clone(&self.application(app)?.charm);
         let mut dropped = Vec::new();
@@ -1070,9 +989,6 @@ impl Model {
     }
 
     /// Gives the lease of its application to `unit`.
-    ///
-    /// # Errors
-    /// No such unit.
     pub fn set_leader(&mut self, unit: &str) -> Result<(), ModelError> {
         let (unit, _) = self.unit(unit)?;
         let application = self.application_mut(unit.application())?;
@@ -1084,9 +1000,6 @@ impl Model {
     }
 
     /// Takes the lease from its holder. The next agent of another unit to act claims it.
-    ///
-    /// # Errors
-    /// No such application.
     pub fn vacate_leadership(&mut self, app: &str) -> Result<(), ModelError> {
         let application = self.application_mut(app)?;
         if let Some(leader) = application.leader.take() {
@@ -1124,7 +1037,6 @@ impl Model {
     }
 
     /// Whether `unit` may take a lease that no unit holds.
-    #[must_use]
     pub fn may_claim_leadership(&self, unit: &UnitName) -> bool {
         let Some(application) = self.applications.get(unit.application()) else {
             return false;
@@ -1199,9 +1111,6 @@ impl Model {
     }
 
     /// Applies everything a hook of `unit` leaves behind, or nothing of it.
-    ///
-    /// # Errors
-    /// The controller's reason to refuse.
     pub fn commit(&mut self, unit: &UnitName, flush: Flush) -> Result<Vec<BagChange>, Refused> {
         self.check(unit, &flush)?;
         let generation = self.generation;
@@ -1245,11 +1154,6 @@ impl Model {
                 });
                 bag.write(content, generation);
             }
-        }
-        if let Some(state) = flush.state
-            && let Some(entry) = self.units.get_mut(unit)
-        {
-            entry.state = state;
         }
         for change in &changes {
             self.copy_to_twins(change);
@@ -1435,7 +1339,6 @@ impl Model {
 
     /// The application's row in `juju status`: what its leader has set for it, else the gravest
     /// status of a unit with that unit's message. Among equals it is any unit; here the last.
-    #[must_use]
     pub fn application_row(&self, app: &str) -> Option<Status> {
         const GRAVITY: [&str; 6] = [
             "unknown",
@@ -1511,7 +1414,6 @@ fn keep_network_keys(held: &Content, content: &mut Content) {
 }
 
 /// The keys whose values differ, with both values.
-#[must_use]
 pub fn difference(
     before: &BTreeMap<String, String>,
     after: &BTreeMap<String, String>,

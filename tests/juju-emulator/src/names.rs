@@ -11,13 +11,11 @@ pub struct AppName(Arc<str>);
 
 impl AppName {
     /// The name `text`, unchecked: the operator's typing is judged where it is typed.
-    #[must_use]
     pub fn new(text: &str) -> Self {
         Self(text.into())
     }
 
     /// The name as text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -47,13 +45,11 @@ pub struct UnitName(Arc<str>);
 
 impl UnitName {
     /// Unit `number` of `application`.
-    #[must_use]
     pub fn new(application: &str, number: u32) -> Self {
         Self(format!("{application}/{number}").into())
     }
 
     /// Reads `app/0`; `None` if it is not a unit's name.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (application, number) = text.rsplit_once('/')?;
         let plain = number == "0" || !number.starts_with(['0', '+']);
@@ -62,13 +58,11 @@ impl UnitName {
     }
 
     /// The application's part.
-    #[must_use]
     pub fn application(&self) -> &str {
         self.0.rsplit_once('/').map_or(&*self.0, |(app, _)| app)
     }
 
     /// The number's part.
-    #[must_use]
     pub fn number(&self) -> u32 {
         self.0
             .rsplit_once('/')
@@ -77,13 +71,11 @@ impl UnitName {
     }
 
     /// The name as text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// The form that is safe in a file name: `unit-app-0`.
-    #[must_use]
     pub fn tag(&self) -> String {
         format!("unit-{}-{}", self.application(), self.number())
     }
@@ -125,7 +117,6 @@ impl fmt::Debug for RelationId {
 
 /// Whether `text` could name an application: lower-case words joined by `-`, no word all digits
 /// after the first. `remote-<32 hex>` may break the last rule, and Juju makes it itself.
-#[must_use]
 pub fn is_application_name(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_lowercase())
         && !text.ends_with('-')

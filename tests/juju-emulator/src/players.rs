@@ -35,13 +35,11 @@ pub struct Clock {
 
 impl Clock {
     /// Whole seconds since the model began.
-    #[must_use]
     pub fn now(&self) -> u64 {
         self.now.get().as_secs()
     }
 
     /// The time since the model began.
-    #[must_use]
     pub fn time(&self) -> Duration {
         self.now.get()
     }

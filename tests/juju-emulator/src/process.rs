@@ -41,13 +41,11 @@ pub enum Ending {
 
 impl Ending {
     /// Whether Juju takes it for an orderly end.
-    #[must_use]
     pub fn is_success(&self) -> bool {
         matches!(self, Self::Exited(0) | Self::Missing)
     }
 
     /// Whether Juju runs the hook again at once, without calling it a failure.
-    #[must_use]
     pub fn is_rerun(&self) -> bool {
         matches!(self, Self::Signalled(signal)
             if [Signal::KILL.as_raw(), Signal::TERM.as_raw()].contains(signal))
@@ -111,9 +109,6 @@ enum Event {
 }
 
 /// Runs `command` with hook tools answered by `serve` at `socket`.
-///
-/// # Errors
-/// The socket cannot be made. A command that cannot be started is an [`Ending`].
 pub(crate) fn run(
     mut command: Command,
     stdin: Option<&str>,

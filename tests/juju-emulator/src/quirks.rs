@@ -36,8 +36,7 @@ pub struct Quirks {
     /// How long a lease lasts that nobody renews: the time after which the leadership of an agent
     /// that was stopped, not removed, has moved.
     pub lease: Duration,
-    /// Juju knows no subnet, as in a manual cloud: it writes no addresses into databags, and
-    /// `network-get` fails.
+    /// Juju knows no subnet, as in a manual cloud: it writes no addresses into databags.
     pub knows_no_subnet: bool,
     /// `relation-list` names the units of the own application too, as in 4.0.0 and 4.0.1
     /// (juju/juju#21713).
@@ -78,7 +77,6 @@ pub struct Omissions {
 
 impl Omissions {
     /// Leaves out so many of a hundred, by a chance that follows from `seed`.
-    #[must_use]
     pub fn new(percent: u8, seed: u64) -> Self {
         Self {
             percent,
@@ -159,7 +157,6 @@ impl Complaint {
     ];
 
     /// The words in which a tool fails with status 1, if that is how it fails in every case.
-    #[must_use]
     pub fn words(self, id: RelationId) -> Option<String> {
         let words = match self {
             Self::Usual | Self::UnknownNumber => return None,

@@ -65,7 +65,6 @@ pub struct HookRun {
 
 impl HookRun {
     /// How often it called `tool`.
-    #[must_use]
     pub fn calls_of(&self, tool: &str) -> usize {
         self.tool_calls
             .iter()
@@ -74,7 +73,6 @@ impl HookRun {
     }
 
     /// Standard error as text.
-    #[must_use]
     pub fn stderr_text(&self) -> String {
         String::from_utf8_lossy(&self.stderr).into_owned()
     }

@@ -54,9 +54,6 @@ impl ShownBag {
 }
 
 /// What `juju show-unit UNIT...` prints, as YAML.
-///
-/// # Errors
-/// No such unit.
 pub fn show_unit(model: &Model, units: &[&str]) -> Result<String, ModelError> {
     let shown: BTreeMap<&str, Shown> = units
         .iter()

@@ -12,7 +12,7 @@ use crate::clock::{Happened, Pace, Timeline};
 use crate::deployment::{DISTRIBUTOR, Deployment, DeploymentError, Outcome, Provider, Setup};
 use crate::names::{RelationId, UnitName};
 use crate::python::Rules;
-use crate::record::{Detail, HookRun};
+use crate::record::Detail;
 
 /// What is played.
 #[derive(Clone, Debug)]
@@ -56,8 +56,7 @@ pub enum Arrival {
 }
 
 /// Something that goes wrong while hosts join.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Trouble {
     /// Members cannot reach one host: each of its joins fails.
     WrongNetwork,
@@ -75,8 +74,7 @@ pub enum Trouble {
 }
 
 /// Something that happens to a cluster. Each ends with a host that has to join.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Act {
     /// Two hosts come, and the communicator dies before it has answered them.
     KillCommunicator,
@@ -107,8 +105,6 @@ pub struct Report {
     pub joined: usize,
     /// Hosts that cannot join, whatever anybody does.
     pub excused: usize,
-    /// Members whose charm does not know it.
-    pub unaware: usize,
     /// What the clusters counted.
     pub cluster: microcluster::Tally,
     /// Seconds from the first relation, or from the last act, until the last one's hook that joined
@@ -117,10 +113,8 @@ pub struct Report {
     /// Hooks of consumers.
     pub consumer_hooks: usize,
     /// Of these, failed ones.
-    pub consumer_crashes: Crashes,
-    /// Of these, by consumers that do not know the second protocol.
-    pub first_protocol_failures: usize,
-    /// And by those that do.
+    pub consumer_crashes: usize,
+    /// Of these, by consumers that know the second protocol.
     pub second_protocol_failures: usize,
     /// Consumer units that are in error at the end.
     pub stuck: usize,
@@ -130,12 +124,8 @@ pub struct Report {
     pub provider_crashes: usize,
     /// Hooks of the distributor that changed a databag before everybody had joined.
     pub writes_until_joined: usize,
-    /// Hooks of the distributor that changed a databag.
-    pub provider_writes: usize,
     /// Hook tools that the distributor called.
     pub provider_calls: usize,
-    /// Hook tools that consumers called.
-    pub consumer_calls: usize,
     /// Bytes in the databag of the distributor that was ever the fullest.
     pub largest_bag: usize,
     /// Tokens that their host could have joined with when the distributor stopped showing them.
@@ -147,30 +137,8 @@ pub struct Report {
     pub consumer_tokens_left: usize,
 }
 
-/// Consumer hooks that failed, by what was known of the token that they missed when they began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Crashes {
-    /// No unit had minted it: only a provider that shows no placeholder prevents these.
-    pub unanswered: usize,
-    /// It was in the communicator's bag, and the distributor's next hook had not ended.
-    pub under_way: usize,
-    /// The distributor showed it, and Juju gave the consumer an older view.
-    pub old_view: usize,
-    /// They failed for another reason.
-    pub other: usize,
-}
-
-impl Crashes {
-    /// All of them.
-    #[must_use]
-    pub fn all(&self) -> usize {
-        self.unanswered + self.under_way + self.old_view + self.other
-    }
-}
-
 impl Report {
     /// One cluster, and everybody in it who can be.
-    #[must_use]
     pub fn is_one_cluster(&self) -> bool {
         self.clusters == 1 && self.joined + self.excused >= self.hosts
     }
@@ -179,19 +147,29 @@ impl Report {
 /// Hears everything that happens, for people who want to see it.
 pub type Listener<'a> = dyn FnMut(Duration, &Happened<'_>, &Deployment) + 'a;
 
+/// All at once and in no trouble, as on real machines.
+impl From<Setup> for Scenario {
+    fn from(setup: Setup) -> Self {
+        Scenario {
+            setup,
+            pace: Pace::default(),
+            relate: Relate::Together,
+            arrival: Arrival::Burst,
+            refresh: None,
+            troubles: Vec::new(),
+            acts: Vec::new(),
+            patience: Duration::from_secs(3600),
+        }
+    }
+}
+
 impl Scenario {
     /// Plays it.
-    ///
-    /// # Errors
-    /// Something cannot be deployed.
     pub fn play(&self) -> Result<Report, DeploymentError> {
         self.play_to(Detail::Counts, &mut |_, _, _| {})
     }
 
     /// Plays it before a listener.
-    ///
-    /// # Errors
-    /// Something cannot be deployed.
     pub fn play_to(
         &self,
         detail: Detail,
@@ -617,18 +595,8 @@ fn somebody_waits(deployment: &Deployment) -> bool {
     })
 }
 
-/// The key whose token a former communicator looked for in its own bag.
-fn missed_key(run: &HookRun) -> Option<String> {
-    let (_, key) = run.complaint.as_ref()?.rsplit_once("KeyError: '")?;
-    let (key, _) = key.split_once('\'')?;
-    Some(key.to_owned())
-}
-
 struct Tally {
     report: Report,
-    /// Since when a consumer, and the distributor, have shown a token.
-    minted: BTreeMap<String, Duration>,
-    shown: BTreeMap<String, Duration>,
     expected: usize,
     from: Duration,
     /// Units whose open hook made them members.
@@ -645,8 +613,6 @@ impl Tally {
     fn new(expected: usize, from: Duration) -> Self {
         Tally {
             report: Report::default(),
-            minted: BTreeMap::new(),
-            shown: BTreeMap::new(),
             expected,
             from,
             joining: BTreeSet::new(),
@@ -684,14 +650,15 @@ impl Tally {
             }
             Happened::Ended(run) => run,
         };
-        self.note_tokens(now, run, deployment);
+        if run.wrote && run.unit.application() == DISTRIBUTOR {
+            self.note_replaced(deployment);
+        }
         let crash = usize::from(run.failure.is_some());
         let report = &mut self.report;
         if run.unit.application() == DISTRIBUTOR {
             report.provider_hooks += 1;
             report.provider_crashes += crash;
             report.provider_calls += run.tool_calls.len();
-            report.provider_writes += usize::from(run.wrote);
             report.writes_until_joined += usize::from(run.wrote && self.joined_at.is_none());
             if run.wrote {
                 report.largest_bag = report.largest_bag.max(largest_bag(deployment, &run.unit));
@@ -699,21 +666,10 @@ impl Tally {
             return;
         }
         report.consumer_hooks += 1;
-        match deployment.release_of(&run.unit) {
-            Some(Release::Second) => report.second_protocol_failures += crash,
-            _ => report.first_protocol_failures += crash,
+        if deployment.release_of(&run.unit) == Some(Release::Second) {
+            report.second_protocol_failures += crash;
         }
-        if crash > 0 {
-            let known = |at: Option<&Duration>| at.is_some_and(|at| *at <= run.started);
-            let crashes = &mut report.consumer_crashes;
-            *match missed_key(run) {
-                None => &mut crashes.other,
-                Some(key) if known(self.shown.get(&key)) => &mut crashes.old_view,
-                Some(key) if known(self.minted.get(&key)) => &mut crashes.under_way,
-                Some(_) => &mut crashes.unanswered,
-            } += 1;
-        }
-        report.consumer_calls += run.tool_calls.len();
+        report.consumer_crashes += crash;
         self.joining.remove(&run.unit);
         if self.joined_at.is_none() && self.known.0 >= self.expected && self.joining.is_empty() {
             let outcome = deployment.outcome();
@@ -725,28 +681,6 @@ impl Tally {
     }
 
     /// Remembers the tokens that a hook has shown.
-    fn note_tokens(&mut self, now: Duration, run: &HookRun, deployment: &Deployment) {
-        if !run.wrote {
-            return;
-        }
-        let known = if run.unit.application() == DISTRIBUTOR {
-            self.note_replaced(deployment);
-            &mut self.shown
-        } else {
-            &mut self.minted
-        };
-        for app in deployment.apps() {
-            let Some(id) = deployment.relation(app) else {
-                continue;
-            };
-            let bag = deployment.world.unit_bag(id, run.unit.as_str());
-            let values = wire::mirror_values(&bag);
-            for (name, _) in values.filter(|(_, value)| Value::from(*value).is_real()) {
-                known.entry(wire::mirror_key(name)).or_insert(now);
-            }
-        }
-    }
-
     /// Counts the tokens that have gone from all of the distributor's bags in a relation, although
     /// their host could still have joined with them.
     fn note_replaced(&mut self, deployment: &Deployment) {
@@ -789,7 +723,6 @@ impl Tally {
             clusters,
             hosts,
             joined,
-            unaware: deployment.unaware(),
             cluster: deployment.with_cloud(|cloud| cloud.tally())?,
             ..self.report.clone()
         })

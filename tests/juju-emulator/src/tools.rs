@@ -15,8 +15,8 @@ use crate::names::RelationId;
 use crate::quirks::Complaint;
 use grammar::{Arguments, BAG_FORMAT, FORMAT, Flag, GOAL_STATE_FORMAT, OUTPUT, RELATION, Takes};
 
-/// Every hook tool there is.
-pub const TOOLS: [&str; 20] = [
+/// Every hook tool that a charm here calls.
+pub const TOOLS: [&str; 15] = [
     "action-fail",
     "action-get",
     "action-log",
@@ -26,15 +26,10 @@ pub const TOOLS: [&str; 20] = [
     "goal-state",
     "is-leader",
     "juju-log",
-    "network-get",
     "relation-get",
     "relation-ids",
     "relation-list",
-    "relation-model-get",
     "relation-set",
-    "state-delete",
-    "state-get",
-    "state-set",
     "status-get",
     "status-set",
 ];
@@ -58,7 +53,6 @@ pub const SHARED: &str = "shared";
 
 impl ToolOutput {
     /// Failure with `ERROR <message>` on standard error.
-    #[must_use]
     pub fn error(code: i32, message: &str) -> Self {
         Self {
             code,
@@ -194,7 +188,6 @@ fn known_tool(name: &str) -> Option<(&'static [Flag], Run)> {
             relation::get,
         ),
         "relation-set" => (const { &[RELATION, APP, FILE, ANY_FORMAT] }, relation::set),
-        "relation-model-get" => (const { &[FORMAT, OUTPUT, RELATION] }, relation::model_get),
         "is-leader" => (const { &[FORMAT, OUTPUT] }, unit::is_leader),
         "config-get" => (
             const { &[FORMAT, OUTPUT, Flag::new("all", Some('a'), Takes::Nothing)] },
@@ -221,25 +214,6 @@ fn known_tool(name: &str) -> Option<(&'static [Flag], Run)> {
         "action-fail" => (const { &[] }, unit::action_fail),
         "action-log" => (const { &[] }, unit::action_log),
         "goal-state" => (const { &[GOAL_STATE_FORMAT, OUTPUT] }, unit::goal_state),
-        "state-get" => (
-            const { &[FORMAT, OUTPUT, Flag::switch("strict")] },
-            unit::state_get,
-        ),
-        "state-set" => (const { &[FILE] }, unit::state_set),
-        "state-delete" => (const { &[] }, unit::state_delete),
-        "network-get" => (
-            const {
-                &[
-                    FORMAT,
-                    OUTPUT,
-                    RELATION,
-                    Flag::switch("bind-address"),
-                    Flag::switch("ingress-address"),
-                    Flag::switch("egress-subnets"),
-                ]
-            },
-            unit::network_get,
-        ),
         _ => return None,
     };
     Some((flags, run))

@@ -17,15 +17,16 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::Failure;
 use crate::agent::{Hook, RelationEvent};
-use crate::charm::{CallTool, Charm, CharmError, Metadata};
-use crate::deployment::{Clock, DeploymentError, Provider};
+use crate::charm::{CallTool, Charm, Metadata};
+use crate::deployment::{Clock, Provider};
 use crate::faults::{self, Effect, Injection};
-use crate::model::{Flush, JujuGeneration, ModelError};
+use crate::model::{Flush, JujuGeneration};
 use crate::names::{AppName, RelationId, UnitName};
 use crate::quirks::{Complaint, Party, Unserved};
 use crate::tools::TOOLS;
-use crate::world::{World, WorldError};
+use crate::world::World;
 
 const APP: &str = "mtd";
 const LEADER: &str = "mtd/0";
@@ -97,7 +98,7 @@ impl Trouble {
         }
     }
 
-    fn begin(&self, stage: &mut Stage) -> Result<(), TroubleError> {
+    fn begin(&self, stage: &mut Stage) -> Result<(), Failure> {
         match self {
             Trouble::Refused {
                 tool,
@@ -213,23 +214,6 @@ pub struct Neglect {
     pub what: String,
 }
 
-/// A model that cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum TroubleError {
-    /// The model refuses.
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    /// The driver refuses.
-    #[error(transparent)]
-    World(#[from] WorldError),
-    /// The distributor cannot be made.
-    #[error(transparent)]
-    Deployment(#[from] DeploymentError),
-    /// A consumer cannot be made.
-    #[error(transparent)]
-    Charm(#[from] CharmError),
-}
-
 /// One hook or action of one unit on one Juju: a part of the campaign that one core can play.
 #[derive(Clone, Copy, Debug)]
 pub struct Part {
@@ -241,7 +225,6 @@ pub struct Part {
 }
 
 /// All parts of the campaign.
-#[must_use]
 pub fn parts() -> Vec<Part> {
     let mut parts = Vec::new();
     for juju in [JujuGeneration::Three, JujuGeneration::Four] {
@@ -262,10 +245,7 @@ pub fn parts() -> Vec<Part> {
 
 impl Part {
     /// Plays the part with every trouble that there is.
-    ///
-    /// # Errors
-    /// The model cannot be made.
-    pub fn play(&self) -> Result<(Count, Vec<Neglect>), TroubleError> {
+    pub fn play(&self) -> Result<(Count, Vec<Neglect>), Failure> {
         let mut twin = self.stage()?;
         let before = twin.shown();
         self.act(&mut twin)?;
@@ -318,12 +298,12 @@ impl Part {
         Ok((count, neglected))
     }
 
-    fn stage(&self) -> Result<Stage, TroubleError> {
+    fn stage(&self) -> Result<Stage, Failure> {
         Stage::new(self.juju, self.ailing_first)
     }
 
     /// Says whether all that was run ended well.
-    fn act(&self, stage: &mut Stage) -> Result<bool, TroubleError> {
+    fn act(&self, stage: &mut Stage) -> Result<bool, Failure> {
         let relation_hook = |id, endpoint: &str, event| Hook::Relation {
             id,
             endpoint: endpoint.to_owned(),
@@ -341,7 +321,7 @@ impl Part {
             Deed::Relation(event, remote) => {
                 let app = remote.split('/').next().unwrap_or_default();
                 let id = stage.relation(app);
-                let unit = || UnitName::parse(remote).ok_or(ModelError::NoUnit(remote.to_owned()));
+                let unit = || UnitName::parse(remote).ok_or("no unit");
                 let event = match event {
                     "created" => RelationEvent::Created,
                     "joined" => RelationEvent::Joined {
@@ -393,7 +373,7 @@ impl Part {
 
     /// Nothing is refused any more. Juju runs no action again, the operator does: one that failed,
     /// and the one that forgot what a relation that was not served still shows.
-    fn recover(&self, stage: &mut Stage, ended_well: bool) -> Result<(), TroubleError> {
+    fn recover(&self, stage: &mut Stage, ended_well: bool) -> Result<(), Failure> {
         stage.recover()?;
         if matches!(self.deed, Deed::Action(name) if !ended_well || name == "forget") {
             self.act(stage)?;
@@ -460,7 +440,7 @@ struct Stage {
 impl Stage {
     /// A leader that has taken over from the standby, which has not heard of it yet, and news of
     /// three hosts that no hook has seen.
-    fn new(juju: JujuGeneration, ailing_first: bool) -> Result<Self, TroubleError> {
+    fn new(juju: JujuGeneration, ailing_first: bool) -> Result<Self, Failure> {
         let mut world = World::new(juju, 1);
         let clock = Clock::default();
         let charm = Provider::Library.charm(Path::new(""), &clock)?;
@@ -501,7 +481,7 @@ impl Stage {
         Ok(stage)
     }
 
-    fn relate(&mut self, app: &'static str, units: usize) -> Result<(), TroubleError> {
+    fn relate(&mut self, app: &'static str, units: usize) -> Result<(), Failure> {
         let metadata =
             format!("{{name: {app}, requires: {{cluster: {{interface: worker-cluster}}}}}}");
         let hook = |_: &BTreeMap<String, String>, _: &mut CallTool<'_>| 0;
@@ -514,7 +494,7 @@ impl Stage {
     }
 
     /// One more unit, of the model alone: no agent runs anything for it.
-    fn enter(&mut self, app: &str) -> Result<(), TroubleError> {
+    fn enter(&mut self, app: &str) -> Result<(), Failure> {
         let id = self.relation(app);
         let model = self.world.model_mut();
         let unit = model.add_unit(app)?;
@@ -522,7 +502,7 @@ impl Stage {
         Ok(())
     }
 
-    fn says(&mut self, unit: &str, pairs: &[(&str, &str)]) -> Result<(), TroubleError> {
+    fn says(&mut self, unit: &str, pairs: &[(&str, &str)]) -> Result<(), Failure> {
         let (name, _) = self.world.model().unit(unit)?;
         let id = self.relation(name.application());
         let mut bag = (*self.world.unit_bag(id, unit)).clone();
@@ -598,7 +578,7 @@ impl Stage {
     }
 
     /// Nothing is refused any more: Juju runs what failed again, and everything that is due.
-    fn recover(&mut self) -> Result<(), TroubleError> {
+    fn recover(&mut self) -> Result<(), Failure> {
         self.world.clear_faults();
         let id = self.relation(AILING);
         self.world.model_mut().serve_again(id);

@@ -84,9 +84,6 @@ fn malformed() -> io::Error {
 
 impl Request {
     /// Sends it.
-    ///
-    /// # Errors
-    /// A stream that does not take it.
     pub fn write(&self, stream: &mut impl Write) -> io::Result<()> {
         let stdin = self.stdin.as_deref();
         let mut parts: Vec<&[u8]> = vec![
@@ -101,9 +98,6 @@ impl Request {
     }
 
     /// Receives one.
-    ///
-    /// # Errors
-    /// A stream that ends early or says something else.
     pub fn read(stream: &mut impl Read) -> io::Result<Self> {
         let parts = read_parts(stream)?;
         let [context, directory, tool, has_stdin, stdin, arguments @ ..] = parts.as_slice() else {
@@ -121,9 +115,6 @@ impl Request {
 
 impl Response {
     /// Sends it.
-    ///
-    /// # Errors
-    /// A stream that does not take it.
     pub fn write(&self, stream: &mut impl Write) -> io::Result<()> {
         match self {
             Self::WantsStdin => write_parts(stream, &[]),
@@ -136,9 +127,6 @@ impl Response {
     }
 
     /// Receives one.
-    ///
-    /// # Errors
-    /// A stream that ends early or says something else.
     pub fn read(stream: &mut impl Read) -> io::Result<Self> {
         let parts = read_parts(stream)?;
         match parts.as_slice() {

@@ -44,7 +44,7 @@ pub enum WorldError {
     Machine(#[from] std::io::Error),
     /// An executable that charms need could not be built.
     #[error(transparent)]
-    Executable(#[from] executables::BuildError),
+    Executable(#[from] crate::Failure),
     /// An action the charm does not have, or with parameters it does not take.
     #[error("{0}")]
     Action(String),
@@ -94,25 +94,21 @@ pub struct OpenHook {
 
 impl OpenHook {
     /// Whose it is.
-    #[must_use]
     pub fn unit(&self) -> &UnitName {
         &self.unit
     }
 
     /// The hook's or action's name.
-    #[must_use]
     pub fn name(&self) -> String {
         self.context.operation.name()
     }
 
     /// The tools it called.
-    #[must_use]
     pub fn calls(&self) -> &[ToolCall] {
         &self.calls
     }
 
     /// How long it pauses, if it has not ended; then see it through with [`World::resume`].
-    #[must_use]
     pub fn pause(&self) -> Option<Duration> {
         self.pause
     }
@@ -160,7 +156,6 @@ pub struct World {
 
 impl World {
     /// An empty model. Everything that happens in it by chance follows from `seed`.
-    #[must_use]
     pub fn new(generation: JujuGeneration, seed: u64) -> Self {
         Self {
             model: Model::new(generation),
@@ -181,7 +176,8 @@ impl World {
             commits: Vec::new(),
             action_results: BTreeMap::new(),
             automatic_retry: true,
-            deadline: Duration::from_secs(60),
+            // Long enough for a machine that has much else to do.
+            deadline: Duration::from_secs(600),
             tool_cost: Duration::ZERO,
             keep_log: true,
         }
@@ -229,9 +225,6 @@ impl World {
     // What operators do.
 
     /// Deploys `charm` as `app` with so many units.
-    ///
-    /// # Errors
-    /// The name is taken, or an option does not fit the charm.
     pub fn deploy(
         &mut self,
         app: &str,
@@ -246,18 +239,12 @@ impl World {
     }
 
     /// Adds a unit.
-    ///
-    /// # Errors
-    /// No such application, or its machine cannot be made.
     pub fn add_unit(&mut self, app: &str) -> Result<UnitName, WorldError> {
         let unit = self.model.add_unit(app)?;
         self.start(unit)
     }
 
     /// Adds a unit of a subordinate application beside a principal unit, on its machine.
-    ///
-    /// # Errors
-    /// No such application or unit, or the application is not a subordinate one.
     pub fn add_subordinate(&mut self, app: &str, principal: &str) -> Result<UnitName, WorldError> {
         let unit = self.model.add_subordinate(app, principal)?;
         self.start(unit)
@@ -298,17 +285,11 @@ impl World {
     }
 
     /// Removes a unit gracefully: its agent runs its last hooks.
-    ///
-    /// # Errors
-    /// No such unit.
     pub fn remove_unit(&mut self, unit: &str) -> Result<(), WorldError> {
         Ok(self.model.remove_unit(unit)?)
     }
 
     /// A unit's machine is gone, as after `remove-machine --force`: no hook of it runs any more.
-    ///
-    /// # Errors
-    /// No such unit.
     pub fn lose_unit(&mut self, unit: &str) -> Result<(), WorldError> {
         self.model.drop_unit(unit)?;
         self.forget_lost_units();
@@ -316,9 +297,6 @@ impl World {
     }
 
     /// The model of an application that consumes offers of this one is destroyed with `--force`.
-    ///
-    /// # Errors
-    /// No such application.
     pub fn destroy_model_of(&mut self, app: &str) -> Result<(), WorldError> {
         self.model.destroy_model_of(app)?;
         self.charms.remove(app);
@@ -334,26 +312,17 @@ impl World {
     }
 
     /// Removes an application, its relations and its units gracefully.
-    ///
-    /// # Errors
-    /// No such application.
     pub fn remove_application(&mut self, app: &str) -> Result<(), WorldError> {
         Ok(self.model.remove_application(app)?)
     }
 
     /// Relates two endpoints, each `app:endpoint`.
-    ///
-    /// # Errors
-    /// They do not exist, do not fit, or are related already.
     pub fn integrate(&mut self, one: &str, other: &str) -> Result<RelationId, WorldError> {
         Ok(self.model.integrate(one, other)?)
     }
 
     /// Relates two endpoints as if `consumer` were in another model: the application of `offer`
     /// knows it only as `remote-<32 hex digits>`, and that name is returned too.
-    ///
-    /// # Errors
-    /// As for [`World::integrate`].
     pub fn integrate_across_models(
         &mut self,
         offer: &str,
@@ -368,9 +337,6 @@ impl World {
 
     /// The same, where the consuming model gave the offer a name of its own: `juju consume OFFER
     /// NAME`.
-    ///
-    /// # Errors
-    /// As for [`World::integrate`].
     pub fn integrate_consumed_as(
         &mut self,
         offer: &str,
@@ -390,49 +356,31 @@ impl World {
     }
 
     /// Removes a relation gracefully.
-    ///
-    /// # Errors
-    /// No such relation.
     pub fn remove_relation(&mut self, id: RelationId) -> Result<(), WorldError> {
         Ok(self.model.remove_relation(id)?)
     }
 
     /// Suspends a relation.
-    ///
-    /// # Errors
-    /// No such relation.
     pub fn suspend_relation(&mut self, id: RelationId) -> Result<(), WorldError> {
         Ok(self.model.set_suspended(id, true)?)
     }
 
     /// Resumes a suspended relation.
-    ///
-    /// # Errors
-    /// No such relation.
     pub fn resume_relation(&mut self, id: RelationId) -> Result<(), WorldError> {
         Ok(self.model.set_suspended(id, false)?)
     }
 
     /// Sets options.
-    ///
-    /// # Errors
-    /// No such application or option, or a value of another type.
     pub fn set_config(&mut self, app: &str, values: &[(&str, &str)]) -> Result<(), WorldError> {
         Ok(self.model.set_config(app, values)?)
     }
 
     /// Gives options their defaults again.
-    ///
-    /// # Errors
-    /// No such application or option.
     pub fn reset_config(&mut self, app: &str, keys: &[&str]) -> Result<(), WorldError> {
         Ok(self.model.reset_config(app, keys)?)
     }
 
     /// Refreshes an application to another charm.
-    ///
-    /// # Errors
-    /// The charm drops or changes an endpoint that is in use.
     pub fn refresh(&mut self, app: &str, charm: &Charm) -> Result<(), WorldError> {
         self.model.refresh(app, Arc::clone(&charm.metadata))?;
         self.charms.insert(AppName::new(app), charm.clone());
@@ -440,26 +388,17 @@ impl World {
     }
 
     /// Gives a unit the lease of its application.
-    ///
-    /// # Errors
-    /// No such unit.
     pub fn set_leader(&mut self, unit: &str) -> Result<(), WorldError> {
         Ok(self.model.set_leader(unit)?)
     }
 
     /// Takes the lease from its holder; some other unit claims it.
-    ///
-    /// # Errors
-    /// No such application.
     pub fn lose_leadership(&mut self, app: &str) -> Result<(), WorldError> {
         Ok(self.model.vacate_leadership(app)?)
     }
 
     /// Stops and starts a unit's agent: what it only had in memory is gone. A hook that is open
     /// counts as failed.
-    ///
-    /// # Errors
-    /// No such unit.
     pub fn restart_agent(&mut self, unit: &str) -> Result<(), WorldError> {
         let agent = self.agents.get_mut(unit);
         let agent = agent.ok_or_else(|| ModelError::NoUnit(unit.to_owned()))?;
@@ -471,9 +410,6 @@ impl World {
     /// Stops a unit's agent: nothing of the unit runs until [`World::start_agent`]. Juju goes on
     /// listing the unit and its databags. A lease that it holds is nobody's once the time
     /// [`Quirks::lease`](crate::Quirks::lease) has passed in the model.
-    ///
-    /// # Errors
-    /// No such unit.
     pub fn stop_agent(&mut self, unit: &str) -> Result<(), WorldError> {
         let agent = self.agent_mut(unit)?;
         agent.switched_off = true;
@@ -483,9 +419,6 @@ impl World {
     }
 
     /// Starts an agent that was stopped, as [`World::restart_agent`] does.
-    ///
-    /// # Errors
-    /// No such unit.
     pub fn start_agent(&mut self, unit: &str) -> Result<(), WorldError> {
         let agent = self.agent_mut(unit)?;
         agent.switched_off = false;
@@ -495,9 +428,6 @@ impl World {
     }
 
     /// The update-status timer of a unit fires.
-    ///
-    /// # Errors
-    /// No such unit.
     pub fn fire_update_status(&mut self, unit: &str) -> Result<(), WorldError> {
         self.agent_mut(unit)?.update_status_due = true;
         self.wake(unit);
@@ -505,9 +435,6 @@ impl World {
     }
 
     /// `juju resolved`: a failed hook is run again, or, without `retry`, called done.
-    ///
-    /// # Errors
-    /// No such unit.
     pub fn resolved(&mut self, unit: &str, retry: bool) -> Result<(), WorldError> {
         let (unit, _) = self.model.unit(unit)?;
         let agent = self.agent_mut(unit.as_str())?;
@@ -526,18 +453,12 @@ impl World {
     }
 
     /// Runs a hook of a unit now, whatever else is due.
-    ///
-    /// # Errors
-    /// No such unit, or it is in the middle of something.
     pub fn run_hook(&mut self, unit: &str, hook: Hook) -> Result<HookRun, WorldError> {
         self.run_now(unit, Operation::Run(hook))
     }
 
     /// Runs relation-changed of a unit now, as if the remote unit (or without one, the remote
     /// application) had news.
-    ///
-    /// # Errors
-    /// No such unit or relation, or it is in the middle of something.
     pub fn run_changed(
         &mut self,
         unit: &str,
@@ -580,10 +501,6 @@ impl World {
     }
 
     /// Runs an action of a unit now.
-    ///
-    /// # Errors
-    /// No such unit or action, parameters the charm does not take (Juju 4 accepts them and fails
-    /// the task), or the unit is in the middle of something.
     pub fn run_action(
         &mut self,
         unit: &str,
@@ -617,9 +534,6 @@ impl World {
     }
 
     /// Runs a command in the charm's folder, as `juju-exec` on the unit's machine does.
-    ///
-    /// # Errors
-    /// No such unit, one without a shell, or one in the middle of something.
     pub fn exec(&mut self, unit: &str, command: &str) -> Result<HookRun, WorldError> {
         let (name, _) = self.model.unit(unit)?;
         if matches!(self.installed.get(&name), Some(Installed::InProcess(..))) {
@@ -679,9 +593,6 @@ impl World {
     }
 
     /// Steps until nothing is due, and says how many steps it took.
-    ///
-    /// # Errors
-    /// Something is still due after `limit` steps.
     pub fn settle(&mut self, limit: usize) -> Result<usize, WorldError> {
         for steps in 0..limit {
             if !self.step() {
@@ -1141,13 +1052,11 @@ impl World {
     // What can be seen.
 
     /// The seed everything random follows from.
-    #[must_use]
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
     /// The controller's truth.
-    #[must_use]
     pub fn model(&self) -> &Model {
         &self.model
     }
@@ -1158,9 +1067,6 @@ impl World {
     }
 
     /// The agent of a unit.
-    ///
-    /// # Errors
-    /// No such unit.
     pub fn agent(&self, unit: &str) -> Result<&Agent, WorldError> {
         let agent = self.agents.get(unit);
         Ok(agent.ok_or_else(|| ModelError::NoUnit(unit.to_owned()))?)
@@ -1172,19 +1078,16 @@ impl World {
     }
 
     /// Where a unit's files are; for an in-process charm, where they would be.
-    #[must_use]
     pub fn places(&self, unit: &str) -> Option<&Places> {
         self.installed.get(unit).map(Installed::places)
     }
 
     /// The folder on a unit's `PATH` that belongs to its machine.
-    #[must_use]
     pub fn machine_bin(&self, unit: &str) -> Option<PathBuf> {
         self.places(unit).map(|places| places.machine_bin.clone())
     }
 
     /// A unit's databag; empty if it never was in the relation.
-    #[must_use]
     pub fn unit_bag(&self, id: RelationId, unit: &str) -> Content {
         let bag = self.model.relations.get(&id).and_then(|relation| {
             let app = UnitName::parse(unit)?;
@@ -1194,7 +1097,6 @@ impl World {
     }
 
     /// An application's databag; empty if it is not in the relation.
-    #[must_use]
     pub fn app_bag(&self, id: RelationId, app: &str) -> Content {
         let side = self.model.relations.get(&id).and_then(|r| r.own_side(app));
         side.map(|side| Arc::clone(&side.app_bag.content))
@@ -1202,13 +1104,11 @@ impl World {
     }
 
     /// Every hook that was run, in order.
-    #[must_use]
     pub fn runs(&self) -> &[HookRun] {
         &self.runs
     }
 
     /// Every commit that changed something, in order.
-    #[must_use]
     pub fn commits(&self) -> &[Commit] {
         &self.commits
     }
@@ -1221,7 +1121,6 @@ impl World {
     }
 
     /// The full names of the hooks a unit has run, in order.
-    #[must_use]
     pub fn hooks_of(&self, unit: &str) -> Vec<&str> {
         self.runs
             .iter()
@@ -1231,7 +1130,6 @@ impl World {
     }
 
     /// The status of every unit.
-    #[must_use]
     pub fn status(&self) -> Vec<UnitStatus> {
         let mut units: Vec<UnitStatus> = self
             .model

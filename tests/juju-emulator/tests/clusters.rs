@@ -85,8 +85,19 @@ const CASES: [(Release, usize, usize); 6] = [
 ];
 
 #[test]
-fn every_host_ends_in_one_cluster() {
-    every(&CASES, |setup| drop(related(setup)));
+fn every_host_ends_in_one_cluster_and_no_unit_is_left_with_a_failing_hook() {
+    every(&CASES, |setup| {
+        let mut timeline = related(setup);
+        if setup.apps * setup.distributor_units > 1 {
+            return;
+        }
+        // A hook that fails because its view is old is tried again with the same view.
+        let later = Duration::from_secs(30 * 60);
+        timeline.run_on(later, |_, _, _| false).expect("played");
+        let units = timeline.deployment.world.status();
+        let stuck = units.iter().any(|unit| unit.agent == "error");
+        assert!(!stuck, "{setup:?}: {units:?}");
+    });
 }
 
 #[test]
@@ -95,70 +106,53 @@ fn the_cluster_grows_under_another_leader() {
         let mut timeline = related(setup);
         let before = values(&timeline.deployment);
         let leader = timeline.deployment.leader();
-        let units = timeline.deployment.world.model().units_of(DISTRIBUTOR);
-        let other = units
-            .iter()
-            .find(|unit| Some(*unit) != leader.as_ref())
-            .expect("three units");
-        timeline
-            .deployment
-            .world
-            .set_leader(other.as_str())
-            .expect("possible");
+        let world = &mut timeline.deployment.world;
+        let mut units = world.model().units_of(DISTRIBUTOR).into_iter();
+        let other = units.find(|unit| Some(unit) != leader.as_ref());
+        let other = other.expect("three units");
+        world.set_leader(other.as_str()).expect("possible");
         one_more_joins(setup, &mut timeline);
         nothing_was_lost(setup, &before, &timeline);
     });
 }
 
-fn lose_all_distributors(timeline: &mut Timeline) {
-    for unit in timeline.deployment.world.model().units_of(DISTRIBUTOR) {
-        timeline
-            .deployment
-            .world
-            .lose_unit(unit.as_str())
-            .expect("there");
+/// With all units of the distributor, and before another comes, `also` is lost.
+fn lose_all_distributors(setup: &Setup, also: impl FnOnce(&mut Deployment)) {
+    let mut timeline = related(setup);
+    // Every host settles before the fire: one that has only just joined may not yet vote.
+    let minute = Duration::from_secs(60);
+    timeline
+        .run(timeline.now() + minute, |_, _, _| false)
+        .expect("played");
+    let before = values(&timeline.deployment);
+    let world = &mut timeline.deployment.world;
+    for unit in world.model().units_of(DISTRIBUTOR) {
+        world.lose_unit(unit.as_str()).expect("there");
     }
+    also(&mut timeline.deployment);
+    timeline
+        .run(timeline.now() + minute, |_, _, _| false)
+        .expect("played");
+    let world = &mut timeline.deployment.world;
+    world.add_unit(DISTRIBUTOR).expect("added");
+    one_more_joins(setup, &mut timeline);
+    nothing_was_lost(setup, &before, &timeline);
 }
 
 #[test]
 fn nothing_is_lost_with_all_distributor_units() {
     every(&[(Released, 1, 1), (Newest, 2, 3)], |setup| {
-        let mut timeline = related(setup);
-        let before = values(&timeline.deployment);
-        lose_all_distributors(&mut timeline);
-        let later = timeline.now() + Duration::from_secs(60);
-        timeline.run(later, |_, _, _| false).expect("played");
-        timeline
-            .deployment
-            .world
-            .add_unit(DISTRIBUTOR)
-            .expect("added");
-        one_more_joins(setup, &mut timeline);
-        nothing_was_lost(setup, &before, &timeline);
+        lose_all_distributors(setup, |_| {});
     });
 }
 
 #[test]
 fn nothing_is_lost_with_the_communicator_beside() {
     every(&[(Released, 1, 1), (Newest, 2, 3)], |setup| {
-        let mut timeline = related(setup);
-        // Every host settles before the fire: one that has only just joined may not yet vote.
-        let later = timeline.now() + Duration::from_secs(60);
-        timeline.run(later, |_, _, _| false).expect("played");
-        let before = values(&timeline.deployment);
-        lose_all_distributors(&mut timeline);
-        let communicator = timeline.deployment.communicator().expect("readable");
-        let communicator = communicator.expect("a member that is up");
-        timeline
-            .deployment
-            .lose(communicator.as_str())
-            .expect("there");
-        timeline
-            .deployment
-            .world
-            .add_unit(DISTRIBUTOR)
-            .expect("added");
-        one_more_joins(setup, &mut timeline);
-        nothing_was_lost(setup, &before, &timeline);
+        lose_all_distributors(setup, |deployment| {
+            let communicator = deployment.communicator().expect("readable");
+            let communicator = communicator.expect("a member that is up");
+            deployment.lose(communicator.as_str()).expect("there");
+        });
     });
 }

@@ -69,7 +69,6 @@ impl Default for Settings {
 impl Settings {
     /// Joins take no time, so no two overlap, however many hosts begin at once: for models that
     /// are about something else. No real cluster is like that.
-    #[must_use]
     pub fn tidy() -> Self {
         Settings {
             join: Duration::ZERO..Duration::ZERO,

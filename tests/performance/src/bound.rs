@@ -58,7 +58,6 @@ impl Seconds {
 }
 
 /// For so many hosts that come one by one.
-#[must_use]
 pub fn bound(hosts: usize) -> Bound {
     let hosts = hosts as f64;
     let Seconds { consumer, beat, .. } = Seconds::usual();

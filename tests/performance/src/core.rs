@@ -1,15 +1,15 @@
-//! The pure core and the encoder: their time, and their memory as the executable beside this one
+//! The pure core: its time, and its memory as the executable beside this one
 //! counts it.
 
 use std::hint::black_box;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use juju_emulator::executables::{BuildError, executable};
-use microcluster_token_distributor::juju::document::encode;
+use juju_emulator::executables::executable;
 use serde::{Deserialize, Serialize};
 
-use crate::worlds::{World, document};
+use crate::Measured;
+use crate::worlds::World;
 
 /// How long one thing takes, in milliseconds.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -35,7 +35,6 @@ pub struct Footprint {
 
 impl Footprint {
     /// How many times the input is needed on top of it.
-    #[must_use]
     pub fn ratio(&self) -> f64 {
         self.added as f64 / self.input as f64
     }
@@ -50,65 +49,26 @@ pub struct Decision {
     pub memory: Footprint,
 }
 
-/// Encoding the published copy after a burst.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Encoding {
-    /// Of how many units.
-    pub units: usize,
-    /// How long it takes.
-    pub time: Time,
-    /// How long the document is.
-    pub bytes: usize,
-}
-
 /// Everything about the core.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Core {
     /// By facts and then by number of units.
     pub decisions: Vec<Decision>,
-    /// By number of units.
-    pub encodings: Vec<Encoding>,
-}
-
-/// Why the core cannot be measured.
-#[derive(Debug, thiserror::Error)]
-pub enum CoreError {
-    /// The executable that counts memory cannot be built.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    /// It cannot be run.
-    #[error("cannot run the executable that counts memory")]
-    Run(#[from] std::io::Error),
-    /// It says something else.
-    #[error("the executable that counts memory is of another version")]
-    Reads(#[from] serde_json::Error),
 }
 
 /// Measures it for so many units each, and each thing for so long.
-///
-/// # Errors
-/// When memory cannot be counted.
-pub fn measure(units: &[usize], each: Duration) -> Result<Core, CoreError> {
+pub fn measure(units: &[usize], each: Duration) -> Measured<Core> {
     let decisions = footprints(units)?.into_iter().map(|memory| {
         let facts = memory.world.facts(memory.units);
         let time = time(each, || black_box(&facts).plan());
         Decision { time, memory }
     });
-    let encodings = units.iter().map(|&units| {
-        let changes = document(units);
-        Encoding {
-            units,
-            time: time(each, || encode(black_box(&changes))),
-            bytes: encode(&changes).len(),
-        }
-    });
     Ok(Core {
         decisions: decisions.collect(),
-        encodings: encodings.collect(),
     })
 }
 
-fn footprints(units: &[usize]) -> Result<Vec<Footprint>, CoreError> {
+fn footprints(units: &[usize]) -> Measured<Vec<Footprint>> {
     let counter = executable("performance", "footprint")?;
     let output = Command::new(counter)
         .args(units.iter().map(usize::to_string))

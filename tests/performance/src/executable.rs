@@ -1,13 +1,16 @@
 //! The charm's executable, built as charmcraft builds it, and its dispatch under a meter.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use juju_emulator::charm::{Charm, CharmError};
-use juju_emulator::executables::{BuildError, executable, lay_out_charm, workspace};
+use juju_emulator::charm::Charm;
+use juju_emulator::executables::{executable, lay_out_charm, workspace};
 use serde::{Deserialize, Serialize};
+
+use crate::Measured;
 
 const NAME: &str = "microcluster-token-distributor";
 
@@ -30,29 +33,9 @@ pub enum Build {
     Plain,
 }
 
-/// Why there is nothing to measure.
-#[derive(Debug, thiserror::Error)]
-pub enum ExecutableError {
-    /// Something cannot be built.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    /// A file cannot be read or written.
-    #[error("cannot lay out the charm")]
-    Files(#[from] io::Error),
-    /// It is not a charm.
-    #[error(transparent)]
-    Charm(#[from] CharmError),
-    /// charmcraft.yaml is not as expected.
-    #[error("cannot read how charmcraft.yaml builds the charm")]
-    Recipe(#[from] serde_yaml::Error),
-}
-
 impl Build {
     /// The executable's path.
-    ///
-    /// # Errors
-    /// When it cannot be built.
-    pub fn executable(self) -> Result<PathBuf, ExecutableError> {
+    pub fn executable(self) -> Measured<PathBuf> {
         match self {
             Build::Plain => Ok(executable(NAME, NAME)?),
             Build::Packed => packed(),
@@ -61,30 +44,15 @@ impl Build {
 }
 
 #[derive(Deserialize)]
-struct Recipe {
-    parts: Parts,
-}
-
-#[derive(Deserialize)]
-struct Parts {
-    distributor: Part,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Part {
-    build_environment: Vec<std::collections::BTreeMap<String, String>>,
-}
-
-#[derive(Deserialize)]
 struct Message {
     executable: Option<PathBuf>,
 }
 
-fn packed() -> Result<PathBuf, ExecutableError> {
+fn packed() -> Measured<PathBuf> {
     let recipe = fs::read_to_string(workspace().join("charmcraft.yaml"))?;
-    let recipe: Recipe = serde_yaml::from_str(&recipe)?;
-    let environment = recipe.parts.distributor.build_environment;
+    let recipe: serde_yaml::Value = serde_yaml::from_str(&recipe)?;
+    let environment = &recipe["parts"]["distributor"]["build-environment"];
+    let environment: Vec<BTreeMap<String, String>> = serde_yaml::from_value(environment.clone())?;
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(workspace())
         .args(["build", "--quiet", "--release", "--bins", "--package", NAME])
@@ -95,28 +63,18 @@ fn packed() -> Result<PathBuf, ExecutableError> {
     let mut built = printed
         .lines()
         .filter_map(|line| serde_json::from_str::<Message>(line).ok()?.executable);
-    built.next_back().ok_or_else(|| {
-        ExecutableError::Build(BuildError::Failed {
-            package: NAME.to_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        })
-    })
+    let complaint = || String::from_utf8_lossy(&output.stderr).into_owned().into();
+    built.next_back().ok_or_else(complaint)
 }
 
 /// The charm around an executable, unpacked in `into`.
-///
-/// # Errors
-/// When a file cannot be copied.
-pub fn charm(executable: &Path, into: &Path) -> Result<Charm, ExecutableError> {
+pub fn charm(executable: &Path, into: &Path) -> Measured<Charm> {
     lay_out_charm(&workspace(), executable, into)?;
     Ok(Charm::directory(into)?)
 }
 
 /// Lets an unpacked charm append what each of its hooks took to `report`, see [`read_report`].
-///
-/// # Errors
-/// When its dispatch cannot be written, or the meter not be built.
-pub fn put_under_meter(charm: &Path, report: &Path) -> Result<(), ExecutableError> {
+pub fn put_under_meter(charm: &Path, report: &Path) -> Measured<()> {
     let meter = executable("performance", "meter")?;
     let script = format!(
         "#!/bin/sh\nexec '{}' '{}' ./bin/{NAME}\n",
@@ -127,9 +85,6 @@ pub fn put_under_meter(charm: &Path, report: &Path) -> Result<(), ExecutableErro
 }
 
 /// What the hooks took, in order.
-///
-/// # Errors
-/// When no hook has run under the meter.
 pub fn read_report(report: &Path) -> io::Result<Vec<Taken>> {
     let text = fs::read_to_string(report)?;
     let lines = text.lines().map(serde_json::from_str);

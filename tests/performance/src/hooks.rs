@@ -7,18 +7,19 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use juju_emulator::agent::Hook;
-use juju_emulator::charm::{CallTool, Charm, CharmError, Metadata};
+use juju_emulator::charm::{CallTool, Charm, Metadata};
 use juju_emulator::deployment::DISTRIBUTOR;
 use juju_emulator::record::HookRun;
 use juju_emulator::world::Begun;
-use juju_emulator::{Detail, JujuGeneration, RelationId, World, WorldError};
+use juju_emulator::{Detail, JujuGeneration, RelationId, World};
 use microcluster_token_distributor::core::wire::{HOSTNAME, MIRROR, UP, mirror_key};
 use microovn::layout;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 
-use crate::executable::{Build, ExecutableError, Taken, charm, put_under_meter, read_report};
+use crate::Measured;
+use crate::executable::{Build, Taken, charm, put_under_meter, read_report};
 use crate::worlds::hostname;
 
 const APP: &str = "microovn";
@@ -71,43 +72,8 @@ pub struct Hooks {
     pub sizes: Vec<Size>,
 }
 
-/// Why hooks cannot be measured.
-#[derive(Debug, thiserror::Error)]
-pub enum HooksError {
-    /// There is no charm.
-    #[error(transparent)]
-    Executable(#[from] ExecutableError),
-    /// The model refuses.
-    #[error(transparent)]
-    World(#[from] WorldError),
-    /// The stand-in for consumers cannot be deployed.
-    #[error(transparent)]
-    Consumer(#[from] CharmError),
-    /// A file cannot be written or read.
-    #[error("cannot keep what was measured")]
-    Files(#[from] std::io::Error),
-    /// A hook did something else than it was measured for.
-    #[error("{hook} at {units} units is not what is to be measured: {what}")]
-    Unexpected {
-        /// Which hook.
-        hook: String,
-        /// How many units.
-        units: usize,
-        /// What it did.
-        what: String,
-    },
-}
-
 /// Measures hooks with so many units each, and so often.
-///
-/// # Errors
-/// When the charm cannot be built or deployed, or does not do what it should.
-pub fn measure(
-    units: &[usize],
-    tool: Duration,
-    runs: usize,
-    build: Build,
-) -> Result<Hooks, HooksError> {
+pub fn measure(units: &[usize], tool: Duration, runs: usize, build: Build) -> Measured<Hooks> {
     let executable = build.executable()?;
     let sizes = units.iter().map(|&units| {
         let folder = TempDir::new()?;
@@ -117,7 +83,7 @@ pub fn measure(
     Ok(Hooks {
         tool_ms: tool.as_secs_f64() * 1e3,
         executable: fs::metadata(&executable)?.len(),
-        sizes: sizes.collect::<Result<_, HooksError>>()?,
+        sizes: sizes.collect::<Measured<_>>()?,
     })
 }
 
@@ -130,7 +96,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(units: usize, executable: &Path, folder: &Path) -> Result<Self, HooksError> {
+    fn new(units: usize, executable: &Path, folder: &Path) -> Measured<Self> {
         let mut world = World::new(JujuGeneration::Four, 0);
         world.set_detail(Detail::Counts);
         world.set_deadline(Duration::from_secs(600));
@@ -165,37 +131,33 @@ impl Bench {
         let first = bench.world.run_hook(&leader(), Hook::LeaderElected)?;
         match first.wrote {
             true => Ok(bench),
-            false => Err(bench.unexpected(&first.hook, "it writes nothing".to_owned())),
+            false => Err(bench.unexpected(&first.hook, "it writes nothing")),
         }
     }
 
     /// Puts the real charm in place, and runs none of the hooks of a refresh: each would
     /// look at everything.
-    fn install(&mut self, charm: &Charm) -> Result<(), HooksError> {
+    fn install(&mut self, charm: &Charm) -> Measured<()> {
         self.world.refresh(DISTRIBUTOR, charm)?;
-        let (leader, _) = self
-            .world
-            .model()
-            .unit(&leader())
-            .map_err(WorldError::from)?;
+        let (leader, _) = self.world.model().unit(&leader())?;
         match self.world.begin(&leader) {
             Begun::Internal => Ok(()),
             Begun::Nothing | Begun::Open(_) => {
                 let what = "the agent does not take the other charm first";
-                Err(self.unexpected("upgrade-charm", what.to_owned()))
+                Err(self.unexpected("upgrade-charm", what))
             }
         }
     }
 
-    fn unexpected(&self, hook: &str, what: String) -> HooksError {
-        HooksError::Unexpected {
-            hook: hook.to_owned(),
-            units: self.units,
-            what,
-        }
+    fn unexpected(&self, hook: &str, what: &str) -> Box<dyn std::error::Error + Send + Sync> {
+        format!(
+            "{hook} at {} units is not what is to be measured: {what}",
+            self.units
+        )
+        .into()
     }
 
-    fn measure(&mut self, tool: Duration, runs: usize) -> Result<Size, HooksError> {
+    fn measure(&mut self, tool: Duration, runs: usize) -> Measured<Size> {
         self.world.set_tool_cost(tool);
         let (mut nothing_new, mut least) = (Vec::new(), Vec::new());
         for run in 0..runs {
@@ -234,7 +196,7 @@ impl Bench {
         })
     }
 
-    fn nothing_new(&mut self, run: usize) -> Result<HookRun, HooksError> {
+    fn nothing_new(&mut self, run: usize) -> Measured<HookRun> {
         let remote = format!("{APP}/{}", run % self.units);
         let run = self
             .world
@@ -243,14 +205,14 @@ impl Bench {
     }
 
     /// A hook that fails or writes is not the one whose cost is of interest.
-    fn silent(&mut self, run: HookRun) -> Result<HookRun, HooksError> {
+    fn silent(&mut self, run: HookRun) -> Measured<HookRun> {
         self.world.clear_history();
         let what = match &run.failure {
             Some(failure) => format!("{failure}: {}", run.stderr_text()),
             None if run.wrote => "it writes".to_owned(),
             None => return Ok(run),
         };
-        Err(self.unexpected(&run.hook, what))
+        Err(self.unexpected(&run.hook, &what))
     }
 
     fn bag(&self) -> usize {
@@ -292,7 +254,7 @@ fn spread(mut figures: Vec<f64>) -> (f64, f64) {
 }
 
 /// Consumers that only announce themselves; the first has tokens for all.
-fn announcers(units: usize) -> Result<Charm, CharmError> {
+fn announcers(units: usize) -> Measured<Charm> {
     let metadata = Metadata::parse(layout::METADATA, "", "")?;
     Ok(Charm::in_process(metadata, move |unit| {
         let number = unit.number() as usize;

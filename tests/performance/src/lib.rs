@@ -1,5 +1,5 @@
-//! What the charm costs: measured, compared with what it replaces and with the least that Juju
-//! allows, and drawn. The figures in `PERFORMANCE.md` come from here.
+//! What the charm costs: measured, and compared with what it replaces and with the least that Juju
+//! allows. The figures in `PERFORMANCE.md` come from here.
 
 pub mod worlds;
 
@@ -9,8 +9,9 @@ pub mod hooks;
 pub mod scale;
 
 pub mod bound;
-pub mod capacity;
 
-pub mod chart;
 pub mod results;
 pub mod tables;
+
+/// What was measured, or why it cannot be.
+pub type Measured<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

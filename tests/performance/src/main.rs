@@ -1,24 +1,19 @@
 //! Measures what the charm costs, and writes it down where `PERFORMANCE.md` shows it.
 
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use juju_emulator::deployment::DeploymentError;
 use juju_emulator::executables::workspace;
 use microcluster_token_distributor::chain;
-use performance::chart::{ChartError, draw};
-use performance::core::CoreError;
 use performance::executable::Build;
-use performance::hooks::HooksError;
 use performance::results::{Machine, Results};
 use performance::tables::{Table, fill, tables};
-use performance::{capacity, core, hooks, scale};
+use performance::{Measured, core, hooks, scale};
 
-/// Measures the charm and rewrites the tables, the chart and the figures of PERFORMANCE.md
+/// Measures the charm and rewrites the tables and the figures of PERFORMANCE.md
 #[derive(Parser)]
 struct Args {
     /// What to measure; everything, if nothing is said
@@ -32,7 +27,7 @@ struct Args {
     /// How many deployments to play at a time
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
-    /// The folder of PERFORMANCE.md, performance.json and performance.svg, in place of this package
+    /// The folder of PERFORMANCE.md and performance.json, in place of this package
     #[arg(long, value_name = "FOLDER")]
     into: Option<PathBuf>,
 }
@@ -45,35 +40,19 @@ enum Section {
     Hooks,
     /// Deployments of many hosts, on a virtual clock
     Scale,
-    /// Databags
-    Capacity,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error(transparent)]
-    Core(#[from] CoreError),
-    #[error(transparent)]
-    Hooks(#[from] HooksError),
-    #[error(transparent)]
-    Scale(#[from] DeploymentError),
-    #[error(transparent)]
-    Chart(#[from] ChartError),
-    #[error("cannot write the results")]
-    Files(#[from] io::Error),
 }
 
 fn main() -> ExitCode {
     match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {}", chain(&failure));
+            eprintln!("error: {}", chain(&*failure));
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(args: &Args) -> Result<(), Failure> {
+fn run(args: &Args) -> Measured<()> {
     let into = match &args.into {
         Some(into) => Some(into.clone()),
         None => (!args.quick).then(|| workspace().join("tests/performance")),
@@ -86,14 +65,17 @@ fn run(args: &Args) -> Result<(), Failure> {
         print(&tables(&results));
         return Ok(());
     };
+    fs::create_dir_all(&into)?;
     results.store(&kept)?;
     // serde_json may read a number back one bit off, which is enough to round it the other way:
     // what is shown is what the file says.
     let results = Results::load(&kept);
     let tables = tables(&results);
     print(&tables);
-    fs::write(into.join("performance.svg"), draw(&results)?)?;
-    rewrite(&into.join("PERFORMANCE.md"), |text| fill(text, &tables))?;
+    let document = into.join("PERFORMANCE.md");
+    if document.exists() {
+        fs::write(&document, fill(&fs::read_to_string(&document)?, &tables))?;
+    }
     Ok(())
 }
 
@@ -103,15 +85,7 @@ fn print(tables: &[Table]) {
     }
 }
 
-fn rewrite(path: &Path, change: impl Fn(&str) -> String) -> io::Result<()> {
-    match fs::read_to_string(path) {
-        Ok(text) => fs::write(path, change(&text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-fn measure(args: &Args, results: &mut Results) -> Result<(), Failure> {
+fn measure(args: &Args, results: &mut Results) -> Measured<()> {
     let wanted = |section| args.sections.is_empty() || args.sections.contains(&section);
     // The others would be the same on any machine.
     if wanted(Section::Core) || wanted(Section::Hooks) {
@@ -141,10 +115,6 @@ fn measure(args: &Args, results: &mut Results) -> Result<(), Failure> {
             eprintln!("played {:?} {}", plays.who, plays.hosts);
         };
         results.scale = Some(scale::measure(&plays, args.jobs, told)?);
-    }
-    if wanted(Section::Capacity) {
-        let precision = if args.quick { 10 } else { 200 };
-        results.capacity = Some(capacity::measure(&[3, 100, 1000, 10_000], precision));
     }
     Ok(())
 }

@@ -9,7 +9,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use crate::capacity::Capacity;
 use crate::core::Core;
 use crate::hooks::Hooks;
 use crate::scale::Scale;
@@ -29,7 +28,6 @@ pub struct Machine {
 
 impl Machine {
     /// The one at hand.
-    #[must_use]
     pub fn here() -> Self {
         let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = cpus.lines().find_map(|line| {
@@ -65,9 +63,6 @@ pub struct Results {
     /// Deployments of many hosts.
     #[serde(default, deserialize_with = "unless_outdated")]
     pub scale: Option<Scale>,
-    /// Databags.
-    #[serde(default, deserialize_with = "unless_outdated")]
-    pub capacity: Option<Capacity>,
 }
 
 /// A part that another version of this program has measured counts as not measured.
@@ -82,16 +77,12 @@ where
 
 impl Results {
     /// What a file holds; nothing where there is none.
-    #[must_use]
     pub fn load(path: &Path) -> Self {
         let text = fs::read_to_string(path).unwrap_or_default();
         serde_json::from_str(&text).unwrap_or_default()
     }
 
     /// Keeps it in a file.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
     pub fn store(&self, path: &Path) -> io::Result<()> {
         let mut text = serde_json::to_string_pretty(self)?;
         text.push('\n');

@@ -9,15 +9,12 @@ use juju_emulator::deployment::{DISTRIBUTOR, DeploymentError, Provider, Setup};
 use juju_emulator::parallel;
 use juju_emulator::python::Rules;
 use juju_emulator::record::HookRun;
-use juju_emulator::simulation::{Arrival, Relate, Report, Scenario};
+use juju_emulator::simulation::{Arrival, Report, Scenario};
 use microovn::microcluster::Settings;
 use serde::{Deserialize, Serialize};
 
 /// The time between two hosts of a trickle.
 pub const BETWEEN: Duration = Duration::from_secs(30);
-
-/// How long after the last host has come a host may be without a cluster.
-pub const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Which distributor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -27,8 +24,6 @@ pub enum Who {
     Ours,
     /// The rules of the Python charm's library version 0.8.
     Pe,
-    /// Those of version 0.4.
-    Pb,
 }
 
 /// Plays of one kind to be made.
@@ -88,11 +83,10 @@ pub struct Scale {
 /// What is played for `PERFORMANCE.md`: hosts that come one by one. What becomes of hosts that
 /// come at once, `simulate` shows. Plays of the Python charm are long, so there are fewer, and none
 /// of a thousand hosts.
-#[must_use]
 pub fn all_plays() -> Vec<Plays> {
     let mut plays = Vec::new();
     for hosts in [3, 10, 30, 100, 300] {
-        for who in [Who::Ours, Who::Pe, Who::Pb] {
+        for who in [Who::Ours, Who::Pe] {
             let seeds = match (who, hosts) {
                 (Who::Ours, ..=100) => 5,
                 (Who::Pe, ..=100) => 3,
@@ -105,7 +99,6 @@ pub fn all_plays() -> Vec<Plays> {
 }
 
 /// Enough to see that it works.
-#[must_use]
 pub fn few_plays() -> Vec<Plays> {
     let play = |who| {
         [3, 10].map(|hosts| Plays {
@@ -118,9 +111,6 @@ pub fn few_plays() -> Vec<Plays> {
 }
 
 /// Plays them, so many at a time, or one on each core. `told` hears of each that has ended.
-///
-/// # Errors
-/// Something cannot be deployed.
 pub fn measure(
     plays: &[Plays],
     jobs: Option<usize>,
@@ -151,25 +141,20 @@ struct Played {
 
 impl Plays {
     fn play(&self, seed: u64) -> Result<Played, DeploymentError> {
-        let scenario = Scenario {
-            setup: Setup {
-                seed,
-                units: self.hosts,
-                distributor: match self.who {
-                    Who::Ours => Provider::Library,
-                    Who::Pb => Provider::Python(Rules::B),
-                    Who::Pe => Provider::Python(Rules::E),
-                },
-                cluster: Settings::tidy(),
-                ..Setup::default()
+        let setup = Setup {
+            seed,
+            units: self.hosts,
+            distributor: match self.who {
+                Who::Ours => Provider::Library,
+                Who::Pe => Provider::Python(Rules::E),
             },
+            cluster: Settings::tidy(),
+            ..Setup::default()
+        };
+        let scenario = Scenario {
             pace: Pace::tidy(),
-            relate: Relate::Together,
             arrival: Arrival::Trickle(BETWEEN),
-            refresh: None,
-            troubles: Vec::new(),
-            acts: Vec::new(),
-            patience: PATIENCE,
+            ..setup.into()
         };
         let mut by_hook: BTreeMap<String, HookKind> = BTreeMap::new();
         let report = scenario.play_to(Detail::Counts, &mut |_, happened, _| {
@@ -215,7 +200,7 @@ impl Plays {
             provider_hooks: median(&|report| report.provider_hooks as f64),
             calls_per_host: median(&|report| report.provider_calls as f64 / self.hosts as f64),
             consumer_hooks: median(&|report| report.consumer_hooks as f64),
-            consumer_crashes: median(&|report| report.consumer_crashes.all() as f64),
+            consumer_crashes: median(&|report| report.consumer_crashes as f64),
             by_hook,
         }
     }

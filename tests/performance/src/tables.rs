@@ -1,13 +1,12 @@
 //! What was measured as Markdown, and its place in a document.
 
-use std::fmt::Write as _;
+use std::collections::BTreeSet;
 
 use crate::bound::{Bound, bound};
-use crate::capacity::Capacity;
 use crate::core::{Core, Decision};
-use crate::hooks::{Hooks, REFERENCE, Size};
+use crate::hooks::{Figure, Hooks, REFERENCE, Size};
 use crate::results::{Machine, Results};
-use crate::scale::{Figure, Scale, Who};
+use crate::scale::{self, HookKind, Scale, Who};
 use crate::worlds::World;
 
 /// The hosts for which there are goals, and tables of calls.
@@ -23,28 +22,24 @@ pub struct Table {
 }
 
 /// Everything that can be said so far.
-#[must_use]
 pub fn tables(results: &Results) -> Vec<Table> {
     let mut tables = vec![machine(&results.machine), goals(results)];
     if let Some(core) = &results.core {
         tables.push(decisions(core));
-        tables.push(encodings(core));
     }
     if let Some(hooks) = &results.hooks {
         tables.extend([nothing_new(hooks), alone(hooks), everything(hooks)]);
         tables.extend(alone_in_words(hooks));
     }
     if let Some(scale) = &results.scale {
-        tables.push(scaled("trickle", scale));
-        tables.push(by_hook("calls-trickle", scale));
+        tables.push(trickle(scale));
+        tables.push(by_hook(scale));
     }
-    tables.extend(results.capacity.as_ref().map(capacity));
     tables
 }
 
 /// Puts `tables` between their markers, `<!-- NAME -->` and `<!-- end -->`. A table without a place
 /// is left out.
-#[must_use]
 pub fn fill(document: &str, tables: &[Table]) -> String {
     const END: &str = "<!-- end -->";
 
@@ -62,15 +57,11 @@ pub fn fill(document: &str, tables: &[Table]) -> String {
     document
 }
 
-fn markdown(name: &'static str, header: &[&str], rows: Vec<Vec<String>>) -> Table {
-    let mut text = String::new();
-    let mut line = |cells: &[String]| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "| {} |", cells.join(" | "));
-    };
-    line(&header.iter().map(ToString::to_string).collect::<Vec<_>>());
-    line(&vec!["---".to_owned(); header.len()]);
-    rows.iter().for_each(|row| line(row));
+/// Cells are between bars.
+fn markdown(name: &'static str, header: &str, rows: impl IntoIterator<Item = String>) -> Table {
+    let rule = vec!["---"; header.split(" | ").count()].join(" | ");
+    let lines = [header.to_owned(), rule].into_iter().chain(rows);
+    let text = lines.map(|line| format!("| {line} |\n")).collect();
     Table { name, text }
 }
 
@@ -101,15 +92,6 @@ fn figure(number: f64) -> String {
     }
 }
 
-fn bytes(number: usize) -> String {
-    match number {
-        1_000_000.. => format!("{:.1} MB", number as f64 / 1e6),
-        10_000.. => format!("{:.0} kB", number as f64 / 1e3),
-        1_000.. => format!("{:.1} kB", number as f64 / 1e3),
-        _ => format!("{number} B"),
-    }
-}
-
 fn machine(machine: &Machine) -> Table {
     let cores = match machine.cores {
         1 => "1 core".to_owned(),
@@ -130,192 +112,152 @@ fn machine(machine: &Machine) -> Table {
 fn goals(results: &Results) -> Table {
     let mut rows = Vec::new();
     let mut row = |goal: &str, is: String, met: bool| {
-        let met = if met { "yes" } else { "**no**" };
-        rows.push(vec![goal.to_owned(), is, met.to_owned()]);
+        rows.push(format!(
+            "{goal} | {is} | {}",
+            if met { "yes" } else { "**no**" }
+        ));
     };
     if let Some(hooks) = &results.hooks {
         let calls = hooks.sizes.iter().map(|size| size.nothing_new.calls);
         let calls = calls.max().unwrap_or_default();
-        row(
-            "a hook without news calls at most 3 hook tools, at any size",
-            count(calls),
-            calls <= 3,
-        );
+        let goal = "a hook without news calls at most 3 hook tools, at any size";
+        row(goal, count(calls), calls <= 3);
         for (units, times) in [(3, 20.0), (1000, 100.0)] {
             let size = hooks.sizes.iter().find(|size| size.units == units);
             let reference = REFERENCE.iter().find(|(known, ..)| *known == units);
             if let (Some(size), Some((_, time, _))) = (size, reference) {
-                let [faster, fastest] = [size.nothing_new.median, size.nothing_new.fastest]
-                    .map(|of| (time / of).floor());
-                row(
-                    &format!(
-                        "and takes {times} times less than the Python charm's at {} units",
-                        count(units)
-                    ),
-                    format!(
-                        "{} times, its fastest run {}",
-                        whole(faster),
-                        whole(fastest)
-                    ),
-                    faster >= times,
+                let new = &size.nothing_new;
+                let [faster, fastest] = [new.median, new.fastest].map(|of| (time / of).floor());
+                let units = count(units);
+                let goal = format!(
+                    "and takes {times} times less than the Python charm's at {units} units"
                 );
+                let is = format!(
+                    "{} times, its fastest run {}",
+                    whole(faster),
+                    whole(fastest)
+                );
+                row(&goal, is, faster >= times);
             }
         }
         for size in &hooks.sizes {
             let at = format!("the executable alone, at {} units", count(size.units));
             if let Some(nanoseconds) = size.alone.processor {
                 let time = nanoseconds as f64 / 1e6;
-                row(
-                    &format!("{at}: under 2 ms of a processor"),
-                    format!("{} ms", figure(time)),
-                    time < 2.0,
-                );
+                let goal = format!("{at}: under 2 ms of a processor");
+                row(&goal, format!("{} ms", figure(time)), time < 2.0);
             }
-            let memory = size.alone.memory as f64 / 1e6;
-            row(
-                &format!("{at}: under 4 MB of memory"),
-                format!("{memory:.2} MB"),
-                memory < 4.0,
-            );
+            let goal = format!("{at}: under 4 MB of memory");
+            row(&goal, peak_memory(size), size.alone.memory < 4_000_000);
         }
+        let is = format!("{:.2} MB", hooks.executable as f64 / 1e6);
         row(
             "its size is at most 3 MB",
-            format!("{:.2} MB", hooks.executable as f64 / 1e6),
+            is,
             hooks.executable <= 3_000_000,
         );
     }
     if let Some(core) = &results.core {
-        let largest = core.decisions.iter().map(|one| one.memory.units).max();
-        let largest = || {
-            let all = core.decisions.iter();
-            all.filter(move |one| Some(one.memory.units) == largest)
-        };
-        let units = count(largest().next().map_or(0, |one| one.memory.units));
-        let time = largest().map(|one| one.time.fastest).fold(0.0, f64::max);
-        row(
-            &format!("the pure core decides about {units} units in at most 60 ms"),
-            format!("{} ms", figure(time)),
-            time <= 60.0,
-        );
-        let memory = core.decisions.iter().map(|one| one.memory.ratio());
-        let memory = memory.fold(0.0, f64::max);
-        row(
-            "and takes at most 4 times the memory of its input",
-            format!("{memory:.2} times"),
-            memory <= 4.0,
-        );
+        let units = core
+            .decisions
+            .iter()
+            .map(|one| one.memory.units)
+            .max()
+            .unwrap_or_default();
+        let largest = core
+            .decisions
+            .iter()
+            .filter(|one| one.memory.units == units);
+        let time = largest.map(|one| one.time.fastest).fold(0.0, f64::max);
+        let units = count(units);
+        let goal = format!("the pure core decides about {units} units in at most 60 ms");
+        row(&goal, format!("{} ms", figure(time)), time <= 60.0);
+        let memory = core
+            .decisions
+            .iter()
+            .map(|one| one.memory.ratio())
+            .fold(0.0, f64::max);
+        let goal = "and takes at most 4 times the memory of its input";
+        row(goal, format!("{memory:.2} times"), memory <= 4.0);
     }
-    if let Some(scale) = &results.scale {
-        let mut figures = scale.figures.iter();
-        let ours = figures.find(|one| one.who == Who::Ours && one.hosts == GOALS_AT);
-        if let Some(ours) = ours {
-            row(
-                &format!("{GOALS_AT} hosts one by one: at most 26 hook tools per host"),
-                format!("{:.1}", ours.calls_per_host),
-                ours.calls_per_host <= 26.0,
-            );
-        }
+    let mut figures = results.scale.iter().flat_map(|scale| &scale.figures);
+    if let Some(ours) = figures.find(|one| one.who == Who::Ours && one.hosts == GOALS_AT) {
+        let goal = format!("{GOALS_AT} hosts one by one: at most 26 hook tools per host");
+        let calls = ours.calls_per_host;
+        row(&goal, format!("{calls:.1}"), calls <= 26.0);
     }
-    markdown("goals", &["goal", "is", "met"], rows)
+    markdown("goals", "goal | is | met", rows)
 }
 
 fn decisions(core: &Core) -> Table {
-    let mut header = vec!["units"];
-    header.extend(World::ALL.map(World::title));
-    header.extend(["slowest, per unit", "memory on top of the input"]);
-    let mut rows = Vec::new();
     let of = |world: World| {
         core.decisions
             .iter()
             .filter(move |one| one.memory.world == world)
     };
-    for first in of(World::Burst) {
+    let rows = of(World::Burst).map(|first| {
         let units = first.memory.units;
-        let same: Vec<&Decision> = World::ALL
-            .iter()
-            .filter_map(|&world| of(world).find(|one| one.memory.units == units))
-            .collect();
+        let same = |&world: &World| of(world).find(|one| one.memory.units == units);
+        let same: Vec<&Decision> = World::ALL.iter().filter_map(same).collect();
         let slowest = same.iter().map(|one| one.time.fastest).fold(0.0, f64::max);
         let most = same
             .iter()
             .map(|one| one.memory.ratio())
             .fold(0.0, f64::max);
-        let mut row = vec![count(units)];
-        row.extend(
-            same.iter()
-                .map(|one| format!("{} ms", figure(one.time.fastest))),
-        );
-        row.push(format!("{} µs", figure(slowest * 1e3 / units as f64)));
-        row.push(format!("{most:.2} times"));
-        rows.push(row);
-    }
-    markdown("core", &header, rows)
-}
-
-fn encodings(core: &Core) -> Table {
-    let rows = core.encodings.iter().map(|one| {
-        let per_second = one.bytes as f64 / one.time.fastest / 1e3;
-        vec![
-            count(one.units),
-            bytes(one.bytes),
-            format!("{} ms", figure(one.time.fastest)),
-            format!("{} MB", whole(per_second)),
-        ]
+        let times = same
+            .iter()
+            .map(|one| format!("{} ms", figure(one.time.fastest)));
+        let times = times.collect::<Vec<_>>().join(" | ");
+        let each = figure(slowest * 1e3 / units as f64);
+        format!("{} | {times} | {each} µs | {most:.2} times", count(units))
     });
-    let header = ["units", "document", "time", "per second"];
-    markdown("encoder", &header, rows.collect())
+    let worlds = World::ALL.map(World::title).join(" | ");
+    let header = format!("units | {worlds} | slowest, per unit | memory on top of the input");
+    markdown("core", &header, rows)
 }
 
 fn nothing_new(hooks: &Hooks) -> Table {
     let rows = hooks.sizes.iter().map(|size| {
-        let hook = &size.nothing_new;
-        let mut row = vec![
-            count(size.units),
-            count(hook.calls),
-            format!("{} ms", figure(hook.fastest)),
-            format!("{} ms", figure(hook.median)),
-            format!("{} ms", figure(size.least)),
-        ];
+        let Figure {
+            calls,
+            fastest,
+            median,
+        } = size.nothing_new;
         let reference = REFERENCE.iter().find(|(units, ..)| *units == size.units);
-        row.extend(match reference {
-            Some((_, time, calls)) => [
-                count(*calls),
-                format!("{} ms", whole(*time)),
-                format!("{} times", whole((time / hook.median).floor())),
-            ],
-            None => ["", "", ""].map(str::to_owned),
-        });
-        row
+        let reference = reference.map_or_else(
+            || " |  | ".to_owned(),
+            |(_, time, calls)| {
+                let less = whole((time / median).floor());
+                format!("{} | {} ms | {less} times", count(*calls), whole(*time))
+            },
+        );
+        let times = [fastest, median, size.least].map(|time| format!("{} ms", figure(time)));
+        format!(
+            "{} | {} | {} | {reference}",
+            count(size.units),
+            count(calls),
+            times.join(" | ")
+        )
     });
-    let header = [
-        "units",
-        "calls",
-        "fastest run",
-        "median",
-        "the least",
-        "Python charm: calls",
-        "time",
-        "median is less by",
-    ];
-    markdown("hook", &header, rows.collect())
+    let header = "units | calls | fastest run | median | the least | Python charm: calls | time | \
+        median is less by";
+    markdown("hook", header, rows)
 }
 
 fn alone(hooks: &Hooks) -> Table {
     let rows = hooks.sizes.iter().map(|size| {
-        vec![
-            count(size.units),
-            bytes(size.bag),
+        let (units, bag) = (count(size.units), size.bag);
+        format!(
+            "{units} | {bag} B | {} | {}",
             processor_time(size),
-            peak_memory(size),
-        ]
+            peak_memory(size)
+        )
     });
-    let header = [
-        "units",
-        "application bag",
-        "processor time",
-        "memory at its peak",
-    ];
-    markdown("alone", &header, rows.collect())
+    markdown(
+        "alone",
+        "units | application bag | processor time | memory at its peak",
+        rows,
+    )
 }
 
 /// The last row of [`alone`], for operators.
@@ -344,138 +286,98 @@ fn peak_memory(size: &Size) -> String {
 
 fn everything(hooks: &Hooks) -> Table {
     let rows = hooks.sizes.iter().map(|size| {
-        let hook = &size.everything;
-        let tools = hook.calls as f64 * hooks.tool_ms;
-        vec![
-            count(size.units),
-            count(hook.calls),
-            format!("{} ms", whole(tools)),
-            format!("{} ms", whole(hook.fastest)),
-            format!("{} ms", whole(hook.median)),
-        ]
+        let Figure {
+            calls,
+            fastest,
+            median,
+        } = size.everything;
+        let times = [calls as f64 * hooks.tool_ms, fastest, median];
+        let times = times.map(|time| format!("{} ms", whole(time))).join(" | ");
+        format!("{} | {} | {times}", count(size.units), count(calls))
     });
-    let header = ["units", "calls", "the agent alone", "fastest run", "median"];
-    markdown("everything", &header, rows.collect())
+    markdown(
+        "everything",
+        "units | calls | the agent alone | fastest run | median",
+        rows,
+    )
 }
 
-fn scaled(name: &'static str, scale: &Scale) -> Table {
-    let mut rows = Vec::new();
-    let mut hosts: Vec<usize> = scale.figures.iter().map(|one| one.hosts).collect();
-    hosts.sort_unstable();
-    hosts.dedup();
-    for hosts in hosts {
-        let same = scale.figures.iter().filter(|one| one.hosts == hosts);
-        let least = bound(hosts);
-        for one in same {
-            rows.push(played(one));
-            if one.who == Who::Ours {
-                rows.push(least_row(hosts, &least));
-            }
-        }
-    }
-    let header = [
-        "hosts",
-        "distributor",
-        "all joined after",
-        "its writes",
-        "its hooks",
-        "calls per host",
-        "consumer hooks",
-        "plays",
-    ];
-    markdown(name, &header, rows)
+fn trickle(scale: &Scale) -> Table {
+    let hosts: BTreeSet<usize> = scale.figures.iter().map(|one| one.hosts).collect();
+    let rows = hosts.into_iter().flat_map(|hosts| {
+        let same = scale.figures.iter().filter(move |one| one.hosts == hosts);
+        same.flat_map(move |one| {
+            let least = (one.who == Who::Ours).then(|| {
+                let Bound {
+                    seconds,
+                    writes,
+                    provider_hooks,
+                    calls_per_host,
+                    consumer_hooks,
+                } = bound(hosts);
+                let [seconds, writes, hooks, theirs] =
+                    [seconds, writes, provider_hooks, consumer_hooks].map(whole);
+                format!(
+                    "{} | *bound* | {seconds} s | {writes} | {hooks} | {calls_per_host:.1} | \
+                     {theirs} | ",
+                    count(hosts)
+                )
+            });
+            [Some(played(one)), least].into_iter().flatten()
+        })
+    });
+    let header = "hosts | distributor | all joined after | its writes | its hooks | \
+        calls per host | consumer hooks | plays";
+    markdown("trickle", header, rows)
 }
 
-fn least_row(hosts: usize, least: &Bound) -> Vec<String> {
-    vec![
-        count(hosts),
-        "*bound*".to_owned(),
-        format!("{} s", whole(least.seconds)),
-        whole(least.writes),
-        whole(least.provider_hooks),
-        format!("{:.1}", least.calls_per_host),
-        whole(least.consumer_hooks),
-        String::new(),
-    ]
-}
-
-fn played(one: &Figure) -> Vec<String> {
+fn played(one: &scale::Figure) -> String {
     let name = match one.who {
         Who::Ours => "**this charm**",
         Who::Pe => "Python, 0.8",
-        Who::Pb => "Python, 0.4",
     };
-    let seconds = match one.seconds {
-        Some(seconds) => format!("{} s", whole(seconds)),
-        None => "not within an hour".to_owned(),
-    };
-    vec![
+    let seconds = one.seconds.map(|seconds| format!("{} s", whole(seconds)));
+    let seconds = seconds.unwrap_or_else(|| "not within an hour".to_owned());
+    let [writes, hooks, theirs] = [one.writes, one.provider_hooks, one.consumer_hooks].map(whole);
+    format!(
+        "{} | {name} | {seconds} | {writes} | {hooks} | {:.1} | {theirs} | {}",
         count(one.hosts),
-        name.to_owned(),
-        seconds,
-        whole(one.writes),
-        whole(one.provider_hooks),
-        format!("{:.1}", one.calls_per_host),
-        whole(one.consumer_hooks),
-        one.plays.to_string(),
-    ]
+        one.calls_per_host,
+        one.plays
+    )
 }
 
-fn by_hook(name: &'static str, scale: &Scale) -> Table {
+/// Where the calls of the largest play go.
+fn by_hook(scale: &Scale) -> Table {
     let ours = scale
         .figures
         .iter()
         .filter(|one| one.who == Who::Ours && one.hosts <= GOALS_AT);
-    let Some(one) = ours.max_by_key(|one| one.hosts) else {
-        return markdown(name, &[], Vec::new());
-    };
-    let mut kinds: Vec<_> = one.by_hook.iter().collect();
-    let calls = |tools: &std::collections::BTreeMap<String, f64>| tools.values().sum::<f64>();
-    kinds.sort_by(|(_, a), (_, b)| calls(&b.tools).total_cmp(&calls(&a.tools)));
-    let rows = kinds.iter().filter(|(_, kind)| calls(&kind.tools) >= 0.005);
-    let rows = rows.map(|(hook, kind)| {
-        let mut tools: Vec<_> = kind.tools.iter().collect();
-        tools.sort_by(|(a, more), (b, less)| less.total_cmp(more).then(a.cmp(b)));
-        let tools: Vec<String> = tools
-            .iter()
-            .filter(|(_, calls)| **calls >= 0.005)
-            .map(|(tool, calls)| format!("{tool} {calls:.2}"))
-            .collect();
-        vec![
-            (*hook).clone(),
-            format!("{:.2}", kind.hooks),
-            format!("{:.2}", calls(&kind.tools)),
-            tools.join(", "),
-        ]
-    });
-    let header = ["hook", "hooks per host", "calls per host", "which"];
-    markdown(name, &header, rows.collect())
-}
-
-fn capacity(capacity: &Capacity) -> Table {
-    let mut rows: Vec<Vec<String>> = capacity
-        .sizes
-        .iter()
-        .map(|size| {
-            let bags = size.bags.iter().map(|bags| match bags {
-                Some((app, unit)) => format!("{}, {}", bytes(*app), bytes(*unit)),
-                None => "too large".to_owned(),
-            });
-            let mut row = vec![count(size.hosts)];
-            row.extend(bags);
-            row
-        })
-        .collect();
-    let mut last = vec!["full from about".to_owned()];
-    last.extend(capacity.full_from.iter().map(|&hosts| count(hosts)));
-    rows.push(last);
-    let header = [
-        "hosts",
-        "deployed together",
-        "joined one by one",
-        "tokens made again at full size",
-    ];
-    markdown("capacity", &header, rows)
+    let largest = ours.max_by_key(|one| one.hosts);
+    let calls = |kind: &HookKind| kind.tools.values().sum::<f64>();
+    let mut kinds: Vec<_> = largest.iter().flat_map(|one| &one.by_hook).collect();
+    kinds.sort_by(|(_, a), (_, b)| calls(b).total_cmp(&calls(a)));
+    let rows = kinds
+        .into_iter()
+        .filter(|(_, kind)| calls(kind) >= 0.005)
+        .map(|(hook, kind)| {
+            let mut tools: Vec<_> = kind
+                .tools
+                .iter()
+                .filter(|(_, calls)| **calls >= 0.005)
+                .collect();
+            tools.sort_by(|(a, more), (b, less)| less.total_cmp(more).then(a.cmp(b)));
+            let tools = tools
+                .iter()
+                .map(|(tool, calls)| format!("{tool} {calls:.2}"));
+            let tools = tools.collect::<Vec<_>>().join(", ");
+            format!("{hook} | {:.2} | {:.2} | {tools}", kind.hooks, calls(kind))
+        });
+    markdown(
+        "calls-trickle",
+        "hook | hooks per host | calls per host | which",
+        rows,
+    )
 }
 
 #[cfg(test)]

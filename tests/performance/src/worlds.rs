@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use microcluster_token_distributor::core::evidence::{self, Relation};
-use microcluster_token_distributor::core::learn;
 use microcluster_token_distributor::core::ledger::Ledger;
 use microcluster_token_distributor::core::names::{RelationId, UnitName};
 use microcluster_token_distributor::core::plan::{self, Plan};
 use microcluster_token_distributor::core::queue::Moment;
 use microcluster_token_distributor::core::turn;
 use microcluster_token_distributor::core::wire::{
-    Changes, Databag, HOSTNAME, MIRROR, MIRROR_PREFIX, UP, apply, mirror_key,
+    Databag, HOSTNAME, MIRROR, MIRROR_PREFIX, UP, apply, mirror_key,
 };
 use serde::{Deserialize, Serialize};
 
@@ -26,12 +25,11 @@ pub struct Facts {
     /// What it remembers.
     pub ledger: Ledger,
     /// What it sees.
-    pub world: world::World,
+    pub world: evidence::World,
 }
 
 impl Facts {
     /// What it does when it looks at everything.
-    #[must_use]
     pub fn plan(&self) -> Plan {
         let learned = turn::everything(&self.ledger, &self.world, &unit("distributor", 0));
         plan::of(&self.ledger, learned, Some(&self.world), &Moment::default())
@@ -55,7 +53,6 @@ impl World {
     pub const ALL: [World; 3] = [World::Burst, World::AtRest, World::Newcomer];
 
     /// A leader's view of it.
-    #[must_use]
     pub fn facts(self, units: usize) -> Facts {
         match self {
             World::Burst => burst(units),
@@ -70,7 +67,6 @@ impl World {
     }
 
     /// What it is called in a table.
-    #[must_use]
     pub fn title(self) -> &'static str {
         match self {
             World::Burst => "all announce themselves",
@@ -81,7 +77,6 @@ impl World {
 }
 
 /// A host name as LXD machines of Juju have it.
-#[must_use]
 pub fn hostname(number: usize) -> String {
     format!("juju-3f2a1b-{number}")
 }
@@ -108,7 +103,6 @@ fn of_relation(facts: &mut Facts) -> &mut Relation {
 }
 
 /// A leader's view of one application in which every unit has just announced itself.
-#[must_use]
 pub fn burst(units: usize) -> Facts {
     let relation = Relation {
         app: "microovn".to_owned(),
@@ -117,11 +111,11 @@ pub fn burst(units: usize) -> Facts {
         own_unit: Some(Databag::new()),
         ..Relation::default()
     };
-    let world = world::World {
+    let world = evidence::World {
         relations: BTreeMap::from([(RELATION, relation)]),
         units_were_read: true,
         siblings_are_news: true,
-        ..world::World::default()
+        ..evidence::World::default()
     };
     Facts {
         ledger: Ledger::default(),
@@ -130,7 +124,6 @@ pub fn burst(units: usize) -> Facts {
 }
 
 /// The same, with a token from the first unit for everybody; `size` says how long each one is.
-#[must_use]
 pub fn minted(units: usize, size: impl Fn(usize) -> usize) -> Facts {
     let mut facts = burst(units);
     if let Some(communicator) = of_relation(&mut facts).units.values_mut().next() {
@@ -144,7 +137,6 @@ pub fn minted(units: usize, size: impl Fn(usize) -> usize) -> Facts {
 }
 
 /// The same, with everything mirrored: nothing is new, and what is shown already takes no turn.
-#[must_use]
 pub fn at_rest(units: usize, size: impl Fn(usize) -> usize) -> Facts {
     let mut facts = minted(units, size);
     let relation = of_relation(&mut facts);
@@ -164,12 +156,4 @@ pub fn at_rest(units: usize, size: impl Fn(usize) -> usize) -> Facts {
         }
     }
     facts
-}
-
-/// The changes of the published copy after a burst: a document for `relation-set`.
-#[must_use]
-pub fn document(units: usize) -> Changes {
-    let plan = burst(units).plan();
-    let writes = plan.writes.into_values().next();
-    writes.map(|writes| writes.unit).unwrap_or_default()
 }

@@ -66,8 +66,6 @@ pub struct View<'a> {
     pub app_bag: Arc<Databag>,
     /// Its own bag.
     pub own: Arc<Databag>,
-    /// Whether the last of several equal mirrors is met first, instead of the first.
-    pub last_first: bool,
 }
 
 /// What a hook left behind.
@@ -98,13 +96,12 @@ pub fn run(view: &View<'_>, event: Event, memory: &Memory, cloud: &mut Cloud) ->
         own: (*view.own).clone(),
         reads: BTreeSet::new(),
     };
-    let mut tie = |n: usize| if view.last_first { n - 1 } else { 0 };
     let status = consumer::dispatch(
         view.release,
         &environment(view, event),
         &mut state,
         &mut host,
-        &mut tie,
+        &mut |_| 0,
     );
     let memory = Memory {
         in_cluster: state.in_cluster,

@@ -17,8 +17,6 @@ pub struct Setup {
     pub related_later: bool,
     /// How many faults of each kind may happen, at any time.
     pub faults: Faults,
-    /// Consumers meet the last of several equal mirrors first.
-    pub last_first: bool,
     /// The rule that one side breaks, where the checker is to find it.
     pub broken_rule: Option<Rule>,
 }

@@ -665,7 +665,6 @@ impl World {
             members: &members,
             app_bag: Arc::new(app_bag),
             own: hook.own.shared(),
-            last_first: self.setup.last_first,
         };
         let event = match hook.hook {
             Hook::Created(_) => consumer::Event::Created,

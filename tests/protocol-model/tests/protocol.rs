@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use microovn::consumer::{ListError, Release};
 use microovn::microcluster;
-use protocol_model::bounds::{Bound, short};
+use protocol_model::bounds::{Bound, setup, short};
 use protocol_model::check::{
-    BrokenPromise, ENDS_WELL, End, NO_STEP_BREAKS, ONE_CLUSTER, ONE_MAY_BOOTSTRAP,
-    PERMISSION_FIRST, check, find,
+    ENDS_WELL, End, NO_STEP_BREAKS, ONE_CLUSTER, ONE_MAY_BOOTSTRAP, PERMISSION_FIRST, check, find,
 };
 use protocol_model::cloud::{Cloud, hostname};
-use protocol_model::setup::{Faults, Rule, Setup, Start};
+use protocol_model::setup::Rule;
 use protocol_model::state::{Broken, Unit};
 use protocol_model::steps::{Step, World};
 
@@ -31,160 +30,80 @@ fn no_interleaving_breaks_a_promise() {
     }
 }
 
-/// Consumers of the second protocol with one distributor unit, all deployed at once.
-fn second(hosts: &[usize]) -> Setup {
-    Setup {
-        release: Release::Second,
-        hosts: hosts.to_vec(),
-        distributors: 1,
-        start: Start::Deployed,
-        related_later: false,
-        faults: Faults::default(),
-        last_first: false,
-        broken_rule: None,
-    }
-}
-
-/// How the checker finds the promise broken once the charm, or its consumer, does not know the
-/// rule; as long as it does, no promise is.
-fn found_without(rule: Rule, mut setup: Setup, promise: &'static str) -> BrokenPromise {
+/// The checker finds the promise broken once the charm, or its consumer, does not know the rule; as
+/// long as it does, no promise is.
+fn found_without(
+    rule: Rule,
+    name: &str,
+    promise: &'static str,
+    by_step: Option<Broken>,
+    end: Option<End>,
+    most: usize,
+) {
+    let mut setup = setup(name, Release::Second);
     let intact = check(setup.clone(), 2);
     assert!(intact.broken.is_empty(), "{rule:?}: {:#?}", intact.broken);
     setup.broken_rule = Some(rule);
     let found = find(promise, setup).expect("the promise is broken");
-    println!(
-        "{rule:?}: {:?}, {:?}, {} steps: {:?}",
-        found.by_step,
-        found.end,
-        found.history.len(),
-        found.history
-    );
-    found
+    println!("{rule:?}: {found:?}");
+    assert_eq!(found.by_step, by_step, "{rule:?}");
+    assert!(end.is_none_or(|end| found.end == end), "{found:?}");
+    assert!(found.history.len() <= most, "{found:?}");
 }
 
-fn moved() -> Setup {
-    let mut setup = second(&[0]);
-    setup.distributors = 2;
-    setup.faults.moves = 1;
-    setup
+/// A rule, the setup in which it is missed, the promise that is broken, by which step and how it
+/// ends, and the most steps to where.
+macro_rules! broken_rules {
+    ($($test:ident: $rule:ident, $setup:literal, $promise:ident, $step:expr, $end:expr, $most:expr;)*) => {$(
+        #[test]
+        fn $test() {
+            found_without(Rule::$rule, $setup, $promise, $step, $end, $most);
+        }
+    )*};
 }
 
-#[test]
-fn a_leader_that_steps_down_before_the_next_is_up_is_found() {
-    let found = found_without(Rule::StepDownComesLast, moved(), NO_STEP_BREAKS);
-    assert_eq!(found.by_step, Some(Broken::DownTooEarly));
-    assert!(found.history.len() <= 8, "{found:?}");
-}
+const OUTSIDE: Option<End> = Some(End::HostOutside);
+const LEFT: Option<End> = Some(End::TokenLeft);
+const MANY: usize = 100;
 
-#[test]
-fn standbys_that_do_not_follow_the_ledger_are_found() {
-    let found = found_without(Rule::StandbysFollowTheLedger, moved(), ENDS_WELL);
-    assert_eq!(found.end, End::NotOneMirror);
-    assert!(found.history.len() <= 8, "{found:?}");
-}
-
-#[test]
-fn placeholders_that_overwrite_tokens_are_found() {
-    let found = found_without(
-        Rule::PlaceholdersOverwriteNothing,
-        second(&[0, 0]),
-        NO_STEP_BREAKS,
-    );
-    assert_eq!(found.by_step, Some(Broken::ValueLost));
-    assert!(found.history.len() <= 21, "{found:?}");
-}
-
-#[test]
-fn a_mirror_that_goes_up_before_the_permission_is_found() {
-    let found = found_without(Rule::PermissionComesFirst, second(&[0]), PERMISSION_FIRST);
-    assert!(found.history.len() <= 7, "{found:?}");
-}
-
-/// One of two hosts may find that its token has expired.
-fn expiring() -> Setup {
-    let mut setup = second(&[0, 0]);
-    setup.faults.expiries = 1;
-    setup
-}
-
-#[test]
-fn refused_tokens_that_stay_are_found() {
-    let found = found_without(Rule::RefusedTokensAreReplaced, expiring(), ENDS_WELL);
-    assert_eq!(found.end, End::HostOutside);
-    assert!(found.history.len() <= 11, "{found:?}");
-}
-
-#[test]
-fn spent_tokens_that_are_learned_again_are_found() {
-    let found = found_without(Rule::SpentTokensAreNotLearned, expiring(), ENDS_WELL);
-    assert_eq!(found.end, End::HostOutside);
-    assert!(found.history.len() <= 11, "{found:?}");
-}
-
-#[test]
-fn spent_tokens_that_are_no_longer_shown_are_found() {
-    let found = found_without(Rule::SpentTokensStayShown, expiring(), NO_STEP_BREAKS);
-    assert_eq!(found.by_step, Some(Broken::ValueLost));
-}
-
-#[test]
-fn members_that_are_not_answered_are_found() {
-    let found = found_without(Rule::MembersAreAnswered, second(&[0, 0]), ENDS_WELL);
-    assert_eq!(found.end, End::TokenLeft);
-}
-
-#[test]
-fn two_applications_that_may_bootstrap_are_found() {
-    let found = found_without(Rule::OneMayBootstrap, second(&[0, 1]), ONE_MAY_BOOTSTRAP);
-    assert_eq!(found.by_step, None);
-}
-
-#[test]
-fn consumers_that_do_not_say_that_they_are_members_are_found() {
+broken_rules! {
+    leaders_that_step_down_too_early_are_found:
+        StepDownComesLast, "1 host, 2 units, 1 move", NO_STEP_BREAKS, Some(Broken::DownTooEarly), None, 8;
+    standbys_that_do_not_follow_the_ledger_are_found:
+        StandbysFollowTheLedger, "1 host, 2 units, 1 move", ENDS_WELL, None, Some(End::NotOneMirror), 8;
+    placeholders_that_overwrite_tokens_are_found:
+        PlaceholdersOverwriteNothing, "2 hosts, 1 unit", NO_STEP_BREAKS, Some(Broken::ValueLost), None, 21;
+    mirrors_that_go_up_before_the_permission_are_found:
+        PermissionComesFirst, "1 host, 1 unit", PERMISSION_FIRST, None, None, 7;
+    refused_tokens_that_stay_are_found:
+        RefusedTokensAreReplaced, "2 hosts, 1 unit, 1 expires", ENDS_WELL, None, OUTSIDE, 11;
+    spent_tokens_that_are_learned_again_are_found:
+        SpentTokensAreNotLearned, "2 hosts, 1 unit, 1 expires", ENDS_WELL, None, OUTSIDE, 11;
+    spent_tokens_that_are_no_longer_shown_are_found:
+        SpentTokensStayShown, "2 hosts, 1 unit, 1 expires", NO_STEP_BREAKS, Some(Broken::ValueLost), None, MANY;
+    members_that_are_not_answered_are_found:
+        MembersAreAnswered, "2 hosts, 1 unit", ENDS_WELL, None, LEFT, MANY;
+    two_applications_that_may_bootstrap_are_found:
+        OneMayBootstrap, "1 and 1 host, 1 unit", ONE_MAY_BOOTSTRAP, None, None, MANY;
     // Of two hosts each is communicator in its turn, and known by that.
-    let mut joined = second(&[0, 0, 0]);
-    joined.start = Start::Joined;
-    let found = found_without(Rule::MembersSaySo, joined, ENDS_WELL);
-    assert_eq!(found.end, End::TokenLeft);
-}
-
-#[test]
-fn consumers_that_bootstrap_without_permission_are_found() {
-    let rule = Rule::BootstrapNeedsPermission;
-    found_without(rule, second(&[0, 1]), ONE_CLUSTER);
-}
-
-#[test]
-fn consumers_that_do_not_say_what_they_were_refused_are_found() {
-    let found = found_without(Rule::RefusalsAreSaid, expiring(), ENDS_WELL);
-    assert_eq!(found.end, End::HostOutside);
-}
-
-#[test]
-fn communicators_that_mint_nothing_for_spent_tokens_are_found() {
-    let found = found_without(Rule::SpentTokensAreMintedAnew, expiring(), ENDS_WELL);
-    assert_eq!(found.end, End::HostOutside);
-}
-
-#[test]
-fn communicators_that_do_not_say_so_are_found() {
-    let found = found_without(Rule::CommunicatorsAreUp, second(&[0, 0]), ENDS_WELL);
-    assert_eq!(found.end, End::HostOutside);
-}
-
-#[test]
-fn consumers_that_keep_their_tokens_are_found() {
-    let rule = Rule::OutlivedTokensAreDeleted;
-    let found = found_without(rule, second(&[0, 0]), ENDS_WELL);
-    assert_eq!(found.end, End::TokenLeft);
+    consumers_that_do_not_say_that_they_are_members_are_found:
+        MembersSaySo, "3 hosts joined, 1 unit", ENDS_WELL, None, LEFT, MANY;
+    consumers_that_bootstrap_without_permission_are_found:
+        BootstrapNeedsPermission, "1 and 1 host, 1 unit", ONE_CLUSTER, None, None, MANY;
+    consumers_that_do_not_say_what_they_were_refused_are_found:
+        RefusalsAreSaid, "2 hosts, 1 unit, 1 expires", ENDS_WELL, None, OUTSIDE, MANY;
+    communicators_that_mint_nothing_for_spent_tokens_are_found:
+        SpentTokensAreMintedAnew, "2 hosts, 1 unit, 1 expires", ENDS_WELL, None, OUTSIDE, MANY;
+    communicators_that_do_not_say_so_are_found:
+        CommunicatorsAreUp, "2 hosts, 1 unit", ENDS_WELL, None, OUTSIDE, MANY;
+    consumers_that_keep_their_tokens_are_found:
+        OutlivedTokensAreDeleted, "2 hosts, 1 unit", ENDS_WELL, None, LEFT, MANY;
 }
 
 #[test]
 fn two_released_applications_split_and_the_checker_sees_it() {
     // Nobody promises otherwise: a released consumer that sees nothing bootstraps.
-    let mut setup = second(&[0, 1]);
-    setup.release = Release::Released;
-    let world = World::from(setup);
+    let world = World::from(setup("1 and 1 host, 1 unit", Release::Released));
     let mut state = world.first();
     for _ in 0..2 {
         let start = world

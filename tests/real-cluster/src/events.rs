@@ -46,9 +46,6 @@ pub enum What {
 }
 
 /// Everything that has happened on some hosts, in order.
-///
-/// # Errors
-/// A file cannot be read.
 pub fn read<'a>(hosts: impl IntoIterator<Item = &'a Host>) -> io::Result<Vec<Event>> {
     let mut events = Vec::new();
     for host in hosts {
@@ -81,7 +78,6 @@ pub struct Joins {
 
 impl Joins {
     /// Commands that reported failure.
-    #[must_use]
     pub fn failed(&self) -> usize {
         self.failures.values().sum()
     }
@@ -89,7 +85,6 @@ impl Joins {
 
 /// Counts the joins. One is under way from its command's beginning to its end, or, where the daemon
 /// goes on and becomes a member, to then.
-#[must_use]
 pub fn joins(events: &[Event]) -> Joins {
     let mut counted = Joins::default();
     // Per host: the begin of the command that runs, and the end that was last seen.

@@ -112,7 +112,7 @@ struct LoopArgs {
     microcluster: String,
 }
 
-type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+type Outcome<T> = Result<T, juju_emulator::Failure>;
 
 fn main() -> ExitCode {
     let outcome = match CommandLine::parse().command {
@@ -199,7 +199,6 @@ fn play(args: &Args) -> Outcome<bool> {
         return Ok(true);
     };
     let mut good = true;
-    let mut played: Vec<(Play, Report)> = Vec::new();
     for play in args.plays(&program) {
         play.build()?;
         let report: Report = in_sandbox(&["one-play", &serde_json::to_string(&play)?])?;
@@ -207,15 +206,11 @@ fn play(args: &Args) -> Outcome<bool> {
             let (play, report) = (&play, &report);
             println!("{}", serde_json::to_string(&Line { play, report })?);
         } else {
-            println!("{}", told(&play, &report));
+            println!("{}", told(&play, &report)?);
         }
         let complete = report.members >= report.expected && report.clusters == 1;
         good &= !args.check || (complete && report.joins.failed() == 0);
         good &= !args.check_one_at_a_time || report.joins.most_at_once <= 1;
-        played.push((play, report));
-    }
-    if args.runs > 1 && !args.json {
-        print!("{}", summary(&played));
     }
     Ok(good)
 }
@@ -241,115 +236,15 @@ fn one_play(play: &str) -> Outcome<bool> {
     Ok(true)
 }
 
-fn told(play: &Play, report: &Report) -> String {
-    let mut lines = vec![format!(
-        "{} hosts, {} with {}{}, seed {}:",
-        play.units,
-        word(&play.provider),
-        word(&play.consumer),
-        play.trouble
-            .map_or(String::new(), |trouble| format!(", {}", word(&trouble))),
-        play.seed,
-    )];
-    let roles: Vec<String> = report
-        .roles
-        .iter()
-        .map(|(role, count)| format!("{count} {role}"))
-        .collect();
-    let last = report
-        .last_join
-        .map_or("-".to_owned(), |last| format!("{last:.1} s"));
-    lines.push(format!(
-        "  {} of {} hosts in, {} could be ({}), {} cluster(s); last join after {last}",
-        report.members,
-        report.hosts,
-        report.expected,
-        roles.join(", "),
-        report.clusters,
-    ));
-    let joins = &report.joins;
-    lines.push(format!(
-        "  joins: {} begun, {} failed, {} of these members later, at most {} at once; tokens minted: {}",
-        joins.begun, joins.failed(), joins.members_late, joins.most_at_once, report.minted,
-    ));
-    lines.push(format!(
-        "  hooks: consumers {}, {} failed; distributor {}, {} failed",
-        report.consumer_hooks,
-        report.failed_hooks.len(),
-        report.distributor_hooks,
-        report.failed_distributor_hooks.len(),
-    ));
-    for (failure, times) in &joins.failures {
-        lines.push(format!("  failed join on {failure} ({times} times)"));
-    }
-    for said in &report.trouble {
-        lines.push(format!("  trouble: {said}"));
-    }
-    if play.trouble.is_some() {
-        lines.push(format!(
-            "  tokens minted between the trouble and its end: {}",
-            report.minted_in_trouble
-        ));
-    }
-    for host in &report.half_in {
-        lines.push(format!("  half in: {host}"));
-    }
-    for (unit, status) in &report.left_out {
-        lines.push(format!("  not in: {unit}, {status}"));
-    }
-    for (unit, status) in &report.inactive {
-        lines.push(format!("  in, but not active: {unit}, {status}"));
-    }
-    lines.join("\n")
-}
-
-/// Medians over the runs of each combination.
-fn summary(played: &[(Play, Report)]) -> String {
-    let mut text = String::from("\nmedians\n");
-    let mut rest = played;
-    while let Some((first, _)) = rest.first() {
-        let same = |(play, _): &&(Play, Report)| {
-            Play {
-                seed: first.seed,
-                ..(*play).clone()
-            } == *first
-        };
-        let count = rest.iter().take_while(same).count();
-        let (these, others) = rest.split_at(count);
-        let middle = |value: &dyn Fn(&Report) -> f64| {
-            let mut values: Vec<f64> = these.iter().map(|(_, report)| value(report)).collect();
-            values.sort_by(f64::total_cmp);
-            values.get(values.len() / 2).copied().unwrap_or_default()
-        };
-        let complete = these
-            .iter()
-            .filter(|(_, it)| it.members >= it.expected && it.clusters == 1)
-            .count();
-        let failed: usize = these.iter().map(|(_, report)| report.joins.failed()).sum();
-        let most = these
-            .iter()
-            .map(|(_, report)| report.joins.most_at_once)
-            .max()
-            .unwrap_or_default();
-        let failed_hooks: usize = these
-            .iter()
-            .map(|(_, report)| report.failed_hooks.len())
-            .sum();
-        text += &format!(
-            "{} hosts, {} with {}{}: complete {complete} of {count}, last join {:.1} s, consumer hooks {:.0}, \
-             failed joins {failed}, failed hooks {failed_hooks}, most joins at once {most}\n",
-            first.units,
-            word(&first.provider),
-            word(&first.consumer),
-            first
-                .trouble
-                .map_or(String::new(), |it| format!(", {}", word(&it))),
-            middle(&|report| report.last_join.unwrap_or(f64::INFINITY)),
-            middle(&|report| report.consumer_hooks as f64),
-        );
-        rest = others;
-    }
-    text
+/// What was played, and what came of it.
+fn told(play: &Play, report: &Report) -> Outcome<String> {
+    let (provider, consumer) = (word(&play.provider), word(&play.consumer));
+    let trouble = play.trouble.map(|trouble| format!(", {}", word(&trouble)));
+    let (units, seed, trouble) = (play.units, play.seed, trouble.unwrap_or_default());
+    let report = serde_yaml::to_string(report)?;
+    Ok(format!(
+        "# {units} hosts, {provider} with {consumer}{trouble}, seed {seed}\n{report}"
+    ))
 }
 
 /// The word for a value on the command line.

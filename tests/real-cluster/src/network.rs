@@ -47,9 +47,6 @@ pub struct Host {
 
 impl Network {
     /// Makes a host for each name, with its daemon running. Their files are below `folder`.
-    ///
-    /// # Errors
-    /// A host cannot be made.
     pub fn new(
         names: &[String],
         folder: &Path,
@@ -75,24 +72,17 @@ impl Network {
     }
 
     /// All of them.
-    #[must_use]
     pub fn hosts(&self) -> &[Host] {
         &self.hosts
     }
 
     /// The host of this name.
-    ///
-    /// # Errors
-    /// There is none.
     pub fn host(&self, name: &str) -> io::Result<&Host> {
         let found = self.hosts.iter().find(|host| host.name == name);
         found.ok_or_else(|| no_host(name))
     }
 
     /// The host of this name, to do something to its daemon.
-    ///
-    /// # Errors
-    /// There is none.
     pub fn host_mut(&mut self, name: &str) -> io::Result<&mut Host> {
         let found = self.hosts.iter_mut().find(|host| host.name == name);
         found.ok_or_else(|| no_host(name))
@@ -138,13 +128,11 @@ impl Host {
     }
 
     /// Its name.
-    #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// The file in which its commands and its daemon write down what happens.
-    #[must_use]
     pub fn events(&self) -> PathBuf {
         self.folder.join("events")
     }
@@ -197,7 +185,6 @@ impl Host {
     }
 
     /// The text of a script that is this host's `microovn`, wherever it is called.
-    #[must_use]
     pub fn microovn_script(&self) -> String {
         format!(
             "#!/bin/sh\nexec nsenter --target {} --net --uts -- '{}' --state-dir '{}' \"$@\"\n",
@@ -208,15 +195,11 @@ impl Host {
     }
 
     /// Runs `microovn cluster ...` on this host.
-    ///
-    /// # Errors
-    /// It cannot be started.
     pub fn cluster(&self, arguments: &[&str]) -> io::Result<Output> {
         self.command(arguments).output()
     }
 
     /// `microovn cluster ...` on this host, not started yet.
-    #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.enter(&self.program);
         command.arg("--state-dir").arg(self.state());
@@ -226,9 +209,6 @@ impl Host {
     }
 
     /// Runs `microovn cluster ...` on this host, and gives what it prints.
-    ///
-    /// # Errors
-    /// It cannot be started, or fails: then with its complaint.
     pub fn must(&self, arguments: &[&str]) -> io::Result<String> {
         let output = self.cluster(arguments)?;
         if output.status.success() {
@@ -240,9 +220,6 @@ impl Host {
     }
 
     /// The members as this host lists them, or what the command complained about.
-    ///
-    /// # Errors
-    /// The command cannot be started, or prints something else.
     pub fn members(&self) -> io::Result<Result<Vec<Member>, String>> {
         let output = self.cluster(&["list", "--format", "json"])?;
         if output.status.success() {
@@ -253,9 +230,6 @@ impl Host {
     }
 
     /// Starts its daemon; what it says goes to a file beside its state.
-    ///
-    /// # Errors
-    /// It cannot be started.
     pub fn start_daemon(&mut self) -> io::Result<()> {
         let path = self.folder.join("log");
         let log = fs::OpenOptions::new()
@@ -280,9 +254,6 @@ impl Host {
     }
 
     /// Waits until its daemon answers.
-    ///
-    /// # Errors
-    /// It does not.
     pub fn wait_for_daemon(&self) -> io::Result<()> {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
@@ -298,9 +269,6 @@ impl Host {
     }
 
     /// Kills its daemon: from now on others are refused.
-    ///
-    /// # Errors
-    /// It cannot be killed.
     pub fn kill_daemon(&mut self) -> io::Result<()> {
         if let Some(mut daemon) = self.daemon.take() {
             daemon.kill()?;
@@ -310,17 +278,11 @@ impl Host {
     }
 
     /// Deletes what its daemon, which does not run, has kept.
-    ///
-    /// # Errors
-    /// It cannot be deleted.
     pub fn delete_state(&self) -> io::Result<()> {
         fs::remove_dir_all(self.state())
     }
 
     /// From now on nothing that is sent to it arrives, and nobody is told.
-    ///
-    /// # Errors
-    /// A command fails.
     pub fn darken(&self) -> io::Result<()> {
         // A queue without a place drops all.
         let limit = ["pfifo", "limit", "0"];
@@ -330,9 +292,6 @@ impl Host {
     }
 
     /// It is no longer dark.
-    ///
-    /// # Errors
-    /// A command fails.
     pub fn brighten(&self) -> io::Result<()> {
         run(Command::new("tc").args(["qdisc", "delete", "dev", &self.wire(), "root"]))
     }

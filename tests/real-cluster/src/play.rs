@@ -12,13 +12,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fastrand::Rng;
 use juju_emulator::charm::Code;
-use juju_emulator::deployment::{self, Clock, DeploymentError};
-use juju_emulator::executables::{self, BuildError};
-use juju_emulator::library::{self, LibraryError};
+use juju_emulator::deployment::{self, Clock};
 use juju_emulator::model::{BagOwner, Content};
 use juju_emulator::python::Rules;
 use juju_emulator::world::{Launched, Progress, RunningHook, Step};
-use juju_emulator::{Charm, JujuGeneration, RelationId, UnitName, World};
+use juju_emulator::{
+    Charm, Failure, JujuGeneration, RelationId, UnitName, World, executables, library,
+};
 use microovn::consumer::Release;
 use microovn::layout;
 use serde::{Deserialize, Serialize};
@@ -137,26 +137,6 @@ pub struct Report {
     pub trouble: Vec<String>,
 }
 
-/// Why there is no report.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// The charms cannot be deployed.
-    #[error(transparent)]
-    Deployment(#[from] DeploymentError),
-    /// A consumer cannot be built.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    /// The charm with the library cannot be laid out.
-    #[error(transparent)]
-    Library(#[from] LibraryError),
-    /// A charm cannot be read.
-    #[error(transparent)]
-    Charm(#[from] juju_emulator::charm::CharmError),
-    /// A host cannot be made or asked.
-    #[error("{0}")]
-    Files(#[from] io::Error),
-}
-
 /// The names of the hosts, by unit.
 pub(crate) struct Hosts {
     relation: Option<RelationId>,
@@ -227,9 +207,6 @@ impl Hosts {
 
 impl Play {
     /// Builds what the play runs, which a sandbox cannot: it has no network.
-    ///
-    /// # Errors
-    /// Cargo cannot build it, or there is no Python for the library.
     pub fn build(&self) -> Result<(), Failure> {
         executables::executable("juju-emulator", "jujuc")?;
         match self.consumer {
@@ -246,9 +223,6 @@ impl Play {
     }
 
     /// Plays it, in a sandbox whose files are in `folder`.
-    ///
-    /// # Errors
-    /// A charm cannot be laid out, or a host cannot be made or asked.
     pub fn run(&self, folder: &Path) -> Result<Report, Failure> {
         let hosts = Hosts::new(self.units, self.seed);
         let names = hosts.names();
@@ -326,7 +300,7 @@ impl Play {
             (Provider::Ours, None) => deployment::Provider::Executable,
             (Provider::Ours, Some(path)) => deployment::Provider::Packed(path.clone()),
         };
-        Ok(provider.charm(folder, &Clock::default())?)
+        provider.charm(folder, &Clock::default())
     }
 }
 

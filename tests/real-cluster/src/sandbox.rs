@@ -19,13 +19,11 @@ const TOOLS: [&str; 6] = ["hostname", "ip", "nsenter", "setpriv", "tc", "unshare
 pub const VERSION: &str = "v2.2.0";
 
 /// The program that `scripts/microcluster` has built.
-#[must_use]
 pub fn program(version: &str) -> PathBuf {
     workspace().join(format!("target/real-cluster/microcluster-{version}"))
 }
 
 /// Why there can be no play here, in plain words.
-#[must_use]
 pub fn obstacle(program: &Path) -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("it needs root, for hosts with networks of their own".to_owned());
@@ -50,7 +48,6 @@ pub fn obstacle(program: &Path) -> Option<String> {
 }
 
 /// A command that runs `program` in a new sandbox, as its first process. It calls [`furnish`].
-#[must_use]
 pub fn command(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command
@@ -64,9 +61,6 @@ pub fn command(program: &Path) -> Command {
 }
 
 /// Puts into the sandbox what a play needs: a folder, and a bridge for its hosts.
-///
-/// # Errors
-/// A command fails.
 pub fn furnish() -> io::Result<PathBuf> {
     run(Command::new("mount").args(["-t", "tmpfs", "-o", "mode=0755", "tmpfs", FILES]))?;
     run(Command::new("ip").args(["link", "add", "bridge", "type", "bridge"]))?;

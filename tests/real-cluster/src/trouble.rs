@@ -6,12 +6,12 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use juju_emulator::{World, WorldError};
+use juju_emulator::{Failure, World};
 use serde::{Deserialize, Serialize};
 
 use crate::events::{Event, What};
 use crate::network::{Member, Network};
-use crate::play::{DISTRIBUTOR, Failure, Hosts};
+use crate::play::{DISTRIBUTOR, Hosts};
 
 /// How long a host stays dark that loses its way in the middle of its join: longer than the command
 /// waits.
@@ -41,7 +41,6 @@ pub enum Trouble {
 
 impl Trouble {
     /// Whether the cluster has to do without the host that it strikes.
-    #[must_use]
     pub fn costs_a_host(self) -> bool {
         !matches!(self, Self::DistributorLost)
     }
@@ -284,10 +283,4 @@ fn is_listed(network: &Network, events: &[Event], host: &str) -> Result<bool, Fa
     };
     let members = network.host(&founder.host)?.members()?;
     Ok(members.is_ok_and(|members| members.iter().any(|member| member.name == host)))
-}
-
-impl From<WorldError> for Failure {
-    fn from(error: WorldError) -> Self {
-        Self::Deployment(error.into())
-    }
 }

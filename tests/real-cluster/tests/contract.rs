@@ -18,7 +18,10 @@ const SHORT: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(20);
 
 /// Has `body` play with hosts `a`, `b`, ... in a sandbox, in a process of its own.
-fn on_hosts(test: &str, hosts: usize, heartbeat: Duration, body: fn(&mut Network)) {
+fn on_hosts<F: Fn(&mut Network)>(hosts: usize, heartbeat: Duration, body: F) {
+    // A closure's type has the name of the test around it.
+    let test = std::any::type_name::<F>().rsplit("::").nth(1);
+    let test = test.expect("a closure in a test");
     let program = sandbox::program(sandbox::VERSION);
     if std::env::var_os(INSIDE).is_some() {
         let names: Vec<String> = ('a'..).take(hosts).map(String::from).collect();
@@ -114,83 +117,68 @@ fn form(network: &Network, others: &[&str]) {
 /// Section 4, "daemon not there" and "not in a cluster yet".
 #[test]
 fn a_host_in_no_cluster_refuses_list_add_and_remove() {
-    on_hosts(
-        "a_host_in_no_cluster_refuses_list_add_and_remove",
-        1,
-        SHORT,
-        |network| {
-            let commands: [&[&str]; 3] = [&["list"], &["add", "b"], &["remove", "a"]];
-            for arguments in commands {
-                refused(&run(host(network, "a"), arguments));
-            }
-            network
-                .host_mut("a")
-                .and_then(Host::kill_daemon)
-                .expect("a dead daemon");
-            for arguments in commands {
-                refused(&run(host(network, "a"), arguments));
-            }
-        },
-    );
+    on_hosts(1, SHORT, |network| {
+        let commands: [&[&str]; 3] = [&["list"], &["add", "b"], &["remove", "a"]];
+        for arguments in commands {
+            refused(&run(host(network, "a"), arguments));
+        }
+        network
+            .host_mut("a")
+            .and_then(Host::kill_daemon)
+            .expect("a dead daemon");
+        for arguments in commands {
+            refused(&run(host(network, "a"), arguments));
+        }
+    });
 }
 
 /// Section 4, `bootstrap` and `list`.
 #[test]
 fn the_bootstrapper_too_is_pending_until_a_heartbeat() {
-    on_hosts(
-        "the_bootstrapper_too_is_pending_until_a_heartbeat",
-        1,
-        LONG,
-        |network| {
-            let a = host(network, "a");
-            must(a, &["bootstrap"]);
-            let before = list(a);
-            assert_eq!(role(a, "a").as_deref(), Some("PENDING"));
-            refused(&run(a, &["bootstrap"]));
-            assert_eq!(list(a), before, "a second bootstrap changed something");
-            // The last member, and one while all are pending.
-            refused(&run(a, &["remove", "a"]));
-            eventually("the bootstrapper has a role", || {
-                role(a, "a").as_deref() == Some("voter")
-            });
-            refused(&run(a, &["remove", "a"]));
-        },
-    );
+    on_hosts(1, LONG, |network| {
+        let a = host(network, "a");
+        must(a, &["bootstrap"]);
+        let before = list(a);
+        assert_eq!(role(a, "a").as_deref(), Some("PENDING"));
+        refused(&run(a, &["bootstrap"]));
+        assert_eq!(list(a), before, "a second bootstrap changed something");
+        // The last member, and one while all are pending.
+        refused(&run(a, &["remove", "a"]));
+        eventually("the bootstrapper has a role", || {
+            role(a, "a").as_deref() == Some("voter")
+        });
+        refused(&run(a, &["remove", "a"]));
+    });
 }
 
 /// Section 4, `add`.
 #[test]
 fn what_a_token_is_and_for_whom_there_is_one() {
-    on_hosts(
-        "what_a_token_is_and_for_whom_there_is_one",
-        2,
-        SHORT,
-        |network| {
-            form(network, &["b"]);
-            let a = host(network, "a");
-            let token = must(a, &["add", "c"]);
-            let json = STANDARD.decode(&token).expect("base64");
-            let fields: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
-            for field in ["secret", "fingerprint"] {
-                assert!(fields[field].is_string(), "there is no {field}");
-            }
-            let addresses = fields["join_addresses"].as_array().map(Vec::len);
-            assert_eq!(addresses, Some(2), "not all members' addresses are in it");
-            refused(&run(a, &["add", "c"]));
-            for member in ["a", "b"] {
-                // Nothing is wrong with the name of a member, even one's own; the record blocks it.
-                must(a, &["add", member]);
-                refused(&run(a, &["add", member]));
-            }
-            refused(&run(a, &["add", "no_host_name!"]));
-        },
-    );
+    on_hosts(2, SHORT, |network| {
+        form(network, &["b"]);
+        let a = host(network, "a");
+        let token = must(a, &["add", "c"]);
+        let json = STANDARD.decode(&token).expect("base64");
+        let fields: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+        for field in ["secret", "fingerprint"] {
+            assert!(fields[field].is_string(), "there is no {field}");
+        }
+        let addresses = fields["join_addresses"].as_array().map(Vec::len);
+        assert_eq!(addresses, Some(2), "not all members' addresses are in it");
+        refused(&run(a, &["add", "c"]));
+        for member in ["a", "b"] {
+            // Nothing is wrong with the name of a member, even one's own; the record blocks it.
+            must(a, &["add", member]);
+            refused(&run(a, &["add", member]));
+        }
+        refused(&run(a, &["add", "no_host_name!"]));
+    });
 }
 
 /// Section 4, `join`.
 #[test]
 fn which_tokens_a_join_accepts() {
-    on_hosts("which_tokens_a_join_accepts", 4, SHORT, |network| {
+    on_hosts(4, SHORT, |network| {
         form(network, &["b"]);
         let [a, c, d] = ["a", "c", "d"].map(|name| host(network, name));
         let token = must(a, &["add", "c"]);
@@ -209,8 +197,7 @@ fn which_tokens_a_join_accepts() {
 /// is not in the contract: nobody can let that name in until the token has expired.
 #[test]
 fn a_token_is_worthless_once_the_members_that_it_names_have_left() {
-    let test = "a_token_is_worthless_once_the_members_that_it_names_have_left";
-    on_hosts(test, 4, SHORT, |network| {
+    on_hosts(4, SHORT, |network| {
         let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| host(network, name));
         must(a, &["bootstrap"]);
         let early = must(a, &["add", "d"]);
@@ -231,34 +218,35 @@ fn a_token_is_worthless_once_the_members_that_it_names_have_left() {
 /// Section 4, `list`: a cluster of two has one voter.
 #[test]
 fn of_two_members_the_second_stays_spare() {
-    on_hosts(
-        "of_two_members_the_second_stays_spare",
-        2,
-        SHORT,
-        |network| {
-            form(network, &["b"]);
-            let a = host(network, "a");
-            std::thread::sleep(SHORT * 5);
-            let roles = ["a", "b"].map(|name| role(a, name).unwrap_or_default());
-            assert_eq!(roles, ["voter", "spare"]);
-        },
-    );
+    on_hosts(2, SHORT, |network| {
+        form(network, &["b"]);
+        let a = host(network, "a");
+        std::thread::sleep(SHORT * 5);
+        let roles = ["a", "b"].map(|name| role(a, name).unwrap_or_default());
+        assert_eq!(roles, ["voter", "spare"]);
+    });
 }
 
 /// Section 4, `remove`, and section 5.5: the list decides, not the exit status.
 #[test]
 fn who_leaves_can_join_again_at_once() {
-    on_hosts("who_leaves_can_join_again_at_once", 3, SHORT, |network| {
+    on_hosts(3, SHORT, |network| {
         form(network, &["b", "c"]);
         let [a, b, c] = ["a", "b", "c"].map(|name| host(network, name));
-        must(a, &["remove", "b"]);
-        assert_eq!(names(a), ["a", "c"]);
+        // The list decides: on a busy machine the command may report what is true no more.
+        eventually("it is removed", || {
+            let _ = run(a, &["remove", "b"]);
+            names(a) == ["a", "c"]
+        });
         eventually("the removed host lists nothing", || {
             matches!(b.members(), Ok(Err(_)))
         });
         b.wait_for_daemon().expect("a daemon");
         let token = must(a, &["add", "b"]);
-        must(b, &["join", &token]);
+        // The daemon that has left may still be on its way out.
+        eventually("it joins again", || {
+            run(b, &["join", &token]).status.success()
+        });
         // Of itself: whatever the command says.
         let _ = run(c, &["remove", "c"]);
         eventually("it has left", || matches!(c.members(), Ok(Err(_))));
@@ -269,37 +257,31 @@ fn who_leaves_can_join_again_at_once() {
 /// Section 2: a command that is killed does no harm, and the list says so later.
 #[test]
 fn the_daemon_finishes_a_join_whose_command_was_killed() {
-    on_hosts(
-        "the_daemon_finishes_a_join_whose_command_was_killed",
-        3,
-        SHORT,
-        |network| {
-            form(network, &["b"]);
-            let [a, c] = ["a", "c"].map(|name| host(network, name));
-            let token = must(a, &["add", "c"]);
-            // The third join takes a second or two: a heartbeat of the leader has to pass.
-            let mut join: Command = c.command(&["join", &token]);
-            let mut join = join.spawn().expect("a command that starts");
-            std::thread::sleep(Duration::from_millis(200));
-            let ended = join.try_wait().expect("a process");
-            join.kill().expect("a process");
-            join.wait().expect("a process");
-            println!("the command had ended: {}", ended.is_some());
-            eventually("it is a member with a role", || {
-                let own = c.members().ok().and_then(Result::ok);
-                let own = own.and_then(|members| members.into_iter().find(|it| it.name == "c"));
-                own.is_some_and(|own| own.role != "PENDING")
-            });
-            assert_eq!(names(a), ["a", "b", "c"]);
-        },
-    );
+    on_hosts(3, SHORT, |network| {
+        form(network, &["b"]);
+        let [a, c] = ["a", "c"].map(|name| host(network, name));
+        let token = must(a, &["add", "c"]);
+        // The third join takes a second or two: a heartbeat of the leader has to pass.
+        let mut join: Command = c.command(&["join", &token]);
+        let mut join = join.spawn().expect("a command that starts");
+        std::thread::sleep(Duration::from_millis(200));
+        let ended = join.try_wait().expect("a process");
+        join.kill().expect("a process");
+        join.wait().expect("a process");
+        println!("the command had ended: {}", ended.is_some());
+        eventually("it is a member with a role", || {
+            let own = c.members().ok().and_then(Result::ok);
+            let own = own.and_then(|members| members.into_iter().find(|it| it.name == "c"));
+            own.is_some_and(|own| own.role != "PENDING")
+        });
+        assert_eq!(names(a), ["a", "b", "c"]);
+    });
 }
 
 /// Section 3, stopped.
 #[test]
 fn while_a_member_is_dead_every_join_fails_and_spends_its_token() {
-    let test = "while_a_member_is_dead_every_join_fails_and_spends_its_token";
-    on_hosts(test, 5, SHORT, |network| {
+    on_hosts(5, SHORT, |network| {
         form(network, &["b", "c"]);
         let dead = network.host_mut("c").and_then(Host::kill_daemon);
         dead.expect("a dead daemon");
@@ -324,45 +306,35 @@ fn while_a_member_is_dead_every_join_fails_and_spends_its_token() {
 /// Section 3, stopped, `remove`: before any join was tried.
 #[test]
 fn once_a_dead_member_is_removed_by_force_hosts_join_again() {
-    on_hosts(
-        "once_a_dead_member_is_removed_by_force_hosts_join_again",
-        4,
-        SHORT,
-        |network| {
-            form(network, &["b", "c"]);
-            network
-                .host_mut("c")
-                .and_then(Host::kill_daemon)
-                .expect("a dead daemon");
-            let a = host(network, "a");
-            must(a, &["remove", "c", "--force"]);
-            let token = must(a, &["add", "d"]);
-            must(host(network, "d"), &["join", &token]);
-            assert_eq!(names(a), ["a", "b", "d"]);
-        },
-    );
+    on_hosts(4, SHORT, |network| {
+        form(network, &["b", "c"]);
+        network
+            .host_mut("c")
+            .and_then(Host::kill_daemon)
+            .expect("a dead daemon");
+        let a = host(network, "a");
+        must(a, &["remove", "c", "--force"]);
+        let token = must(a, &["add", "d"]);
+        must(host(network, "d"), &["join", &token]);
+        assert_eq!(names(a), ["a", "b", "d"]);
+    });
 }
 
 /// Section 3, dark. Where two limits of 30 s meet, a command may report success or failure; what it
 /// came to is in the list afterwards.
 #[test]
 fn a_dark_member_is_removed_by_force_alone() {
-    on_hosts(
-        "a_dark_member_is_removed_by_force_alone",
-        4,
-        SHORT,
-        |network| {
-            form(network, &["b", "c", "d"]);
-            host(network, "d").darken().expect("a dark host");
-            let a = host(network, "a");
-            must(a, &["add", "e"]);
-            refused(&run(a, &["remove", "d"]));
-            let _ = run(a, &["remove", "d", "--force"]);
-            eventually("it is gone", || {
-                let members = a.members().expect("a command that starts");
-                members.is_ok_and(|members| members.iter().all(|member| member.name != "d"))
-            });
-            assert_eq!(names(a), ["a", "b", "c"]);
-        },
-    );
+    on_hosts(4, SHORT, |network| {
+        form(network, &["b", "c", "d"]);
+        host(network, "d").darken().expect("a dark host");
+        let a = host(network, "a");
+        must(a, &["add", "e"]);
+        refused(&run(a, &["remove", "d"]));
+        let _ = run(a, &["remove", "d", "--force"]);
+        eventually("it is gone", || {
+            let members = a.members().expect("a command that starts");
+            members.is_ok_and(|members| members.iter().all(|member| member.name != "d"))
+        });
+        assert_eq!(names(a), ["a", "b", "c"]);
+    });
 }

@@ -398,18 +398,3 @@ pub(super) fn set(call: &mut Call<'_>, arguments: Arguments) -> Result<Reply, St
         notice,
     })
 }
-
-pub(super) fn model_get(call: &mut Call<'_>, arguments: Arguments) -> Result<Reply, Stop> {
-    let id = chosen(call, &arguments)?;
-    arguments.nothing_left()?;
-    is_served(call, id)?;
-    let relation = call.model.relations.get(&id);
-    let far = relation.is_some_and(|relation| relation.cross_model);
-    let uuid = if far {
-        // One other model is all there is.
-        "7d3f61aa-90cd-4a11-8d0e-000000000002".to_owned()
-    } else {
-        call.model.uuid.clone()
-    };
-    Ok(json!({ "uuid": uuid }).into())
-}

@@ -1,21 +1,16 @@
-//! The tools about the unit itself: leadership, configuration, status, log, state, actions.
+//! The tools about the unit itself: leadership, configuration, status, log, actions.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
-use super::grammar::{Arguments, go_quoted, key_values};
-use super::{Call, Reply, Stop, relation};
+use super::grammar::{Arguments, go_quoted};
+use super::{Call, Reply, Stop};
 use crate::context::ActionRun;
-use crate::document;
 use crate::model::{JujuGeneration, Life, Model, OFFERING_MODEL, Relation, Side, Status};
-use crate::names::{RelationId, UnitName};
+use crate::names::UnitName;
 use crate::quirks::{ConsumedOffer, Omissions};
-
-const MAX_STATE_KEY: usize = 256;
-const MAX_STATE_VALUE: usize = 65_536;
 
 pub(super) fn is_leader(call: &mut Call<'_>, arguments: Arguments) -> Result<Reply, Stop> {
     arguments.nothing_left()?;
@@ -370,133 +365,4 @@ fn timestamp(since: Duration) -> String {
     humantime::format_rfc3339_seconds(time)
         .to_string()
         .replace('T', " ")
-}
-
-fn state<'a>(call: &'a mut Call<'_>) -> &'a mut Arc<BTreeMap<String, String>> {
-    let unit = call.model.units.get(&call.agent.unit);
-    call.context
-        .state
-        .get_or_insert_with(|| unit.map(|unit| Arc::clone(&unit.state)).unwrap_or_default())
-}
-
-pub(super) fn state_get(call: &mut Call<'_>, mut arguments: Arguments) -> Result<Reply, Stop> {
-    let key = arguments.next().filter(|key| key != "-");
-    arguments.nothing_left()?;
-    let state = state(call);
-    let value: Value = match key {
-        None => state
-            .iter()
-            .map(|(key, value)| (key.clone(), Value::from(value.as_str())))
-            .collect(),
-        Some(key) => match state.get(&key) {
-            Some(value) => value.as_str().into(),
-            None if arguments.switch("strict") => {
-                return Err(Stop::failure(format!("{} not found", go_quoted(&key))));
-            }
-            None => "".into(),
-        },
-    };
-    Ok(value.into())
-}
-
-pub(super) fn state_set(call: &mut Call<'_>, arguments: Arguments) -> Result<Reply, Stop> {
-    let given = key_values(&arguments.positional)?;
-    let mut values = match call.document(&arguments)? {
-        Some(document) => document::parse(&document).map_err(Stop::failure)?,
-        None => BTreeMap::new(),
-    };
-    values.extend(given);
-    for (key, value) in &values {
-        if key.len() > MAX_STATE_KEY {
-            return Err(Stop::failure(format!(
-                "max allowed key length ({MAX_STATE_KEY}) exceeded"
-            )));
-        }
-        if value.len() > MAX_STATE_VALUE {
-            return Err(Stop::failure(format!(
-                "max allowed value length ({MAX_STATE_VALUE}) exceeded"
-            )));
-        }
-    }
-    if !values.is_empty() {
-        Arc::make_mut(state(call)).extend(values);
-        call.context.state_written = true;
-    }
-    Ok(Reply::default())
-}
-
-pub(super) fn state_delete(call: &mut Call<'_>, mut arguments: Arguments) -> Result<Reply, Stop> {
-    let key = arguments
-        .next()
-        .ok_or_else(|| Stop::usage("missing required key"))?;
-    arguments.nothing_left()?;
-    if state(call).contains_key(&key) {
-        Arc::make_mut(state(call)).remove(&key);
-        call.context.state_written = true;
-    }
-    Ok(Reply::default())
-}
-
-pub(super) fn network_get(call: &mut Call<'_>, mut arguments: Arguments) -> Result<Reply, Stop> {
-    let binding = arguments
-        .next()
-        .ok_or_else(|| Stop::usage("no arguments specified"))?;
-    arguments.nothing_left()?;
-    let known = call.agent.charm.endpoints.contains_key(&binding) || binding == "juju-info";
-    let asked: Option<RelationId> = arguments
-        .option("relation")
-        .and_then(|id| id.parse().ok())
-        .map(RelationId);
-    let about = asked.or(call.context.relation.as_ref().map(|own| own.id));
-    if let Some(id) = about {
-        relation::is_served(call, id)?;
-        if call.model.served(id, &call.agent.unit).is_none() {
-            return Err(Stop::failure(match call.model.generation {
-                JujuGeneration::Three => format!("relation {id} not found"),
-                JujuGeneration::Four => "permission denied".to_owned(),
-            }));
-        }
-    }
-    let subnet_is_known = !call.model.quirks.knows_no_subnet;
-    let unit = call
-        .model
-        .units
-        .get(&call.agent.unit)
-        .filter(|_| subnet_is_known);
-    let (true, Some(unit)) = (known || asked.is_some(), unit) else {
-        return Err(Stop::failure(format!(
-            "no network config found for binding {}",
-            go_quoted(&binding)
-        )));
-    };
-    let address = unit.address();
-    let subnet = format!("{address}/32");
-    let parts = [
-        ("bind-address", json!(address)),
-        ("egress-subnets", json!([subnet])),
-        ("ingress-address", json!(address)),
-    ];
-    let mut chosen: Map<String, Value> = parts
-        .into_iter()
-        .filter(|(name, _)| arguments.switch(name))
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect();
-    let value = match chosen.len() {
-        0 => json!({
-            "bind-addresses": [{
-                "mac-address": "",
-                "interface-name": "eth0",
-                "addresses": [{"hostname": "", "value": address, "cidr": "10.0.0.0/8"}],
-            }],
-            "egress-subnets": [subnet],
-            "ingress-addresses": [address],
-        }),
-        1 => chosen
-            .values_mut()
-            .next()
-            .map(Value::take)
-            .unwrap_or_default(),
-        _ => Value::Object(chosen),
-    };
-    Ok(value.into())
 }

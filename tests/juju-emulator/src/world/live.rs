@@ -32,19 +32,16 @@ pub struct RunningHook {
 
 impl RunningHook {
     /// Whose it is.
-    #[must_use]
     pub fn unit(&self) -> &UnitName {
         &self.unit
     }
 
     /// The hook's name.
-    #[must_use]
     pub fn name(&self) -> String {
         self.context.operation.name()
     }
 
     /// When it began, by the model's clock.
-    #[must_use]
     pub fn started(&self) -> Duration {
         self.started
     }
@@ -63,7 +60,6 @@ enum What {
 
 impl Progress {
     /// Whose hook it is.
-    #[must_use]
     pub fn unit(&self) -> &UnitName {
         &self.unit
     }

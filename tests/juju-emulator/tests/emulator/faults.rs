@@ -1,12 +1,9 @@
 //! Faults happen at the chosen call, and do what they say.
 
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::time::Duration;
 
 use juju_emulator::JujuGeneration::Four;
 use juju_emulator::agent::Hook;
-use juju_emulator::model::Life;
 use juju_emulator::process::Ending;
 use juju_emulator::{Effect, Fault, Injection, ToolOutput};
 
@@ -142,41 +139,4 @@ fn a_charm_can_be_left_without_path_or_without_a_tool() {
     // A shell falls back to a path of its own, which has no hook tools.
     shell.world.inject(Injection::new(Fault::NoPath));
     assert!(shell.run().stdout.ends_with(b"\n127\n"));
-}
-
-#[test]
-fn a_duplicate_runs_the_same_hook_once_more() {
-    let mut rig = Rig::settled(Four, 1, 1);
-    rig.write("r/0", DB, "a=1");
-    rig.world.clear_history();
-    rig.world
-        .inject(Injection::new(Fault::DuplicateChanged).on("p/0"));
-    rig.settle();
-    assert_eq!(
-        rig.world.hooks_of("p/0"),
-        ["db-relation-changed", "db-relation-changed"]
-    );
-}
-
-#[test]
-fn a_relation_can_be_removed_in_the_middle_of_a_hook() {
-    let mut rig = Rig::settled(Four, 1, 1);
-    rig.world
-        .inject(Injection::at_call(2, Effect::RemoveRelation(DB)).on("p/0"));
-    let run = rig.during("p/0", Hook::UpdateStatus, |tools| {
-        tools.text("relation-set -r 1 a=1");
-        tools.text("relation-get -r 1 - r/0");
-    });
-    assert!(run.committed, "it is dying, not gone");
-    assert_eq!(rig.world.model().relation(DB).unwrap().life, Life::Dying);
-    let seen = Rc::new(RefCell::new(Vec::new()));
-    let kept = Rc::clone(&seen);
-    rig.charms(move |unit, environment, _| {
-        kept.borrow_mut()
-            .push((unit.to_string(), environment["JUJU_HOOK_NAME"].clone()));
-        0
-    });
-    rig.settle();
-    assert_eq!(seen.borrow().len(), 4, "{seen:?}");
-    assert!(rig.world.model().relation(DB).is_err());
 }

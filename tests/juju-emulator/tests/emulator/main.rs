@@ -1,11 +1,10 @@
 //! The emulated model against the contract it was written from.
 
-mod commit;
+mod chance;
 mod faults;
-mod order;
-mod peers;
+mod open;
 mod process;
 mod quirks;
 mod seen;
+mod stories;
 mod support;
-mod tools;

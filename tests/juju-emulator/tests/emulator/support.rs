@@ -52,24 +52,26 @@ impl Rig {
         requirers: usize,
     ) -> Self {
         let script: Rc<RefCell<Box<Script>>> = Rc::new(RefCell::new(Box::new(|_, _, _| 0)));
-        let charm = |metadata: &str, config: &str, actions: &str| {
-            let metadata = Metadata::parse(metadata, config, actions).unwrap();
-            let script = Rc::clone(&script);
-            Charm::in_process(metadata, move |unit| {
-                let (script, unit) = (Rc::clone(&script), unit.clone());
-                move |environment: &Environment, tools: &mut CallTool<'_>| {
-                    let mut script = script.borrow_mut();
-                    (*script)(&unit, environment, tools)
-                }
-            })
-        };
-        let mut world = World::new(generation, seed);
-        let provider = charm(PROVIDER, CONFIG, ACTIONS);
-        world.deploy("p", &provider, providers, &[]).unwrap();
-        world
-            .deploy("r", &charm(REQUIRER, "", ""), requirers, &[])
-            .unwrap();
-        Self { world, script }
+        let world = World::new(generation, seed);
+        let mut rig = Self { world, script };
+        let provider = rig.charm(PROVIDER, CONFIG, ACTIONS);
+        let requirer = rig.charm(REQUIRER, "", "");
+        rig.world.deploy("p", &provider, providers, &[]).unwrap();
+        rig.world.deploy("r", &requirer, requirers, &[]).unwrap();
+        rig
+    }
+
+    /// A charm that runs the current script.
+    pub(crate) fn charm(&self, metadata: &str, config: &str, actions: &str) -> Charm {
+        let metadata = Metadata::parse(metadata, config, actions).unwrap();
+        let script = Rc::clone(&self.script);
+        Charm::in_process(metadata, move |unit| {
+            let (script, unit) = (Rc::clone(&script), unit.clone());
+            move |environment: &Environment, tools: &mut CallTool<'_>| {
+                let mut script = script.borrow_mut();
+                (*script)(&unit, environment, tools)
+            }
+        })
     }
 
     /// As [`Rig::fresh`], related by `db` and settled; `p/0` and `r/0` lead. History is empty.
@@ -119,14 +121,9 @@ impl Rig {
 
     /// What `unit` is answered in a hook that is about no relation.
     pub(crate) fn ask(&mut self, unit: &str, line: &str) -> ToolOutput {
-        self.ask_in(unit, Hook::UpdateStatus, line)
-    }
-
-    /// What `unit` is answered in `hook`.
-    pub(crate) fn ask_in(&mut self, unit: &str, hook: Hook, line: &str) -> ToolOutput {
         let answer = Rc::new(RefCell::new(ToolOutput::default()));
         let (kept, line) = (Rc::clone(&answer), line.to_owned());
-        self.during(unit, hook, move |tools| {
+        self.during(unit, Hook::UpdateStatus, move |tools| {
             *kept.borrow_mut() = tools.call(&line)
         });
         answer.take()
@@ -166,19 +163,16 @@ impl Tools<'_, '_> {
     }
 }
 
-pub(crate) fn db_hook(event: RelationEvent) -> Hook {
+pub(crate) fn relation_hook(endpoint: &str, event: RelationEvent) -> Hook {
+    let (id, endpoint) = match endpoint {
+        "friends" => (PEER, endpoint.to_owned()),
+        _ => (DB, endpoint.to_owned()),
+    };
     Hook::Relation {
-        id: DB,
-        endpoint: "db".to_owned(),
+        id,
+        endpoint,
         event,
     }
-}
-
-pub(crate) fn changed(unit: &str) -> Hook {
-    db_hook(RelationEvent::UnitChanged {
-        unit: UnitName::parse(unit).unwrap(),
-        version: 0,
-    })
 }
 
 pub(crate) fn stdout(output: &ToolOutput) -> String {

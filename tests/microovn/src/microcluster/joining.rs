@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Which microcluster, as far as two behave differently.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Series {
     /// v2.0.5 and v2.2.0: MicroOVN 24.03 and 25.03.

@@ -39,7 +39,7 @@ pub(crate) struct World {
     pub(crate) writes: usize,
     machine: String,
     /// Since the last look: commands of the snap, statuses, log lines.
-    commands: Vec<String>,
+    pub(crate) commands: Vec<String>,
     statuses: Vec<String>,
     pub(crate) log: Vec<String>,
 }
@@ -111,11 +111,6 @@ impl Unit {
         self
     }
 
-    pub(crate) fn refuse(mut self, command: &'static str) -> Self {
-        self.world.refuse.insert(command);
-        self
-    }
-
     /// Runs one hook. As Juju does, keeps what it wrote only if it succeeds.
     pub(crate) fn run(&mut self, hook: &str) -> i32 {
         let mut environment: BTreeMap<String, String> = BTreeMap::new();
@@ -147,12 +142,6 @@ impl Unit {
         let mut commands = std::mem::take(&mut self.world.commands);
         commands.retain(|command| !command.starts_with("cluster list"));
         commands
-    }
-
-    /// How often the cluster was listed since the last look at the commands.
-    pub(crate) fn lists(&self) -> usize {
-        let lists = |command: &&String| command.starts_with("cluster list");
-        self.world.commands.iter().filter(lists).count()
     }
 
     pub(crate) fn statuses(&mut self) -> Vec<String> {
