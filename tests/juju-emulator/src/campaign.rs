@@ -166,7 +166,7 @@ fn histories(plot: Plot, args: &Args) -> bool {
         ("faults and operators' deeds", total.events),
         ("commits, each checked", total.commits),
         ("failed distributor hooks, by faults", total.failed_hooks),
-        ("clusters founded on an old view", total.old_views),
+        ("clusters that nobody could prevent", total.untold),
         ("broken promises", broken.len()),
     ]);
     for (seed, juju, error) in &broken {
