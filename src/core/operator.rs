@@ -221,13 +221,12 @@ pub fn resolve(
     if claims.is_empty() {
         return Err(Refused::NotAnnounced);
     }
-    let knows_member = is_member && claims.iter().any(Claim::is_member);
+    // A cluster has each name once: all who claim one that is in it are one machine, in a relation
+    // that Juju goes on listing, too.
     for claim in &mut *claims {
-        claim.member.take_if(|_| !is_member);
+        let why = claim.member.take().unwrap_or(Because::OperatorSays);
+        claim.member = is_member.then_some(why);
         claim.refuses = None;
-    }
-    if let Some(first) = claims.first_mut().filter(|_| !knows_member) {
-        first.member = is_member.then_some(Because::OperatorSays);
     }
     if is_member {
         after.mirror.insert(host.to_owned(), Value::Member);

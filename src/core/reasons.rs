@@ -163,12 +163,12 @@ pub fn next_unheard(
     unheard
 }
 
-/// Those of `units` that have no claim.
+/// Those of `units` that have no claim, or one that counts as gone.
 pub fn without_claim(
     ledger: &Ledger,
     mut units: BTreeSet<UnitName>,
 ) -> impl Iterator<Item = UnitName> + use<> {
-    for claim in ledger.hosts.values().flatten() {
+    for claim in ledger.hosts.values().flatten().filter(|claim| !claim.is_gone) {
         units.remove(&claim.unit);
     }
     units.into_iter()

@@ -306,15 +306,18 @@ pub(super) fn unit_bag(
     }
 }
 
-/// Whether `app` is of this model. Where goal-state cannot tell, what the ledger knows of it stays.
+/// Whether `app` is of this model. Where goal-state cannot tell, what the ledger knows of it stays,
+/// unless it is that goal-state did not list the name.
 fn place(tools: &HookTools<'_>, ledger: &Ledger, app: &str) -> Place {
-    let told = tools.goal_state().and_then(|goal| goal.place(app));
     let mut listed = ledger.relations.values();
-    let is_known = listed.any(|listed| listed.app == app);
-    match (told, is_known) {
-        (Some(place), _) => place,
-        (None, true) => ledger.place(app),
-        (None, false) => Place::Unknown,
+    let known = match listed.any(|listed| listed.app == app) {
+        true => ledger.place(app),
+        false => Place::Unknown,
+    };
+    match tools.goal_state().map(|goal| goal.place(app)) {
+        Some(Some(place)) => place,
+        Some(None) if known == Place::Elsewhere => Place::Unknown,
+        _ => known,
     }
 }
 

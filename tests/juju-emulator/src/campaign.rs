@@ -145,14 +145,7 @@ fn histories(plot: Plot, args: &Args) -> bool {
             "failed distributor hooks, by faults",
             total.failed_hooks.to_string(),
         ),
-        (
-            "clusters founded on an old view",
-            total.old_views.to_string(),
-        ),
-        (
-            "clusters founded on an old view",
-            total.old_views.to_string(),
-        ),
+        ("clusters that nobody could prevent", total.untold.to_string()),
         ("broken promises", broken.len().to_string()),
     ]);
     for (seed, juju, error) in &broken {

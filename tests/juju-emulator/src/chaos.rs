@@ -39,9 +39,8 @@ pub struct History {
     pub failed_hooks: usize,
     /// Consumer units that no fault of ours holds: their hooks crash as the protocol's hazards say.
     pub crashed_consumers: usize,
-    /// Clusters that a consumer of the first protocol founded beside one that our bags showed: Juju
-    /// gave it an older view of them.
-    pub old_views: usize,
+    /// Clusters beside another at the end, each founded where no word of ours could reach.
+    pub untold: usize,
 }
 
 impl History {
@@ -52,7 +51,7 @@ impl History {
         self.events += other.events;
         self.failed_hooks += other.failed_hooks;
         self.crashed_consumers += other.crashed_consumers;
-        self.old_views += other.old_views;
+        self.untold += other.untold;
     }
 }
 
@@ -255,7 +254,7 @@ struct Chaos<'a> {
     leadership_was_lost: bool,
     /// So many there were after the last hook of a consumer.
     clusters: usize,
-    /// Hosts that founded a cluster on an old view, see [`History::old_views`].
+    /// Hosts that founded one which nobody could prevent, see [`History::untold`].
     founders: BTreeSet<String>,
 }
 
@@ -290,10 +289,17 @@ impl Chaos<'_> {
             let failure = run.failure.as_deref().unwrap_or_default();
             (self.listener)(&format!("{}: {} {remote} {failure}", run.unit, run.hook));
             if !distributor && !self.plot.has_faults() {
-                let clusters = self.deployment.clusters().unwrap_or_default().len();
-                let is_new = clusters > std::mem::replace(&mut self.clusters, clusters);
-                if is_new && has_an_old_view(&self.deployment, &run.unit) {
-                    self.history.old_views += 1;
+                let clusters = self
+                    .deployment
+                    .clusters()
+                    .map_or(0, |clusters| clusters.len());
+                let before = std::mem::replace(&mut self.clusters, clusters);
+                self.promises.knew_a_cluster &= before > 0;
+                let knew = self.promises.knew_a_cluster;
+                if before > 0
+                    && clusters > before
+                    && (!knew || no_word_reaches(&self.deployment, &run.unit))
+                {
                     let host = self.deployment.hostname(run.unit.as_str());
                     self.founders.insert(host);
                 }
@@ -640,7 +646,8 @@ impl Chaos<'_> {
         drop(world.run_hook(leader.as_str(), config_changed()));
         every_host_is_named(&self.deployment, &leader).map_err(at_rest)?;
         if !self.plot.has_faults() {
-            no_cluster_splits(&self.deployment, &self.founders).map_err(at_rest)?;
+            self.history.untold =
+                no_cluster_splits(&self.deployment, &self.founders).map_err(at_rest)?;
         }
         Ok(())
     }
@@ -651,12 +658,22 @@ impl Chaos<'_> {
         let run = world.run_hook(leader.as_str(), config_changed());
         let committed = run.is_ok_and(|run| run.committed);
         let (plot, leadership_was_lost) = (self.plot, self.leadership_was_lost);
+        let is_of_nobody = |change: &BagChange| {
+            let hosts = &self.promises.ledger.hosts;
+            let mut names = change
+                .keys
+                .keys()
+                .map(|key| key.strip_prefix(wire::MIRROR_PREFIX));
+            names.all(|name| name.is_some_and(|name| !hosts.contains_key(name)))
+        };
         let is_excused = |changes: &[BagChange]| {
             // What goal-state says again of where applications are shows only in the ledger.
             (plot == Plot::GoalState && only_keys(changes, &["other-models"]))
                 // A hook that lost leadership for a moment drops what it heard, and no later hook
                 // says again that a unit is a member or communicator. With that, its turn ends.
-                || (leadership_was_lost && only_notes_who_is_in(changes))
+                // Nor that there is a token for a host that has gone since.
+                || (leadership_was_lost
+                    && (only_notes_who_is_in(changes) || changes.iter().all(is_of_nobody)))
         };
         match world.commits().first() {
             Some(commit) if committed && !is_excused(&commit.changes) => Err(Violation {
@@ -731,6 +748,8 @@ struct Promises {
     secrets: BTreeSet<String>,
     /// The settled `bootstrap-app` once a cluster exists.
     permitted: Option<String>,
+    /// The ledger has shown that a cluster exists.
+    knew_a_cluster: bool,
 }
 
 impl Promises {
@@ -757,8 +776,10 @@ impl Promises {
                 return Err(format!("the value of {name:?} was changed or removed"));
             }
         }
+        let knows = ledger_shows_cluster(ledger);
+        self.knew_a_cluster |= knows;
         // The last host that was a sign of the cluster is gone, and another has its name.
-        if !ledger_shows_cluster(ledger) {
+        if !knows || is_emptied {
             self.permitted = None;
         }
         let texts = ledger.mirror.values().filter_map(Value::text);
@@ -915,36 +936,53 @@ fn is_alive(deployment: &Deployment, unit: &UnitName) -> bool {
     unit.is_some_and(|unit| unit.life == Life::Alive)
 }
 
-/// Whether a consumer of the first protocol would find a value in our unit bags as they are now. It
-/// decides on its own view of them, which Juju renews with their hooks alone, and on our application
-/// bag, which is live; in a hook between, it may found a cluster beside one that is shown.
-fn has_an_old_view(deployment: &Deployment, unit: &UnitName) -> bool {
-    let relation = deployment.relation(unit.application());
-    let relation = relation.and_then(|id| deployment.world.model().relation(id).ok());
-    let sides = relation.and_then(|relation| relation.own_side(DISTRIBUTOR));
-    let mut members = sides.into_iter().flat_map(|side| side.members.values());
+/// Whether a consumer of the first protocol cannot have heard that there is a cluster. It decides on
+/// our application bag, which is live, and on its own view of our unit bags, which Juju renews with
+/// their hooks alone: our bags may show a value by now, or no unit of ours has run a hook yet.
+fn no_word_reaches(deployment: &Deployment, unit: &UnitName) -> bool {
+    let id = deployment.relation(unit.application());
+    let relation = id.and_then(|id| deployment.world.model().relation(id).ok());
+    let Some((relation, side)) =
+        relation.and_then(|relation| Some((relation, relation.own_side(DISTRIBUTOR)?)))
+    else {
+        return false;
+    };
+    let shows =
+        |bag: &Content| wire::mirror_values(bag).any(|(_, value)| Value::from(value).is_real());
+    let has_begun = |unit: &UnitName| {
+        let agent = deployment.world.agent(unit.as_str()).ok();
+        agent.is_some_and(|agent| agent.relations.get(&relation.id).is_some_and(|r| r.created))
+    };
     deployment.release_of(unit) != Some(Release::Second)
-        && members.any(|member| {
-            wire::mirror_values(&member.bag.content).any(|(_, value)| Value::from(value).is_real())
-        })
+        && (side
+            .members
+            .values()
+            .any(|member| shows(&member.bag.content))
+            || !side.members.keys().any(has_begun))
 }
 
-/// The units that are there to stay are in one cluster at most, but for those that a consumer
-/// founded on an old view. One whose members are all gone or going is none.
-fn no_cluster_splits(deployment: &Deployment, founders: &BTreeSet<String>) -> Result<(), String> {
-    let mut units = deployment.consumer_units();
-    units.retain(|unit| is_alive(deployment, unit));
-    let hosts: BTreeSet<String> = units
-        .iter()
+/// Clusters with a unit that is there to stay. One whose members are all gone or going is none.
+fn clusters_to_stay(deployment: &Deployment) -> Result<Vec<Vec<String>>, DeploymentError> {
+    let units = deployment.consumer_units().into_iter();
+    let staying = units.filter(|unit| is_alive(deployment, unit));
+    let hosts: BTreeSet<String> = staying
         .map(|unit| deployment.hostname(unit.as_str()))
         .collect();
-    let mut clusters = deployment.clusters().map_err(|error| error.to_string())?;
-    clusters.retain(|members| {
-        members.iter().any(|member| hosts.contains(member))
-            && !members.iter().any(|member| founders.contains(member))
-    });
-    match clusters.len() {
-        0 | 1 => Ok(()),
+    let mut clusters = deployment.clusters()?;
+    clusters.retain(|members| members.iter().any(|member| hosts.contains(member)));
+    Ok(clusters)
+}
+
+/// There is one cluster at most, but for those that nobody could prevent, which it counts.
+fn no_cluster_splits(
+    deployment: &Deployment,
+    founders: &BTreeSet<String>,
+) -> Result<usize, String> {
+    let clusters = clusters_to_stay(deployment).map_err(|error| error.to_string())?;
+    let is_untold = |members: &&Vec<String>| members.iter().any(|host| founders.contains(host));
+    let untold = clusters.iter().filter(is_untold).count();
+    match clusters.len() - untold {
+        0 | 1 => Ok(clusters.len().saturating_sub(1)),
         several => Err(format!("{several} clusters: {clusters:?}")),
     }
 }
