@@ -168,7 +168,12 @@ pub fn without_claim(
     ledger: &Ledger,
     mut units: BTreeSet<UnitName>,
 ) -> impl Iterator<Item = UnitName> + use<> {
-    for claim in ledger.hosts.values().flatten().filter(|claim| !claim.is_gone) {
+    for claim in ledger
+        .hosts
+        .values()
+        .flatten()
+        .filter(|claim| !claim.is_gone)
+    {
         units.remove(&claim.unit);
     }
     units.into_iter()

@@ -282,7 +282,12 @@ fn of_claims(name: &str, claims: &[Claim]) -> Option<Problem> {
         0 if claims.len() > 1 => Some(Problem::SecondUnit { name }),
         0 => None,
         // A cluster has each name once, so they are one machine.
-        _ if claims.iter().all(|claim| claim.is_gone || claim.is_member()) => None,
+        _ if claims
+            .iter()
+            .all(|claim| claim.is_gone || claim.is_member()) =>
+        {
+            None
+        }
         more => Some(Problem::Contested { name, first, more }),
     }
 }

@@ -145,7 +145,10 @@ fn histories(plot: Plot, args: &Args) -> bool {
             "failed distributor hooks, by faults",
             total.failed_hooks.to_string(),
         ),
-        ("clusters that nobody could prevent", total.untold.to_string()),
+        (
+            "clusters that nobody could prevent",
+            total.untold.to_string(),
+        ),
         ("broken promises", broken.len().to_string()),
     ]);
     for (seed, juju, error) in &broken {
