@@ -9,7 +9,7 @@ use fastrand::Rng;
 use crate::names::{AppName, RelationId, UnitName};
 
 /// The knobs. They may be turned at any time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Quirks {
     /// `goal-state` fails with this text, as while certain cross-model relations exist
     /// (juju/juju#21152): `unit not found` and the like.
@@ -22,17 +22,6 @@ pub struct Quirks {
     /// No joined or changed of these units fires, as in some 4.0.x (juju/juju#21412, #21764,
     /// #22253).
     pub silent_units: BTreeSet<UnitName>,
-}
-
-impl Default for Quirks {
-    fn default() -> Self {
-        Self {
-            goal_state_fails: None,
-            goal_state_omits: None,
-            consumed_offers: None,
-            silent_units: BTreeSet::new(),
-        }
-    }
 }
 
 /// By which chance `goal-state` leaves something out.
