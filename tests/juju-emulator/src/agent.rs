@@ -176,8 +176,6 @@ pub enum Operation {
     Run(Hook),
     /// Run an action.
     Act(ActionRequest),
-    /// Run a command as `juju exec` or `juju-exec` does.
-    Exec(String),
 }
 
 impl Operation {
@@ -186,7 +184,6 @@ impl Operation {
         match self {
             Self::Run(hook) => hook.name(),
             Self::Act(action) => action.name.clone(),
-            Self::Exec(_) => "juju-exec".to_owned(),
             _ => String::new(),
         }
     }
@@ -263,8 +260,6 @@ pub struct Agent {
     pub unit: UnitName,
     /// Its machine is there.
     pub on_machine: bool,
-    /// Somebody has stopped it, until somebody starts it.
-    pub switched_off: bool,
     /// The install hook has run.
     pub installed: bool,
     /// The start hook has run.
@@ -307,7 +302,6 @@ impl Agent {
         Self {
             unit,
             on_machine: false,
-            switched_off: false,
             installed: false,
             started: false,
             stopped: false,
@@ -332,7 +326,7 @@ impl Agent {
     pub fn next_operation(&self, model: &Model, rng: &mut Rng, again: Again) -> Option<Operation> {
         let unit = model.units.get(&self.unit)?;
         let application = model.applications.get(self.unit.application())?;
-        if self.busy || self.switched_off || (self.killed && !again.killed) {
+        if self.busy || (self.killed && !again.killed) {
             return None;
         }
         if !self.on_machine {
@@ -414,7 +408,7 @@ impl Agent {
             .keys()
             .filter(|id| !model.relations.contains_key(id))
             .copied()
-            .filter(|id| model.quirks.forgets_gone_relations || self.is_peer(*id))
+            .filter(|id| self.is_peer(*id))
             .collect();
         if !gone.is_empty() {
             return Some(Operation::ForgetRelations(gone));
@@ -457,12 +451,9 @@ impl Agent {
     }
 
     fn next_relation_hook(&self, model: &Model, rng: &mut Rng, alive: bool) -> Option<Hook> {
-        self.choose_relation(
-            model,
-            rng,
-            model.quirks.peers_come_last,
-            |relation, state| next_in_relation(&self.unit, alive, relation, state, model),
-        )
+        self.choose_relation(model, rng, true, |relation, state| {
+            next_in_relation(&self.unit, alive, relation, state, model)
+        })
     }
 
     /// One of the relations that have something to do: any, but where `peers_last`, those that the
@@ -682,9 +673,7 @@ pub fn next_in_relation(
         });
     }
     let silent = |name: &UnitName| model.quirks.silent_units.contains(name);
-    let departed_is_lost = relation.is_peer()
-        && model.generation == JujuGeneration::Four
-        && !model.quirks.peers_depart;
+    let departed_is_lost = relation.is_peer() && model.generation == JujuGeneration::Four;
     let gone = state.members.keys().find(|name| {
         ending || (seen(name).is_none() && (!departed_is_lost || state.gone.contains(*name)))
     });

@@ -119,11 +119,7 @@ impl Context {
             }),
             _ => None,
         };
-        let label = match &operation {
-            Operation::Exec(_) => "run-commands".to_owned(),
-            other => other.name(),
-        };
-        let id = format!("{}-{label}-{serial:019}", agent.unit);
+        let id = format!("{}-{}-{serial:019}", agent.unit, operation.name());
         let environment = environment(&id, &operation, relation.as_ref(), agent, model, places);
         Self {
             id,

@@ -95,8 +95,6 @@ pub struct Application {
     pub leader: Option<UnitName>,
     /// Who held it last, and may not take it back while there is another unit.
     pub deposed: Option<UnitName>,
-    /// Since when the agent of its holder is stopped, so that nobody renews the lease.
-    pub leader_silent_since: Option<Duration>,
     /// Alive or dying.
     pub life: Life,
     /// Set by the leader with `status-set --application`.
@@ -581,7 +579,6 @@ impl Model {
             config_version: 0,
             leader: None,
             deposed: None,
-            leader_silent_since: None,
             life: Life::Alive,
             status: None,
             next_unit: 0,
@@ -607,24 +604,6 @@ impl Model {
         for endpoint in missing {
             self.add_relation(vec![new_side(app, &endpoint, Role::Peer, None)], false);
         }
-    }
-
-    /// Gives a peer endpoint one more relation, as a chain of refreshes does in 3.6.5
-    /// (juju/juju#19631). Juju finds the bags of a peer relation by its name, not by its number, so
-    /// both show one.
-    pub fn repeat_peer_relation(&mut self, id: RelationId) -> Result<RelationId, ModelError> {
-        let relation = self.relation(id)?;
-        let (true, Some(side)) = (relation.is_peer(), relation.sides.first()) else {
-            return Err(ModelError::NoRelation(id));
-        };
-        let (app, endpoint, bag) = (
-            side.app.clone(),
-            side.endpoint.clone(),
-            side.app_bag.clone(),
-        );
-        let mut twin = new_side(app.as_str(), &endpoint, Role::Peer, None);
-        twin.app_bag = bag;
-        Ok(self.add_relation(vec![twin], false))
     }
 
     fn relations_on<'a>(
@@ -839,17 +818,6 @@ impl Model {
         }
     }
 
-    /// The model of `app`, which consumes offers of this one, is destroyed with `--force`: no agent
-    /// on the offering side is told anything, and the controller forgets the relations.
-    pub fn destroy_model_of(&mut self, app: &str) -> Result<(), ModelError> {
-        self.application(app)?;
-        self.relations
-            .retain(|_, relation| relation.own_side(app).is_none());
-        self.units.retain(|unit, _| unit.application() != app);
-        self.applications.remove(app);
-        Ok(())
-    }
-
     /// Starts the removal of an application, its units and its relations.
     pub fn remove_application(&mut self, app: &str) -> Result<(), ModelError> {
         self.application_mut(app)?.life = Life::Dying;
@@ -994,7 +962,6 @@ impl Model {
         let application = self.application_mut(unit.application())?;
         application.leader = Some(unit.clone());
         application.deposed = None;
-        application.leader_silent_since = None;
         self.wake_application(unit.application());
         Ok(())
     }
@@ -1005,35 +972,8 @@ impl Model {
         if let Some(leader) = application.leader.take() {
             application.deposed = Some(leader);
         }
-        application.leader_silent_since = None;
         self.wake_application(app);
         Ok(())
-    }
-
-    /// The agent of `unit` stops, or starts again. Nobody renews the lease of one that is stopped.
-    pub fn set_silent(&mut self, unit: &UnitName, silent: bool) {
-        let now = self.now;
-        if let Some(application) = self.applications.get_mut(unit.application())
-            && application.leader.as_ref() == Some(unit)
-        {
-            application.leader_silent_since = silent.then_some(now);
-        }
-    }
-
-    /// Takes leases that nobody has renewed for the time [`Quirks::lease`].
-    pub fn expire_leases(&mut self) {
-        let (now, lease) = (self.now, self.quirks.lease);
-        let is_over = |since: Duration| now.saturating_sub(since) >= lease;
-        let expired: Vec<AppName> = self
-            .applications
-            .iter()
-            .filter(|(_, application)| application.leader_silent_since.is_some_and(is_over))
-            .map(|(name, _)| name.clone())
-            .collect();
-        for app in expired {
-            // Cannot fail: the application is there.
-            let _ = self.vacate_leadership(app.as_str());
-        }
     }
 
     /// Whether `unit` may take a lease that no unit holds.
@@ -1058,11 +998,10 @@ impl Model {
             return;
         };
         let address = entry.address();
-        let mut content = BTreeMap::new();
-        if !self.quirks.knows_no_subnet {
-            content.insert("egress-subnets".to_owned(), format!("{address}/32"));
-            content.insert("ingress-address".to_owned(), address.clone());
-        }
+        let mut content = BTreeMap::from([
+            ("egress-subnets".to_owned(), format!("{address}/32")),
+            ("ingress-address".to_owned(), address.clone()),
+        ]);
         if self.generation == JujuGeneration::Three {
             content.insert("private-address".to_owned(), address);
         }
@@ -1156,84 +1095,9 @@ impl Model {
             }
         }
         for change in &changes {
-            self.copy_to_twins(change);
             self.wake_counterparts(change.relation, unit);
         }
         Ok(changes)
-    }
-
-    /// Shows what was written to a bag of a peer relation in all relations of its endpoint.
-    fn copy_to_twins(&mut self, change: &BagChange) {
-        let Some([side]) = self
-            .relations
-            .get(&change.relation)
-            .map(|r| r.sides.as_slice())
-        else {
-            return;
-        };
-        let (app, endpoint) = (side.app.clone(), side.endpoint.clone());
-        let bag = match &change.owner {
-            BagOwner::App(_) => Some(side.app_bag.clone()),
-            BagOwner::Unit(unit) => side.unit_bag(unit.as_str()).cloned(),
-        };
-        let Some(bag) = bag else { return };
-        let twins: Vec<RelationId> = self
-            .relations_on(app.as_str(), &endpoint)
-            .map(|twin| twin.id)
-            .filter(|id| *id != change.relation)
-            .collect();
-        for id in twins {
-            let side = self
-                .relations
-                .get_mut(&id)
-                .and_then(|r| r.own_side_mut(app.as_str()));
-            let Some(side) = side else { continue };
-            match &change.owner {
-                BagOwner::App(_) => side.app_bag = bag.clone(),
-                BagOwner::Unit(unit) => {
-                    if let Some(member) = side.members.get_mut(unit) {
-                        member.bag = bag.clone();
-                    }
-                }
-            }
-            self.wake_relation(id);
-        }
-    }
-
-    /// Juju 4 does not wait without end for the last unit of a dying relation to run its hooks.
-    pub(crate) fn cut_off_if_blocked(&mut self, unit: &UnitName) {
-        let blocked = self.units.get(unit).is_some_and(|entry| {
-            let status = entry.workload.status.as_str();
-            entry.life == Life::Dying && (status == "blocked" || entry.error.is_some())
-        });
-        if self.generation != JujuGeneration::Four
-            || !self.quirks.cuts_off_blocked_units
-            || !blocked
-        {
-            return;
-        }
-        let app = unit.application();
-        let app_dies = self
-            .application(app)
-            .is_ok_and(|app| app.life == Life::Dying);
-        let last_in = |relation: &&Relation| {
-            let mut members = relation.sides.iter().flat_map(|side| side.members.keys());
-            members.next() == Some(unit) && members.next().is_none()
-        };
-        let cut_off: Vec<RelationId> = self
-            .relations
-            .values()
-            .filter(|relation| relation.life == Life::Dying || (relation.is_peer() && app_dies))
-            .filter(last_in)
-            .map(|relation| relation.id)
-            .collect();
-        for id in cut_off {
-            let usual = Unserved {
-                complaint: Complaint::Usual,
-                only: None,
-            };
-            self.unserved.entry(id).or_insert(usual);
-        }
     }
 
     fn check(&self, unit: &UnitName, flush: &Flush) -> Result<(), Refused> {
@@ -1335,32 +1199,6 @@ impl Model {
             entry.workload_set |= by_charm;
             entry.workload_since = now;
         }
-    }
-
-    /// The application's row in `juju status`: what its leader has set for it, else the gravest
-    /// status of a unit with that unit's message. Among equals it is any unit; here the last.
-    pub fn application_row(&self, app: &str) -> Option<Status> {
-        const GRAVITY: [&str; 6] = [
-            "unknown",
-            "active",
-            "waiting",
-            "maintenance",
-            "blocked",
-            "error",
-        ];
-        if let Some(status) = &self.applications.get(app)?.status {
-            return Some(status.clone());
-        }
-        let of_unit = |name: &UnitName| {
-            let unit = self.units.get(name)?;
-            Some(match &unit.error {
-                Some(message) => Status::new("error", message),
-                None => unit.workload.clone(),
-            })
-        };
-        let gravity = |status: &Status| GRAVITY.iter().position(|name| *name == status.status);
-        let units = self.units_of(app).into_iter();
-        units.filter_map(|unit| of_unit(&unit)).max_by_key(gravity)
     }
 
     /// Sets an application's status.

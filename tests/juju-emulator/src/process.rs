@@ -111,7 +111,6 @@ enum Event {
 /// Runs `command` with hook tools answered by `serve` at `socket`.
 pub(crate) fn run(
     mut command: Command,
-    stdin: Option<&str>,
     socket: &Path,
     deadline: Duration,
     serve: &mut dyn FnMut(&Request) -> Served,
@@ -119,11 +118,7 @@ pub(crate) fn run(
     let (events, received) = mpsc::channel();
     let listening = Listening::start(socket, events.clone())?;
     command
-        .stdin(if stdin.is_some() {
-            Stdio::piped()
-        } else {
-            Stdio::null()
-        })
+        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let spawned = {
@@ -138,11 +133,6 @@ pub(crate) fn run(
             return Ok(Finished::without_output(Ending::Failed(error.to_string())));
         }
     };
-    if let (Some(text), Some(mut pipe)) = (stdin, child.stdin.take()) {
-        let text = text.as_bytes().to_vec();
-        // A shell that exits before reading everything has done so for a reason.
-        thread::spawn(move || io::Write::write_all(&mut pipe, &text));
-    }
     let stdout = Output::collect(child.stdout.take(), events.clone());
     let stderr = Output::collect(child.stderr.take(), events.clone());
     let process = Pid::from_child(&child);

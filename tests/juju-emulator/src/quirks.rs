@@ -3,27 +3,14 @@
 //! Whatever a healthy 3.6.26 or 4.0.14 always does is no knob but follows from the generation.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use fastrand::Rng;
 
 use crate::names::{AppName, RelationId, UnitName};
 
 /// The knobs. They may be turned at any time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Quirks {
-    /// An agent looks at peer relations after all others, as since 3.6.0. Without, at any time, as
-    /// in 2.9. Not for relation-created, which has no order.
-    pub peers_come_last: bool,
-    /// Juju 4 informs the agents of a removed peer unit. It does not: juju/juju#23326.
-    pub peers_depart: bool,
-    /// Juju 4 deletes a dying relation under the last unit in its scope, if that unit is dying and
-    /// its workload is blocked or in error. It does so within a minute, which is often too late.
-    pub cuts_off_blocked_units: bool,
-    /// An agent forgets a relation that has gone without its hooks. It does not: until it restarts
-    /// it lists it, and all that is asked about it is refused (canonical/operator#2709, seen on
-    /// 3.6.28 and 4.0.14). Of a peer relation it does; [`Unserved`] is for those.
-    pub forgets_gone_relations: bool,
     /// `goal-state` fails with this text, as while certain cross-model relations exist
     /// (juju/juju#21152): `unit not found` and the like.
     pub goal_state_fails: Option<String>,
@@ -33,35 +20,9 @@ pub struct Quirks {
     /// How `goal-state` calls an application whose offer the model consumes; otherwise as this Juju
     /// does.
     pub consumed_offers: Option<ConsumedOffer>,
-    /// How long a lease lasts that nobody renews: the time after which the leadership of an agent
-    /// that was stopped, not removed, has moved.
-    pub lease: Duration,
-    /// Juju knows no subnet, as in a manual cloud: it writes no addresses into databags.
-    pub knows_no_subnet: bool,
-    /// `relation-list` names the units of the own application too, as in 4.0.0 and 4.0.1
-    /// (juju/juju#21713).
-    pub lists_own_units: bool,
     /// No joined or changed of these units fires, as in some 4.0.x (juju/juju#21412, #21764,
     /// #22253).
     pub silent_units: BTreeSet<UnitName>,
-}
-
-impl Default for Quirks {
-    fn default() -> Self {
-        Self {
-            peers_come_last: true,
-            peers_depart: false,
-            cuts_off_blocked_units: false,
-            forgets_gone_relations: false,
-            goal_state_fails: None,
-            goal_state_omits: None,
-            consumed_offers: None,
-            lease: Duration::from_secs(42),
-            knows_no_subnet: false,
-            lists_own_units: false,
-            silent_units: BTreeSet::new(),
-        }
-    }
 }
 
 /// By which chance `goal-state` leaves something out.

@@ -167,7 +167,7 @@ fn in_words<S: serde::Serializer>(
 }
 
 /// What distinguishes one line of the table from another, and what was played.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct Line {
     provider: ProviderName,
     #[serde(serialize_with = "in_words")]
@@ -183,34 +183,29 @@ struct Line {
 }
 
 impl Args {
+    /// Every combination, the last option first to change.
     fn lines(&self) -> Vec<Line> {
-        let mut lines = Vec::new();
-        for &consumer in &self.consumer {
-            for &arrival in &self.arrival {
-                for &relate in &self.relate {
-                    for &juju in &self.juju {
-                        for &apps in &self.apps {
-                            for &distributor_units in &self.distributor_units {
-                                for &units in &self.units {
-                                    lines.extend(self.provider.iter().map(|&provider| Line {
-                                        provider,
-                                        consumer,
-                                        juju,
-                                        apps,
-                                        units,
-                                        distributor_units,
-                                        relate,
-                                        arrival,
-                                        reports: Vec::new(),
-                                    }));
-                                }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        lines
+        let first = Line {
+            provider: self.provider[0],
+            consumer: self.consumer[0],
+            juju: self.juju[0],
+            apps: 0,
+            units: 0,
+            distributor_units: 0,
+            relate: self.relate[0],
+            arrival: self.arrival[0],
+            reports: Vec::new(),
+        };
+        let lines = with_each(&[first], &self.consumer, |line, it| line.consumer = it);
+        let lines = with_each(&lines, &self.arrival, |line, it| line.arrival = it);
+        let lines = with_each(&lines, &self.relate, |line, it| line.relate = it);
+        let lines = with_each(&lines, &self.juju, |line, it| line.juju = it);
+        let lines = with_each(&lines, &self.apps, |line, it| line.apps = it);
+        let lines = with_each(&lines, &self.distributor_units, |line, it| {
+            line.distributor_units = it
+        });
+        let lines = with_each(&lines, &self.units, |line, it| line.units = it);
+        with_each(&lines, &self.provider, |line, it| line.provider = it)
     }
 
     fn scenario(&self, line: &Line, seed: u64) -> Scenario {
@@ -249,6 +244,16 @@ impl Args {
             ..setup.into()
         }
     }
+}
+
+fn with_each<T: Copy>(lines: &[Line], values: &[T], set: fn(&mut Line, T)) -> Vec<Line> {
+    let with = |line: &Line, value: T| {
+        let mut line = line.clone();
+        set(&mut line, value);
+        line
+    };
+    let each = |line| values.iter().map(move |value| with(line, *value));
+    lines.iter().flat_map(each).collect()
 }
 
 /// Plays everything. The exit status says whether this charm made one cluster every time.

@@ -51,9 +51,6 @@ pub enum WorldError {
     /// The unit is in the middle of something.
     #[error("{0} is busy")]
     Busy(UnitName),
-    /// In-process charms have no shell.
-    #[error("{0} runs in-process and has no shell")]
-    NoShell(UnitName),
     /// The model does not come to rest.
     #[error("not settled after {steps} steps; hooks in error: {errors:?}")]
     Unsettled {
@@ -296,14 +293,6 @@ impl World {
         Ok(())
     }
 
-    /// The model of an application that consumes offers of this one is destroyed with `--force`.
-    pub fn destroy_model_of(&mut self, app: &str) -> Result<(), WorldError> {
-        self.model.destroy_model_of(app)?;
-        self.charms.remove(app);
-        self.forget_lost_units();
-        Ok(())
-    }
-
     /// With a machine go its agents.
     fn forget_lost_units(&mut self) {
         let units = &self.model.units;
@@ -405,26 +394,6 @@ impl World {
         agent.restart(&self.model);
         self.wake(unit);
         Ok(())
-    }
-
-    /// Stops a unit's agent: nothing of the unit runs until [`World::start_agent`]. Juju goes on
-    /// listing the unit and its databags. A lease that it holds is nobody's once the time
-    /// [`Quirks::lease`](crate::Quirks::lease) has passed in the model.
-    pub fn stop_agent(&mut self, unit: &str) -> Result<(), WorldError> {
-        let agent = self.agent_mut(unit)?;
-        agent.switched_off = true;
-        let unit = agent.unit.clone();
-        self.model.set_silent(&unit, true);
-        Ok(())
-    }
-
-    /// Starts an agent that was stopped, as [`World::restart_agent`] does.
-    pub fn start_agent(&mut self, unit: &str) -> Result<(), WorldError> {
-        let agent = self.agent_mut(unit)?;
-        agent.switched_off = false;
-        let unit = agent.unit.clone();
-        self.model.set_silent(&unit, false);
-        self.restart_agent(unit.as_str())
     }
 
     /// The update-status timer of a unit fires.
@@ -533,15 +502,6 @@ impl World {
             .ok_or_else(|| WorldError::Action(format!("action {id} was aborted")))
     }
 
-    /// Runs a command in the charm's folder, as `juju-exec` on the unit's machine does.
-    pub fn exec(&mut self, unit: &str, command: &str) -> Result<HookRun, WorldError> {
-        let (name, _) = self.model.unit(unit)?;
-        if matches!(self.installed.get(&name), Some(Installed::InProcess(..))) {
-            return Err(WorldError::NoShell(name));
-        }
-        self.run_now(unit, Operation::Exec(command.to_owned()))
-    }
-
     fn run_now(&mut self, unit: &str, operation: Operation) -> Result<HookRun, WorldError> {
         let (unit, _) = self.model.unit(unit)?;
         if self.agent(unit.as_str())?.busy {
@@ -623,7 +583,6 @@ impl World {
     }
 
     fn gather_woken(&mut self) {
-        self.model.expire_leases();
         let woken = self.model.take_woken();
         self.awake.extend(woken);
     }
@@ -672,7 +631,7 @@ impl World {
         };
         self.awake.insert(unit.clone());
         match operation {
-            Operation::Run(_) | Operation::Act(_) | Operation::Exec(_) => Ok(operation),
+            Operation::Run(_) | Operation::Act(_) => Ok(operation),
             internal => {
                 self.do_internally(unit, internal);
                 Err(Begun::Internal)
@@ -723,7 +682,7 @@ impl World {
                 // Cannot fail: an agent that acts has a unit.
                 let _ = self.lose_unit(unit.as_str());
             }
-            Operation::Run(_) | Operation::Act(_) | Operation::Exec(_) => {}
+            Operation::Run(_) | Operation::Act(_) => {}
         }
     }
 
@@ -868,7 +827,6 @@ impl World {
     }
 
     fn before(&mut self, unit: &UnitName, operation: &Operation) {
-        self.model.cut_off_if_blocked(unit);
         match operation {
             Operation::Run(Hook::Install) => {
                 let unset = self.model.units.get(unit).is_some_and(|u| !u.workload_set);
@@ -935,9 +893,7 @@ impl World {
             }
             None => true,
         };
-        let exec = matches!(operation, Operation::Exec(_));
-        let orderly = run.ending.is_success() || (exec && matches!(run.ending, Ending::Exited(_)));
-        if orderly && !died {
+        if run.ending.is_success() && !died {
             match self.commit(&unit, &name, context) {
                 Ok(wrote) => (run.committed, run.wrote) = (true, wrote),
                 Err(refused) => run.failure = Some(refused.to_string()),
@@ -1297,7 +1253,7 @@ impl Session<'_> {
     }
 
     fn run_process(&mut self, places: &Places, cost: Duration, deadline: Duration) -> Finished {
-        let (command, stdin) = match self.command(places) {
+        let command = match self.command(places) {
             Ok(command) => command,
             Err(ending) => return Finished::without_output(ending),
         };
@@ -1309,60 +1265,42 @@ impl Session<'_> {
             });
         let hidden = crate::machines::HiddenTools::new(&places.tools, &missing);
         let socket = places.socket.clone();
-        let result = process::run(
-            command,
-            stdin.as_deref(),
-            &socket,
-            deadline,
-            &mut |request| {
-                let served = self.serve(request);
-                // Asking for standard input is not the end of the call.
-                if !matches!(served, Served::Answer(wire::Response::WantsStdin)) {
-                    std::thread::sleep(cost);
-                }
-                served
-            },
-        );
+        let result = process::run(command, &socket, deadline, &mut |request| {
+            let served = self.serve(request);
+            // Asking for standard input is not the end of the call.
+            if !matches!(served, Served::Answer(wire::Response::WantsStdin)) {
+                std::thread::sleep(cost);
+            }
+            served
+        });
         drop(hidden);
         result.unwrap_or_else(Finished::unserved)
     }
 
-    /// The process of the operation, with what it is given to read.
-    fn command(&mut self, places: &Places) -> Result<(Command, Option<String>), Ending> {
+    /// The process of the operation.
+    fn command(&mut self, places: &Places) -> Result<Command, Ending> {
         if !places.charm.join("metadata.yaml").exists() {
             return Err(Ending::Failed("charm missing from disk".to_owned()));
         }
-        let (mut command, stdin) = match &self.context.operation {
-            Operation::Exec(text) => {
-                let mut shell = Command::new("/bin/bash");
-                shell.arg("-s");
-                (shell, Some(text.clone()))
-            }
-            operation => {
-                let kind = if matches!(operation, Operation::Act(_)) {
-                    "actions"
-                } else {
-                    "hooks"
-                };
-                let dispatch = places.charm.join("dispatch");
-                let named = places.charm.join(kind).join(self.name);
-                let executable = [dispatch, named].into_iter().find(|path| path.exists());
-                match executable {
-                    Some(path) => (Command::new(path), None),
-                    None => {
-                        let text = format!("skipped {:?} hook (missing)", self.name);
-                        self.model.log(&self.agent.unit, "INFO", text);
-                        return Err(Ending::Missing);
-                    }
-                }
-            }
+        let kind = match self.context.operation {
+            Operation::Act(_) => "actions",
+            _ => "hooks",
         };
+        let dispatch = places.charm.join("dispatch");
+        let named = places.charm.join(kind).join(self.name);
+        let executable = [dispatch, named].into_iter().find(|path| path.exists());
+        let Some(executable) = executable else {
+            let text = format!("skipped {:?} hook (missing)", self.name);
+            self.model.log(&self.agent.unit, "INFO", text);
+            return Err(Ending::Missing);
+        };
+        let mut command = Command::new(executable);
         command
             .current_dir(&places.charm)
             .env_clear()
             .envs(&self.context.environment);
         self.is_process = true;
-        Ok((command, stdin))
+        Ok(command)
     }
 
     fn serve(&mut self, request: &wire::Request) -> Served {

@@ -41,31 +41,19 @@ pub fn charm_directory(into: &Path, executable: &Path, release: Release) -> io::
     fs::hard_link(executable, &installed).or_else(|_| fs::copy(executable, &installed).map(drop))
 }
 
-/// Fills `into` with the commands `hostname` and `microovn` of one machine of a cloud; `executable`
-/// is this crate's `microovn`. The machine's name is its host name.
+/// Fills `into` with the commands `hostname` and `microovn` of one machine of a cloud, whose name is
+/// its host name; `executable` is this crate's `microovn`.
 pub fn machine_bin(into: &Path, executable: &Path, machine: &str, cloud: &Path) -> io::Result<()> {
-    machine_bin_with_hostname(into, executable, machine, machine, cloud)
-}
-
-/// [`machine_bin`] for a machine whose host name another machine has, or once had.
-pub fn machine_bin_with_hostname(
-    into: &Path,
-    executable: &Path,
-    machine: &str,
-    hostname: &str,
-    cloud: &Path,
-) -> io::Result<()> {
     fs::create_dir_all(into)?;
-    let print = format!("#!/bin/sh\nprintf '%s\\n' {}\n", quoted(hostname));
+    let print = format!("#!/bin/sh\nprintf '%s\\n' {}\n", quoted(machine));
     write_script(&into.join("hostname"), &print)?;
     let [executable, cloud] =
         [absolute(executable)?, absolute(cloud)?].map(|path| path.into_os_string().into_string());
     let not_text = |_| io::Error::new(io::ErrorKind::InvalidInput, "path is not UTF-8");
     let run = format!(
-        "#!/bin/sh\nexec {} --machine {} --hostname {} --cloud {} \"$@\"\n",
+        "#!/bin/sh\nexec {} --machine {} --cloud {} \"$@\"\n",
         quoted(&executable.map_err(not_text)?),
         quoted(machine),
-        quoted(hostname),
         quoted(&cloud.map_err(not_text)?),
     );
     write_script(&into.join("microovn"), &run)

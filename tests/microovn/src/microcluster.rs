@@ -46,9 +46,6 @@ pub struct Settings {
     pub join: std::ops::Range<Duration>,
     /// After which a command of the client gives up.
     pub limit: Duration,
-    /// How many members a token names at most. The real one names all of them; a model of a
-    /// thousand hosts that does not care for the size of tokens can save megabytes here.
-    pub join_addresses: Option<usize>,
 }
 
 impl Default for Settings {
@@ -61,7 +58,6 @@ impl Default for Settings {
             stand_bys: 3,
             join: Duration::from_millis(300)..Duration::from_secs(2),
             limit: Duration::from_secs(30),
-            join_addresses: None,
         }
     }
 }
@@ -499,7 +495,6 @@ impl Cloud {
         }
         let secret = self.random_hex();
         let expires = now + timeout.unwrap_or(self.settings.token_life);
-        let most = self.settings.join_addresses.unwrap_or(usize::MAX);
         let cluster = &mut self.clusters[cluster];
         cluster.outstanding.retain(|_, token| token.expires > now);
         if cluster.outstanding.contains_key(name) {
@@ -508,7 +503,7 @@ impl Cloud {
         let token = Token {
             secret: secret.clone(),
             fingerprint: cluster.fingerprint.clone(),
-            join_addresses: cluster.addresses().take(most).map(str::to_owned).collect(),
+            join_addresses: cluster.addresses().map(str::to_owned).collect(),
         };
         let outstanding = Outstanding { secret, expires };
         cluster.outstanding.insert(name.to_owned(), outstanding);
@@ -877,12 +872,6 @@ impl Cloud {
         members.sum()
     }
 
-    /// How many joins are under way.
-    pub fn joins_under_way(&self) -> usize {
-        let joins = self.clusters.iter().map(|cluster| cluster.joins.len());
-        joins.sum()
-    }
-
     fn machine(&mut self, name: &str) -> usize {
         if let Some(&known) = self.by_name.get(name) {
             return known;
@@ -942,11 +931,9 @@ impl Cloud {
     fn answering(&self, token: &Token) -> Option<usize> {
         let founded = |cluster: &Cluster| cluster.fingerprint == token.fingerprint;
         let at = self.clusters.iter().position(founded)?;
-        // Members the token was too short to name would have been named by a real one.
-        let shortened = self.settings.join_addresses.is_some();
         let answers = self.clusters[at].members.iter().any(|member| {
             self.machines[member.machine].power == Power::On
-                && (shortened || token.join_addresses.contains(&member.address))
+                && token.join_addresses.contains(&member.address)
         });
         answers.then_some(at)
     }

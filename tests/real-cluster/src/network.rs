@@ -277,11 +277,6 @@ impl Host {
         Ok(())
     }
 
-    /// Deletes what its daemon, which does not run, has kept.
-    pub fn delete_state(&self) -> io::Result<()> {
-        fs::remove_dir_all(self.state())
-    }
-
     /// From now on nothing that is sent to it arrives, and nobody is told.
     pub fn darken(&self) -> io::Result<()> {
         // A queue without a place drops all.

@@ -123,14 +123,6 @@ pub(super) fn list(call: &mut Call<'_>, arguments: Arguments) -> Result<Reply, S
         .chain(joining.filter(|unit| !state.members.contains_key(*unit)))
         .map(|unit| state.shown_unit(unit))
         .collect();
-    if call.model.quirks.lists_own_units {
-        let relation = call.model.relations.get(&id);
-        let own = relation.and_then(|relation| relation.own_side(own_app(call)));
-        units.extend(
-            own.into_iter()
-                .flat_map(|side| side.members.keys().cloned()),
-        );
-    }
     units.sort();
     units.dedup();
     let shown: Vec<&str> = units.iter().map(UnitName::as_str).collect();

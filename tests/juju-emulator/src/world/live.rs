@@ -134,10 +134,10 @@ impl World {
             }
         };
         match prepared {
-            Some(Ok((command, stdin))) => {
+            Some(Ok(command)) => {
                 thread::spawn(move || {
                     thread::sleep(pause);
-                    let finished = run(command, stdin.as_deref(), &socket, deadline, &send);
+                    let finished = run(command, &socket, deadline, &send);
                     send(What::Ended(finished));
                 });
             }
@@ -214,12 +214,11 @@ impl World {
 /// Runs the process to its end, and has its tools answered elsewhere.
 fn run(
     command: std::process::Command,
-    stdin: Option<&str>,
     socket: &Path,
     deadline: Duration,
     send: &impl Fn(What),
 ) -> Finished {
-    let result = process::run(command, stdin, socket, deadline, &mut |request| {
+    let result = process::run(command, socket, deadline, &mut |request| {
         let (reply, replied) = mpsc::channel();
         send(What::Called(request.clone(), reply));
         replied.recv().unwrap_or(Served::Kill(Ending::killed()))

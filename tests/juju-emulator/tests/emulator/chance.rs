@@ -120,7 +120,7 @@ fn an_option_that_is_set_runs_config_changed_twice_on_juju_4() {
 }
 
 #[test]
-fn peers_come_last_unless_in_2_9_or_after_a_restart() {
+fn peers_come_last_unless_after_a_restart() {
     let orders = |generation, prepare: fn(&mut Rig)| -> BTreeSet<Vec<String>> {
         let order = |seed| {
             let mut rig = started(generation, seed, 2, 1);
@@ -134,8 +134,6 @@ fn peers_come_last_unless_in_2_9_or_after_a_restart() {
     for generation in BOTH {
         let last = ["db-relation-changed", "friends-relation-changed"].map(str::to_owned);
         assert_eq!(orders(generation, |_| {}), BTreeSet::from([last.to_vec()]));
-        let turned = |rig: &mut Rig| rig.world.model_mut().quirks.peers_come_last = false;
-        assert_eq!(orders(generation, turned).len(), 2);
         let restarted = |rig: &mut Rig| rig.world.restart_agent("p/0").unwrap();
         assert_eq!(orders(generation, restarted).len(), 2);
     }

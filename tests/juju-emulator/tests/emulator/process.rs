@@ -267,23 +267,6 @@ fn actions_are_processes_too() {
 }
 
 #[test]
-fn commands_are_committed_even_if_they_fail() {
-    let mut shell = Shell::new(Four, "exit 0");
-    shell.world.settle(100).unwrap();
-    let command = "env | grep -c JUJU_DISPATCH_PATH; relation-set -r 0 a=1; exit 3";
-    let run = shell.world.exec("s/0", command).unwrap();
-    assert_eq!(
-        (text(&run.stdout).as_str(), run.ending),
-        ("0\n", Ending::Exited(3))
-    );
-    assert_eq!(
-        shell.world.unit_bag(juju_emulator::RelationId(0), "s/0")["a"],
-        "1"
-    );
-    assert_eq!(shell.world.status()[0].agent, "idle");
-}
-
-#[test]
 fn a_machine_can_have_executables_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("metadata.yaml"), METADATA).unwrap();

@@ -14,9 +14,6 @@ struct Arguments {
     /// The machine this command runs on
     #[arg(long)]
     machine: String,
-    /// Its host name, if that is not its name
-    #[arg(long)]
-    hostname: Option<String>,
     /// The folder that holds the cloud
     #[arg(long)]
     cloud: PathBuf,
@@ -51,10 +48,5 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<CommandOutput, CloudDirectoryError> {
     let directory = CloudDirectory::open(&arguments.cloud);
-    if let Some(hostname) = &arguments.hostname
-        && *hostname != arguments.machine
-    {
-        directory.update(|cloud, _| cloud.set_hostname(&arguments.machine, hostname))?;
-    }
     directory.run(&arguments.machine, &arguments.microovn.command)
 }
