@@ -818,6 +818,17 @@ impl Model {
         }
     }
 
+    /// The model of `app`, which consumes offers of this one, is destroyed with `--force`: no agent
+    /// on the offering side is told anything, and the controller forgets the relations.
+    pub fn destroy_model_of(&mut self, app: &str) -> Result<(), ModelError> {
+        self.application(app)?;
+        self.relations
+            .retain(|_, relation| relation.own_side(app).is_none());
+        self.units.retain(|unit, _| unit.application() != app);
+        self.applications.remove(app);
+        Ok(())
+    }
+
     /// Starts the removal of an application, its units and its relations.
     pub fn remove_application(&mut self, app: &str) -> Result<(), ModelError> {
         self.application_mut(app)?.life = Life::Dying;

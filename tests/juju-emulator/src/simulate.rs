@@ -331,7 +331,7 @@ fn trace(now: Duration, happened: &Happened<'_>, deployment: &Deployment) {
 /// A column: its name and what is in it.
 type Column = (&'static str, fn(&Line) -> String);
 
-const COLUMNS: [Column; 21] = [
+const COLUMNS: [Column; 22] = [
     ("provider", |line| name(line.provider)),
     ("consumer", |line| line.consumer.to_string()),
     ("juju", |line| line.juju.to_string()),
@@ -351,6 +351,11 @@ const COLUMNS: [Column; 21] = [
             line.sum(|report| report.joined),
             line.sum(|report| report.hosts)
         )
+    }),
+    ("joins at once", |line| {
+        let reports = line.reports.iter();
+        let most = reports.map(|report| report.cluster.joins_at_once).max();
+        most.unwrap_or_default().to_string()
     }),
     ("failed joins", |line| {
         line.sum(|report| report.cluster.failed_joins).to_string()

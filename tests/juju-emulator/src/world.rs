@@ -293,6 +293,14 @@ impl World {
         Ok(())
     }
 
+    /// The model of an application that consumes offers of this one is destroyed with `--force`.
+    pub fn destroy_model_of(&mut self, app: &str) -> Result<(), WorldError> {
+        self.model.destroy_model_of(app)?;
+        self.charms.remove(app);
+        self.forget_lost_units();
+        Ok(())
+    }
+
     /// With a machine go its agents.
     fn forget_lost_units(&mut self) {
         let units = &self.model.units;
