@@ -423,8 +423,8 @@ fn retiring_replaces_renews_removes_or_refuses() {
                 assert_eq!(value, then, "{case}: looked at again");
                 outcome.as_str().to_owned()
             }
-            Err(Refused::Announced(unit)) => format!("announced by {unit}"),
-            Err(Refused::Unknown) => "unknown".to_owned(),
+            Err(Refused::Announced(_, unit)) => format!("announced by {unit}"),
+            Err(Refused::NoHost(_)) => "unknown".to_owned(),
             Err(refused) => format!("{refused:?}"),
         };
         assert_eq!(word, outcome, "{case}");
@@ -432,7 +432,7 @@ fn retiring_replaces_renews_removes_or_refuses() {
     let view = four_hosts();
     assert_eq!(
         retire(&view.ledger, &view.world, "h9", Force::Yes),
-        Err(Refused::Unknown)
+        Err(Refused::NoHost("h9".to_owned()))
     );
 }
 

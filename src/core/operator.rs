@@ -45,24 +45,43 @@ pub enum Order {
     },
 }
 
-/// Why an order is not carried out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why an order is not carried out, as an operator is told it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// Another unit leads.
-    NotLeader,
+    /// Another unit of this application leads.
+    #[error("this unit is not leader: run {0} on {1}/leader")]
+    NotLeader(&'static str, String),
     /// The mirror has no such host.
-    Unknown,
-    /// To retire it: a living unit announces it.
-    Announced(UnitName),
-    /// To resolve it: no unit announces it any more.
-    NotAnnounced,
-    /// To resolve it: a unit says itself that it is in the cluster under this name.
+    #[error("no host {:?} in the mirror: show-mirror lists the hosts", printable(.0))]
+    NoHost(String),
+    /// A living unit announces the host, and may still need its token.
+    #[error(
+        "{host} is announced by {1}, which may still need its token: force=true overrides",
+        host = printable(.0)
+    )]
+    Announced(String, UnitName),
+    /// No unit announces the host any more.
+    #[error("no unit announces {}: retire-host removes its token", printable(.0))]
+    NotAnnounced(String),
+    /// The unit knows better.
+    #[error("{0} says itself that it is a member of the cluster: remove the unit first")]
     SaysMember(UnitName),
-    /// To forget it: a unit is a member of the cluster.
+    /// A cluster may still be there.
+    #[error("{0} is a member of the cluster: force=true forgets its cluster all the same")]
     IsMember(UnitName),
 }
 
 impl Order {
+    /// The name of its action.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Order::Resync => "resync",
+            Order::Retire { .. } => "retire-host",
+            Order::Resolve { .. } => "resolve-host",
+            Order::Forget { .. } => "forget",
+        }
+    }
+
     /// Carries it out. `learned` is everything that `world` shows to `unit`.
     ///
     /// # Errors
@@ -153,7 +172,7 @@ pub fn retire(
     force: Force,
 ) -> Result<(Ledger, Outcome), Refused> {
     let Some(held) = ledger.mirror.get(host) else {
-        return Err(Refused::Unknown);
+        return Err(Refused::NoHost(host.to_owned()));
     };
     let mut after = ledger.clone();
     let was_used = held
@@ -167,7 +186,7 @@ pub fn retire(
     }
     claims.retain(|claim| !claim.is_gone && !world.is_gone(&claim.unit));
     if let (Some(claim), Force::No) = (claims.first(), force) {
-        return Err(Refused::Announced(claim.unit.clone()));
+        return Err(Refused::Announced(host.to_owned(), claim.unit.clone()));
     }
     let is_announced = !claims.is_empty();
     let has_member = claims.iter().any(Claim::is_member);
@@ -203,7 +222,7 @@ pub fn resolve(
     is_member: bool,
 ) -> Result<(Ledger, Outcome), Refused> {
     if !ledger.mirror.contains_key(host) || !is_hostname(host) {
-        return Err(Refused::Unknown);
+        return Err(Refused::NoHost(host.to_owned()));
     }
     let mut after = ledger.clone();
     let claims = after.hosts.entry(host.to_owned()).or_default();
@@ -219,7 +238,7 @@ pub fn resolve(
         return Err(Refused::SaysMember(claim.unit.clone()));
     }
     if claims.is_empty() {
-        return Err(Refused::NotAnnounced);
+        return Err(Refused::NotAnnounced(host.to_owned()));
     }
     // A cluster has each name once: all who claim one that is in it are one machine, in a relation
     // that Juju goes on listing, too.

@@ -450,6 +450,10 @@ mod tests {
                  another name",
             ),
             (
+                vec![m, ("host-h", "m/1!* n/1*"), ("mirror-h", "member")],
+                "active: 1 host",
+            ),
+            (
                 vec![m, ("host-h", "m/1-"), ("mirror-h", "token")],
                 "active: 1 host",
             ),

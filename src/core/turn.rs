@@ -154,7 +154,10 @@ impl<'a> Facts<'a> {
             Occasion::Broken(_) if !self.leads()? || !self.is_to_stay()? => {
                 return Ok(Turn::Nothing);
             }
-            Occasion::Order(_) if !self.leads()? => return Ok(Turn::Refuse(Refused::NotLeader)),
+            Occasion::Order(order) if !self.leads()? => {
+                let app = self.unit.app().to_owned();
+                return Ok(Turn::Refuse(Refused::NotLeader(order.name(), app)));
+            }
             Occasion::LedgerWritten(_) if queue::needs_the_clock(self.ledger) => {
                 return self.clock();
             }

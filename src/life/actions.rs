@@ -61,40 +61,9 @@ pub enum Refusal {
     /// A value is revealed for one host only.
     #[error("reveal=true needs host=NAME: it shows the value of one host")]
     RevealsOne,
-    /// Only the leader may write.
-    #[error("this unit is not leader: run {action} on {app}/leader")]
-    NotLeader {
-        /// The action.
-        action: &'static str,
-        /// Our application.
-        app: String,
-    },
-    /// The mirror has no such host.
-    #[error("no host {0:?} in the mirror: show-mirror lists the hosts")]
-    NoHost(String),
-    /// A living unit may still need the token.
-    #[error("{host} is announced by {unit}, which may still need its token: force=true overrides")]
-    Announced {
-        /// The host.
-        host: String,
-        /// The unit.
-        unit: String,
-    },
-    /// Nobody has the name.
-    #[error("no unit announces {0}: retire-host removes its token")]
-    NotAnnounced(String),
-    /// The unit knows better.
-    #[error("{unit} says itself that it is a member of the cluster: remove the unit first")]
-    SaysMember {
-        /// The unit.
-        unit: String,
-    },
-    /// A cluster may still be there.
-    #[error("{unit} is a member of the cluster: force=true forgets its cluster all the same")]
-    IsMember {
-        /// The unit.
-        unit: String,
-    },
+    /// An order is not carried out.
+    #[error(transparent)]
+    Order(#[from] Refused),
     /// A value that cannot be an argument of `action-set`.
     #[error("the value of {0} is too long for a result: juju show-unit shows it")]
     TooLong(String),
@@ -140,49 +109,6 @@ impl Action {
             })),
             "check" => Ok(Action::Check),
             _ => Err(Refusal::Unknown(printable(name))),
-        }
-    }
-}
-
-impl Order {
-    /// The name of its action.
-    fn action(&self) -> &'static str {
-        match self {
-            Order::Resync => "resync",
-            Order::Retire { .. } => "retire-host",
-            Order::Resolve { .. } => "resolve-host",
-            Order::Forget { .. } => "forget",
-        }
-    }
-
-    /// The host that it is about.
-    fn host(&self) -> &str {
-        match self {
-            Order::Retire { host, .. } | Order::Resolve { host, .. } => host,
-            Order::Resync | Order::Forget { .. } => "",
-        }
-    }
-
-    /// What an operator is told who gave it in vain to a unit of `app`.
-    pub fn refusal(&self, refused: Refused, app: &str) -> Refusal {
-        let host = printable(self.host());
-        match refused {
-            Refused::NotLeader => Refusal::NotLeader {
-                action: self.action(),
-                app: app.to_owned(),
-            },
-            Refused::Unknown => Refusal::NoHost(host),
-            Refused::Announced(unit) => Refusal::Announced {
-                host,
-                unit: unit.to_string(),
-            },
-            Refused::NotAnnounced => Refusal::NotAnnounced(host),
-            Refused::SaysMember(unit) => Refusal::SaysMember {
-                unit: unit.to_string(),
-            },
-            Refused::IsMember(unit) => Refusal::IsMember {
-                unit: unit.to_string(),
-            },
         }
     }
 }
@@ -267,7 +193,7 @@ pub fn show_mirror(view: &View, subject: &Subject) -> Result<Results, Refusal> {
         Subject::One(name) | Subject::Revealed(name) => {
             let host = report
                 .host(name)
-                .ok_or_else(|| Refusal::NoHost(printable(name)))?;
+                .ok_or_else(|| Refused::NoHost(name.clone()))?;
             results.set("state", host.state.as_str());
             results.set("next", report.next(host));
             if matches!(subject, Subject::Revealed(_)) {

@@ -45,10 +45,7 @@ impl Life<'_> {
         let occasion = Occasion::Order(order.clone());
         let (peer, ledger) = self.memory(&occasion)?;
         match self.live(peer, &ledger, &occasion, Evidence::default())? {
-            End::Refused(refused) => {
-                let app = self.tools.own_unit().app();
-                Err(order.refusal(refused, app).into())
-            }
+            End::Refused(refused) => Err(Refusal::from(refused).into()),
             End::Nothing => Ok(Results::default()),
             End::Written(written) => {
                 let (applied, evidence) = *written;

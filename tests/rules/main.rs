@@ -1574,6 +1574,13 @@ fn an_operator_says_whether_a_host_is_in_the_cluster() {
             Ok("host-h=a/1!* mirror-h=member spent-h-"),
         ),
         (
+            "a relation that Juju goes on listing beside the one that was made again",
+            vec![("mirror-h", "T"), ("host-h", "a/1 a/2")],
+            says,
+            true,
+            Ok("host-h=a/1!* a/2!* mirror-h=member"),
+        ),
+        (
             "it says itself that it is in",
             vec![("mirror-h", "member"), ("host-h", "a/1*")],
             in_it,
@@ -1585,14 +1592,20 @@ fn an_operator_says_whether_a_host_is_in_the_cluster() {
             vec![("mirror-h", "T"), ("host-h", "a/0-")],
             &[],
             true,
-            Err(Refused::NotAnnounced),
+            Err(Refused::NotAnnounced("h".to_owned())),
         ),
-        ("no such host", vec![], &[], true, Err(Refused::Unknown)),
+        (
+            "no such host",
+            vec![],
+            &[],
+            true,
+            Err(Refused::NoHost("h".to_owned())),
+        ),
     ] {
         let before = settled(&before);
         let world = world()
             .relation(1, "a")
-            .expects(&["a/1"])
+            .expects(&["a/1", "a/2"])
             .unit("a/1", bag)
             .0;
         let resolved = operator::resolve(&before, &world, "h", is_member);
@@ -1625,7 +1638,7 @@ fn an_operator_retires_a_host() {
             vec![("mirror-h", "T"), ("host-h", "a/0")],
             vec!["a/0"],
             Force::No,
-            Err(Refused::Announced(unit("a/0"))),
+            Err(Refused::Announced("h".to_owned(), unit("a/0"))),
         ),
         (
             "a living host by force",
@@ -1667,7 +1680,7 @@ fn an_operator_retires_a_host() {
             vec![],
             vec![],
             Force::Yes,
-            Err(Refused::Unknown),
+            Err(Refused::NoHost("h".to_owned())),
         ),
     ] {
         let before = settled(&before);

@@ -253,6 +253,10 @@ fn update_status_reads_eight_unheard_units_and_comes_round_to_all() {
     // The one that has announced a host is not asked again.
     assert_eq!(read.len(), 19);
     assert!(!read.contains(&unit("a/0")));
+    // Unless it was taken for gone: then it may be there all the same.
+    let taken_for_gone = ledger(&[SETTLED, &[("host-h", "a/0-")]].concat());
+    let units = next_unheard(&taken_for_gone, Some(&goal(&["a/0"])), &BTreeMap::new(), 0);
+    assert_eq!(units, [(ID, unit("a/0"))]);
 }
 
 #[test]
@@ -276,7 +280,7 @@ fn leadership_is_asked_only_where_there_is_something_to_write() {
     ));
     assert_eq!(decided(&[], &heard(), &leads(false)), Turn::Nothing);
     let order = Occasion::Order(Order::Resync);
-    let refused = Turn::Refuse(Refused::NotLeader);
+    let refused = Turn::Refuse(Refused::NotLeader("resync", "d".to_owned()));
     assert_eq!(decided(&[], &order, &leads(false)), refused);
 }
 
