@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use juju_emulator::deployment::{DISTRIBUTOR, Deployment, Provider, Setup};
 use juju_emulator::record::ActionResult;
 use juju_emulator::{JujuGeneration, UnitName, WorldError};
+use microcluster_token_distributor::core::everything;
 use microcluster_token_distributor::core::evidence::{Relation, World};
 use microcluster_token_distributor::core::fingerprint::fingerprint;
 use microcluster_token_distributor::core::ledger::{Ledger, Place};
@@ -14,7 +15,6 @@ use microcluster_token_distributor::core::plan;
 use microcluster_token_distributor::core::queue::Moment;
 use microcluster_token_distributor::core::room::CAPACITY;
 use microcluster_token_distributor::core::show;
-use microcluster_token_distributor::core::turn;
 use microcluster_token_distributor::core::wire::Databag;
 use microcluster_token_distributor::life::actions::{
     Action, LONGEST_RESULT, Refusal, Results, Subject, checked, show_mirror,
@@ -417,7 +417,7 @@ fn retiring_replaces_renews_removes_or_refuses() {
                 let value = ledger.mirror.get("h").map(|value| value.as_str());
                 assert_eq!(value, then, "{case}");
                 // The next look at everything changes nothing about it.
-                let learned = turn::everything(&ledger, &view.world, &view.unit);
+                let learned = everything::learned(&ledger, &view.world, &view.unit);
                 let plan = plan::of(&ledger, learned, Some(&view.world), &view.moment);
                 let value = plan.ledger.mirror.get("h").map(|value| value.as_str());
                 assert_eq!(value, then, "{case}: looked at again");
@@ -475,7 +475,10 @@ fn a_value_is_shown_only_where_it_is_asked_for() {
     assert!(elsewhere.all(|(_, value)| !value.contains(SECRET)));
 
     let unknown = show_mirror(&view, &Subject::One("h9".to_owned()));
-    assert_eq!(unknown, Err(Refusal::NoHost("h9".to_owned())));
+    assert_eq!(
+        unknown,
+        Err(Refusal::Order(Refused::NoHost("h9".to_owned())))
+    );
 }
 
 #[test]

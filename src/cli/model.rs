@@ -165,6 +165,7 @@ impl Distributor {
             is_leader: true,
             moment: Moment::without_a_clock(&ledger),
             world: World {
+                in_hook_of: None,
                 options,
                 passed_over: BTreeMap::new(),
                 relations: relations.collect(),

@@ -89,6 +89,8 @@ pub struct World {
     /// Whether the remote units were read. They are not in relation-created: what they have to say
     /// comes when they join.
     pub units_were_read: bool,
+    /// The unit whose hook this is: its bag is certainly not an old one.
+    pub in_hook_of: Option<UnitName>,
     /// Whether the bags of other distributor units may hold what the ledger lacks: another unit
     /// published last, or the charm was replaced. Otherwise they show what the ledger once held; the
     /// bag of a former leader whose machine is lost never changes.

@@ -97,13 +97,13 @@ pub fn everything(before: &Ledger, world: &World) -> Learned {
     // All that is said comes before all that is offered: a refused token makes room for the next,
     // whoever offers it.
     for (unit, bag) in units().filter(|(unit, _)| !world.is_gone(unit)) {
-        learner.says(unit, bag, false);
-    }
-    if learner.takes_a_token {
-        learner.published(&published);
+        learner.says(unit, bag, world.in_hook_of.as_ref() == Some(unit));
     }
     for (unit, bag) in units() {
         learner.offers(unit, bag);
+    }
+    if learner.takes_a_token {
+        learner.published(&published);
     }
     // A name whose member is known now needs no first claimant that is gone.
     learner.forget_gone_units(world);

@@ -206,6 +206,11 @@ impl Claim {
         self.member.is_some()
     }
 
+    /// Whether an operator said that this unit is the member.
+    pub fn is_resolved(&self) -> bool {
+        self.member == Some(Because::OperatorSays)
+    }
+
     /// This claim once its unit says `said` anew. A unit of the second protocol can take its word
     /// back; what an operator said stays. Only the unit's own hook shows a bag that is certainly not
     /// an old one, so only there a word is taken back.
@@ -244,7 +249,7 @@ impl Claim {
     fn print(&self) -> String {
         let marks = [
             (self.speaks == Protocol::Second, '+'),
-            (self.member == Some(Because::OperatorSays), '!'),
+            (self.is_resolved(), '!'),
             (self.is_member(), '*'),
             (self.is_gone && !self.is_member(), '-'),
         ];
@@ -287,8 +292,11 @@ pub struct Leader {
 pub struct Listed {
     /// The remote application's name here.
     pub app: String,
-    /// Whether its bags show the ledger. They may not where the relation broke or is passed over.
+    /// Whether its bags show the ledger. They may not where the relation broke or is passed over: ` -`.
     pub is_current: bool,
+    /// Whether what its units and older bags hold is yet to be read: ` ?`. It is so where
+    /// relation-created published to a relation that was there before.
+    pub is_unread: bool,
 }
 
 impl Listed {
@@ -297,6 +305,7 @@ impl Listed {
         Listed {
             app: app.to_owned(),
             is_current,
+            is_unread: false,
         }
     }
 }
@@ -364,11 +373,12 @@ impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Ledger {
                 }
                 Some(Key::Refused(name)) => refusals.push((name.to_owned(), value.to_owned())),
                 Some(Key::Relation(id)) => {
-                    let (app, is_marked) = match value.strip_suffix(" -") {
-                        Some(app) => (app, true),
-                        None => (value, false),
+                    let (marked, unread) = (value.strip_suffix(" -"), value.strip_suffix(" ?"));
+                    let listed = Listed {
+                        is_unread: unread.is_some(),
+                        ..Listed::of(marked.or(unread).unwrap_or(value), marked.is_none())
                     };
-                    ledger.relations.insert(id, Listed::of(app, !is_marked));
+                    ledger.relations.insert(id, listed);
                 }
                 Some(Key::BootstrapApp) => ledger.bootstrap_app = text(),
                 Some(Key::Leader) => ledger.leader = leader(value),
@@ -485,9 +495,13 @@ impl Ledger {
         for (name, fingerprints) in &self.spent {
             bag.insert(Key::Spent(name).print(), fingerprints.join(" "));
         }
-        for (id, Listed { app, is_current }) in &self.relations {
-            let mark = if *is_current { "" } else { " -" };
-            bag.insert(Key::Relation(*id).print(), format!("{app}{mark}"));
+        for (id, listed) in &self.relations {
+            let mark = match (listed.is_current, listed.is_unread) {
+                (false, _) => " -",
+                (true, true) => " ?",
+                (true, false) => "",
+            };
+            bag.insert(Key::Relation(*id).print(), format!("{}{mark}", listed.app));
         }
         let communicators = self
             .communicators
@@ -567,6 +581,12 @@ impl Ledger {
         self.leader
             .as_ref()
             .is_some_and(|leader| leader.unit != *unit)
+    }
+
+    /// Whether the bags of this relation show the ledger, and nothing of it is yet to be read.
+    pub fn is_settled_in(&self, id: RelationId) -> bool {
+        let listed = self.relations.get(&id);
+        listed.is_some_and(|listed| listed.is_current && !listed.is_unread)
     }
 
     /// Whether the bags of this relation show the ledger.

@@ -31,6 +31,7 @@ pub mod ledger;
 pub mod evidence;
 pub mod goal;
 
+pub mod everything;
 pub mod reasons;
 pub mod turn;
 

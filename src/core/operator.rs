@@ -1,13 +1,13 @@
 //! What an operator asks for: to take a token away, or to begin anew. Only these, and the word of a
 //! host that its token was refused, take a real value away.
 
+use crate::core::everything;
 use crate::core::evidence::World;
 use crate::core::fingerprint::fingerprint;
 use crate::core::learn::Learned;
 use crate::core::ledger::{Because, Claim, Ledger};
 use crate::core::names::UnitName;
 use crate::core::note::Note;
-use crate::core::turn;
 use crate::core::wire::{self, MEMBER, MIRROR, Value, is_hostname, printable};
 
 /// Whether it is done although a living unit speaks against it.
@@ -105,7 +105,7 @@ impl Order {
         let mut learned = match outcome {
             // The next token may be in a bag that will not change again.
             Outcome::Renewed => {
-                let again = turn::everything(&after, world, unit);
+                let again = everything::learned(&after, world, unit);
                 let notes = [learned.notes, again.notes].concat();
                 Learned { notes, ..again }
             }
@@ -181,7 +181,7 @@ pub fn retire(
     after.spend(host);
     let claims = after.hosts.entry(host.to_owned()).or_default();
     if let (true, Some(first)) = (was_used, claims.first_mut()) {
-        first.member = Some(Because::OperatorSays);
+        first.member.get_or_insert(Because::OperatorSays);
         first.refuses = None;
     }
     claims.retain(|claim| !claim.is_gone && !world.is_gone(&claim.unit));
@@ -243,8 +243,7 @@ pub fn resolve(
     // A cluster has each name once: all who claim one that is in it are one machine, in a relation
     // that Juju goes on listing, too.
     for claim in &mut *claims {
-        let why = claim.member.take().unwrap_or(Because::OperatorSays);
-        claim.member = is_member.then_some(why);
+        claim.member = is_member.then_some(Because::OperatorSays);
         claim.refuses = None;
     }
     if is_member {
@@ -294,7 +293,7 @@ pub fn forget(
         relation.own_unit = None;
         relation.siblings.clear();
     }
-    let mut learned = turn::everything(&ledger.emptied(), &units_alone, own_unit);
+    let mut learned = everything::learned(&ledger.emptied(), &units_alone, own_unit);
     let note = Note::info("the ledger is emptied by an operator");
     learned.notes.insert(0, note);
     Ok(learned)

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::evidence::{OwnBag, World};
 use crate::core::learn::Learned;
-use crate::core::ledger::Ledger;
+use crate::core::ledger::{Ledger, Listed};
 use crate::core::names::{RelationId, UnitName};
 use crate::core::note::Note;
 use crate::core::operator::Outcome;
@@ -91,7 +91,7 @@ impl Plan {
         let mut ledger = self.ledger.clone();
         for id in unserved {
             if let Some(listed) = ledger.relations.get_mut(id) {
-                listed.is_current = false;
+                *listed = Listed::of(&listed.app, false);
             }
         }
         Applied { plan: self, ledger }

@@ -5,15 +5,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::choose::{bag_shows_cluster, ledger_shows_cluster};
+use crate::core::everything;
 use crate::core::evidence::{Scope, is_gone};
 use crate::core::goal::GoalState;
 use crate::core::learn;
 use crate::core::ledger::{Ledger, Place};
 use crate::core::names::{RelationId, UnitName};
+use crate::core::turn::Facts;
 use crate::core::turn::Occasion::{
     self, Anything, Broken, Created, Departed, Heard, Order, TakeOver, UpdateStatus,
 };
-use crate::core::turn::{Facts, everything};
 
 /// Units without a claim whose bags update-status reads each time: enough to find those whose hooks
 /// never ran.
@@ -30,7 +31,7 @@ pub struct Reason {
 }
 
 /// The reasons, what costs nothing to ask first.
-pub const REASONS: [Reason; 14] = [
+pub const REASONS: [Reason; 15] = [
     Reason {
         name: "anything may have changed",
         on: |occasion| matches!(occasion, Anything | TakeOver | Broken(_) | Order(_)),
@@ -51,9 +52,8 @@ pub const REASONS: [Reason; 14] = [
         name: "the relation may not show the ledger",
         on: |occasion| matches!(occasion, Heard(..) | Departed(..)),
         speaks: |facts| {
-            Ok(facts
-                .event()
-                .is_some_and(|(id, _)| !facts.ledger.is_shown_in(id)))
+            let event = facts.event();
+            Ok(event.is_some_and(|(id, _)| !facts.ledger.is_settled_in(id)))
         },
     },
     Reason {
@@ -100,7 +100,8 @@ pub const REASONS: [Reason; 14] = [
         on: |occasion| matches!(occasion, Heard(..)),
         speaks: |facts| {
             let app = facts.event().map_or("", |(_, unit)| unit.app());
-            let is_asked = facts.ledger.place(app) == Place::Unknown;
+            let is_asked =
+                facts.ledger.place(app) == Place::Unknown && facts.event_bag()?.is_some();
             Ok(is_asked && facts.goal()?.is_some_and(|goal| goal.place(app).is_some()))
         },
     },
@@ -111,7 +112,8 @@ pub const REASONS: [Reason; 14] = [
             let Some(chosen) = &facts.ledger.bootstrap_app else {
                 return Ok(false);
             };
-            let learned = everything(facts.ledger, facts.new_relation()?, facts.unit);
+            let world = facts.new_relation()?;
+            let learned = everything::learned(facts.ledger, world, facts.unit);
             Ok(learned.ledger.bootstrap_app.as_ref() != Some(chosen))
         },
     },
@@ -120,6 +122,17 @@ pub const REASONS: [Reason; 14] = [
         name: "the options are others",
         on: |occasion| matches!(occasion, UpdateStatus),
         speaks: |facts| Ok(*facts.options()? != facts.ledger.options),
+    },
+    Reason {
+        name: "a relation is yet to be read",
+        on: |occasion| matches!(occasion, UpdateStatus),
+        speaks: |facts| {
+            Ok(facts
+                .ledger
+                .relations
+                .values()
+                .any(|listed| listed.is_unread))
+        },
     },
     Reason {
         name: "Juju serves a relation again",

@@ -281,13 +281,8 @@ fn of_claims(name: &str, claims: &[Claim]) -> Option<Problem> {
     match claimants.count() {
         0 if claims.len() > 1 => Some(Problem::SecondUnit { name }),
         0 => None,
-        // A cluster has each name once, so they are one machine.
-        _ if claims
-            .iter()
-            .all(|claim| claim.is_gone || claim.is_member()) =>
-        {
-            None
-        }
+        // An operator said that they are one machine.
+        _ if claims.iter().any(Claim::is_resolved) => None,
         more => Some(Problem::Contested { name, first, more }),
     }
 }

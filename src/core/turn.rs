@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::core::choose;
+use crate::core::everything;
 use crate::core::evidence::{Evidence, Scope, World};
 use crate::core::goal::GoalState;
 use crate::core::learn::{self, Learned};
-use crate::core::ledger::{Ledger, Listed, Options, Place};
+use crate::core::ledger::{Ledger, Options};
 use crate::core::names::{RelationId, UnitName};
 use crate::core::note::Note;
 use crate::core::nudge::nudge;
@@ -94,49 +94,6 @@ pub fn turn(facts: &Facts<'_>) -> Turn {
     facts.decide().unwrap_or_else(Turn::Look)
 }
 
-/// What the leader knows once it has looked at `world`: all that is learned, which application may
-/// bootstrap, and where the ledger is published.
-pub fn everything(before: &Ledger, world: &World, unit: &UnitName) -> Learned {
-    let mut learned = learn::everything(before, world);
-    learned
-        .notes
-        .extend(choose::settle(&mut learned.ledger, world));
-    list_relations(before, &mut learned.ledger, world);
-    learned.ledger.name_leader(unit);
-    learned
-}
-
-/// Notes which relations the ledger is published to. Where units may have come and gone unseen, the
-/// next event of the relation looks at everything.
-fn list_relations(before: &Ledger, ledger: &mut Ledger, world: &World) {
-    for (id, relation) in &world.relations {
-        let app = relation.app.clone();
-        match relation.place {
-            Place::Here => drop(ledger.places.remove(&app)),
-            place => drop(ledger.places.insert(app, place)),
-        }
-        let may_hide_something = !world.units_were_read
-            && match before.relations.get(id) {
-                Some(listed) => !listed.is_current,
-                None => relation.has_a_past(),
-            };
-        let listed = Listed::of(&relation.app, !may_hide_something);
-        ledger.relations.insert(*id, listed);
-    }
-    for (id, app) in &world.passed_over {
-        if let Some(app) = app {
-            ledger.relations.insert(*id, Listed::of(app, false));
-        }
-    }
-    let apps = ledger.relations.values().map(|listed| listed.app.clone());
-    let apps: BTreeSet<String> = apps.collect();
-    ledger.places.retain(|app, _| apps.contains(app));
-    // One that broke, or is suspended, cannot be written to.
-    for (id, listed) in &mut ledger.relations {
-        listed.is_current &= world.relations.contains_key(id);
-    }
-}
-
 impl<'a> Facts<'a> {
     fn decide(&self) -> Result<Turn, Scope> {
         match self.occasion {
@@ -206,7 +163,8 @@ impl<'a> Facts<'a> {
         Err(Scope::Everything(reason))
     }
 
-    /// What a leader that published knows already is no news, whoever leads now.
+    /// What a leader that published knows already is no news, whoever leads now: so a standby need not
+    /// ask who leads.
     fn is_known_already(&self) -> bool {
         let Occasion::Heard(relation, _) = self.occasion else {
             return false;
@@ -223,7 +181,7 @@ impl<'a> Facts<'a> {
             Occasion::Departed(..) => self.learned_from_unit()?,
             _ => Learned::nothing(self.ledger),
         };
-        let mut learned = everything(&left.ledger, world, self.unit);
+        let mut learned = everything::learned(&left.ledger, world, self.unit);
         learned.notes = [left.notes, learned.notes].concat();
         let mut outcome = None;
         match self.occasion {
@@ -428,11 +386,11 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// What is seen of the new relation.
+    /// What relation-created looks at.
     pub(super) fn new_relation(&self) -> Result<&'a World, Scope> {
         match self.occasion {
             Occasion::Created(relation) => self.world(Scope::NewRelation(*relation)),
-            _ => self.world(Scope::Everything("")),
+            _ => self.world(Scope::Everything("no relation is new")),
         }
     }
 

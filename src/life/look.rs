@@ -58,6 +58,10 @@ pub(super) fn at(
         Scope::NewRelation(_) | Scope::Everything(_) => {
             let mut seen = world(tools, ledger, &scope, occasion, true)?;
             seen.siblings_are_news |= *occasion == Occasion::TakeOver;
+            if let Occasion::Heard(_, unit) = occasion {
+                seen.in_hook_of = Some(unit.clone());
+            }
+            evidence.goal.get_or_insert(tools.goal_state().cloned());
             evidence.world = Some(seen);
         }
     }

@@ -11,12 +11,12 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::core::everything;
 use crate::core::evidence::World;
 use crate::core::ledger::Ledger;
 use crate::core::names::UnitName;
 use crate::core::plan::{self, Plan};
 use crate::core::queue::Moment;
-use crate::core::turn;
 
 /// What one distributor unit can know.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ impl View {
 
     /// What the leader would do if it looked at everything now.
     pub fn plan(&self) -> Plan {
-        let learned = turn::everything(&self.ledger, &self.world, self.planning_unit());
+        let learned = everything::learned(&self.ledger, &self.world, self.planning_unit());
         plan::of(&self.ledger, learned, Some(&self.world), &self.moment)
     }
 }

@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use microcluster_token_distributor::core::everything;
 use microcluster_token_distributor::core::evidence::{Relation, World};
 use microcluster_token_distributor::core::fingerprint::fingerprint;
 use microcluster_token_distributor::core::ledger::{Ledger, Options, Place};
 use microcluster_token_distributor::core::names::{RelationId, UnitName};
 use microcluster_token_distributor::core::plan::Writes;
 use microcluster_token_distributor::core::queue::Moment;
-use microcluster_token_distributor::core::turn;
 use microcluster_token_distributor::core::wire::{
     self, BOOTSTRAP_APP, Databag, GUARD, HOSTNAME, MIRROR, NUDGE, PLACEHOLDER, UP, Value,
     difference, is_hostname,
@@ -528,6 +528,7 @@ impl Juju {
             passed_over: BTreeMap::new(),
             units_were_read: true,
             siblings_are_news: true,
+            in_hook_of: None,
         }
     }
 
@@ -556,7 +557,7 @@ impl Juju {
             );
         }
         let world = self.world();
-        let learned = turn::everything(&ledger, &world, &own);
+        let learned = everything::learned(&ledger, &world, &own);
         let moment = Moment {
             now: NOW,
             ..Moment::default()

@@ -11,6 +11,7 @@ mod worlds;
 use std::collections::{BTreeMap, BTreeSet};
 
 use microcluster_token_distributor::core::choose::choose;
+use microcluster_token_distributor::core::everything;
 use microcluster_token_distributor::core::evidence::OwnBag;
 use microcluster_token_distributor::core::evidence::{Relation, World};
 use microcluster_token_distributor::core::learn::{self, Learned};
@@ -20,7 +21,6 @@ use microcluster_token_distributor::core::plan::{self, Plan, Writes};
 use microcluster_token_distributor::core::queue::Moment;
 use microcluster_token_distributor::core::room::{CAPACITY, MOST_KEYS, Size};
 use microcluster_token_distributor::core::show;
-use microcluster_token_distributor::core::turn;
 use microcluster_token_distributor::core::wire::{
     self, BOOTSTRAP_APP, Change, Changes, DOWN, Databag, GUARD, GUARD_VALUE, HOSTNAME, MEMBER,
     MIRROR, UP, Value, difference,
@@ -130,7 +130,7 @@ proptest! {
     fn the_mirror_ends_as_the_rules_say_when_read_a_second_way(
         (ledger, world) in past_and_present()
     ) {
-        let learned = turn::everything(&ledger, &world, &leader());
+        let learned = everything::learned(&ledger, &world, &leader());
         let seen = mirror_of(&learned.ledger);
         let (seen, expected) = oracle::mirrors(&ledger.to_databag(), &world, seen);
         prop_assert_eq!(seen, expected);
@@ -195,7 +195,7 @@ proptest! {
                 bag.remove(wire::REFUSED);
             }
         }
-        let whole = turn::everything(&ledger, &world, &leader()).ledger;
+        let whole = everything::learned(&ledger, &world, &leader()).ledger;
         let lists = |id: &RelationId| world.lists(*id);
         let is_another_cluster = !ledger.relations.is_empty()
             && !world.relations.is_empty()
@@ -252,7 +252,7 @@ proptest! {
         (ledger, world) in past_and_present(), bag in consumer_bag(), number in 0..12u8
     ) {
         let unit = unit(worlds::APPS[0], number);
-        let everything = turn::everything(&ledger, &world, &leader()).ledger;
+        let everything = everything::learned(&ledger, &world, &leader()).ledger;
         let is_another_cluster = !world.relations.is_empty()
             && !ledger.relations.keys().any(|id| world.lists(*id));
         let whole = (!is_another_cluster).then_some(everything);
@@ -284,7 +284,7 @@ proptest! {
             (MIRROR.to_owned(), UP.to_owned()),
             ("mirror-fresh".to_owned(), format!("{TOKEN}fresh")),
         ]);
-        let mut ledger = turn::everything(&ledger, &world, &leader()).ledger;
+        let mut ledger = everything::learned(&ledger, &world, &leader()).ledger;
         ledger = learn::unit(&ledger, &host, &announcement).ledger;
         ledger = match departs {
             true => learn::departure(&ledger, &rubbisher, &rubbish),
@@ -298,13 +298,13 @@ proptest! {
     fn a_ledger_of_relations_that_are_all_gone_is_emptied_and_no_other(
         (ledger, world) in past_and_present()
     ) {
-        let learned = turn::everything(&ledger, &world, &leader()).ledger;
+        let learned = everything::learned(&ledger, &world, &leader()).ledger;
         let listed: BTreeSet<_> = ledger.relations.keys().collect();
         let is_there = |id: &&RelationId| world.lists(**id);
         if listed.iter().any(is_there) || world.relations.is_empty() {
             prop_assert!(listed.iter().all(|id| learned.relations.contains_key(id)));
         } else if !listed.is_empty() {
-            let anew = turn::everything(&ledger.emptied(), &world, &leader()).ledger;
+            let anew = everything::learned(&ledger.emptied(), &world, &leader()).ledger;
             prop_assert_eq!(learned, anew);
         }
     }

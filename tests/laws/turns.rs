@@ -37,7 +37,7 @@ fn played(ledger: &Ledger, world: &World, occasion: &Occasion) -> (Option<Plan>,
                 let world = evidence.world.as_ref();
                 return (Some(plan), world.is_some_and(|world| world.units_were_read));
             }
-            Turn::Look(scope) => look(world, ledger, scope, &mut evidence),
+            Turn::Look(scope) => look(world, ledger, occasion, scope, &mut evidence),
             Turn::Wait(pause) => {
                 evidence.now += pause.as_secs();
                 evidence.pauses += 1;
@@ -47,7 +47,13 @@ fn played(ledger: &Ledger, world: &World, occasion: &Occasion) -> (Option<Plan>,
     }
 }
 
-fn look(world: &World, ledger: &Ledger, scope: Scope, evidence: &mut Evidence) {
+fn look(
+    world: &World,
+    ledger: &Ledger,
+    occasion: &Occasion,
+    scope: Scope,
+    evidence: &mut Evidence,
+) {
     match scope {
         Scope::Units(units) => {
             for (id, unit) in units {
@@ -67,7 +73,14 @@ fn look(world: &World, ledger: &Ledger, scope: Scope, evidence: &mut Evidence) {
             let all: BTreeMap<_, _> = ids.into_iter().filter_map(joined).collect();
             assert!(evidence.joined.replace(all).is_none(), "asked twice");
         }
-        Scope::Everything(_) => evidence.world = Some(world.clone()),
+        Scope::Everything(_) => {
+            let mut seen = world.clone();
+            seen.in_hook_of = match occasion {
+                Occasion::Heard(_, unit) => Some(unit.clone()),
+                _ => None,
+            };
+            evidence.world = Some(seen);
+        }
         Scope::NewRelation(new) => {
             let mut seen = world.clone();
             seen.units_were_read = false;
@@ -153,6 +166,11 @@ proptest! {
         };
         if departs {
             then.relations.get_mut(&id).expect("it is there").units.remove(&name);
+        }
+        // Whatever the hook looked at, the same hook has nothing to do once more.
+        let (once_more, _) = played(now, &then, &occasion);
+        if let Some(plan) = once_more.filter(|_| !departs) {
+            prop_assert!(plan.is_idle(), "{occasion:?} once more: {:?}", plan.ledger_changes());
         }
         let again = looked(now, &then);
         prop_assert!(

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use microcluster_token_distributor::core::everything;
 use microcluster_token_distributor::core::evidence::OwnBag;
 use microcluster_token_distributor::core::evidence::{Relation, World};
 use microcluster_token_distributor::core::fingerprint::fingerprint;
 use microcluster_token_distributor::core::ledger::{Ledger, Options, Place};
 use microcluster_token_distributor::core::names::{RelationId, UnitName};
 use microcluster_token_distributor::core::queue::Moment;
-use microcluster_token_distributor::core::turn;
 use microcluster_token_distributor::core::wire::{
     self, BOOTSTRAP_APP, Databag, GUARD, GUARD_VALUE, HOSTNAME, MEMBER, MIRROR, NUDGE, PLACEHOLDER,
     PROTOCOL, REFUSED, SECOND, Value,
@@ -315,7 +315,7 @@ pub(crate) fn without_used_tokens(ledger: &Ledger, mut world: World) -> World {
 
 /// What the leader does when it looks at everything.
 pub(crate) fn looked(ledger: &Ledger, world: &World) -> plan::Plan {
-    let learned = turn::everything(ledger, world, &leader());
+    let learned = everything::learned(ledger, world, &leader());
     plan::of(ledger, learned, Some(world), &Moment::default())
 }
 

@@ -526,10 +526,9 @@ fn spec_3_5_a_real_value_of_the_python_charm_stays_until_the_ledgers_changes() {
     assert_eq!(
         written(&refuses.plan(&before)),
         [
-            format!("1 unit: spent-h={refused}"),
-            format!("ledger: communicators=a/1 mirror-h=other spent-h={refused}"),
-        ],
-        "what is shown already comes first"
+            format!("1 unit: mirror-h=U spent-h={refused}"),
+            format!("ledger: communicators=a/1 let-in=h 0 mirror-h=U spent-h={refused}"),
+        ]
     );
     let joins = bags(world().relation(1, "a"))
         .unit("a/0", &[("hostname", "h"), ("member", "h")])
@@ -1297,10 +1296,14 @@ fn second_1_a_unit_takes_its_word_back_in_its_own_hook() {
         let before = settled(&[("host-h", claim), member]);
         let now = learn::unit(&before, &unit("a/1"), &support::bag(&bag));
         assert_eq!(learned(&before, &now), changes, "{case}");
-        // Elsewhere a bag may be an old one.
-        let world = world().relation(1, "a").unit("a/1", &bag);
+        // In a hook of others its bag may be an old one.
+        let mut world = world().relation(1, "a").unit("a/1", &bag);
         let looked = world.plan(&before).ledger.to_databag();
         assert_eq!(looked["mirror-h"], "member", "{case}: looked at");
+        world.0.in_hook_of = Some(unit("a/1"));
+        let looked = world.plan(&before).ledger.to_databag();
+        let value = now.ledger.to_databag()["mirror-h"].clone();
+        assert_eq!(looked["mirror-h"], value, "{case}: looked at in its hook");
     }
 }
 

@@ -192,6 +192,14 @@ fn each_reason_speaks_where_it_must_and_is_silent_beside_it() {
             None,
         ),
         (
+            "a relation is yet to be read",
+            update.clone(),
+            &[nobody_waits, member, ("relation-2", "b ?")],
+            quiet(),
+            &[nobody_waits, member, ("relation-2", "b")],
+            None,
+        ),
+        (
             "Juju serves a relation again",
             update.clone(),
             &[nobody_waits, member, ("relation-2", "b -")],

@@ -1,11 +1,11 @@
 //! Builders, so that a test states only what matters to it.
 
+use microcluster_token_distributor::core::everything;
 use microcluster_token_distributor::core::evidence::{Relation, World};
 use microcluster_token_distributor::core::ledger::{Ledger, Options, Place};
 use microcluster_token_distributor::core::names::{RelationId, UnitName};
 use microcluster_token_distributor::core::plan::{self, Plan};
 use microcluster_token_distributor::core::queue::Moment;
-use microcluster_token_distributor::core::turn;
 use microcluster_token_distributor::core::wire::{Change, Changes, Databag};
 
 /// Keys and their values.
@@ -138,7 +138,7 @@ impl Builder {
 
     /// What the leader plans when it looks at everything.
     pub(crate) fn plan(&self, before: &Ledger) -> Plan {
-        let learned = turn::everything(before, &self.0, &leader());
+        let learned = everything::learned(before, &self.0, &leader());
         plan::of(before, learned, Some(&self.0), &Moment::default())
     }
 

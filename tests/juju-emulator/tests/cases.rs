@@ -437,6 +437,12 @@ fn a_distributor_unit_that_is_removed_under_consumers_of_another_model() {
         }
         tale.model().add_unit(&app).expect("added");
         tale.minutes(15);
+        for number in 0..2 {
+            let host = tale.model().hostname(&format!("{app}/{number}"));
+            let given = [("host", host.into()), ("member", true.into())];
+            tale.action("resolve-host", &given);
+        }
+        tale.minutes(6);
         tale.look();
         let tokens = tale.tokens.len();
         tale.seen.push(format!("tokens: {tokens}"));

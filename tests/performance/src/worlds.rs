@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use microcluster_token_distributor::core::everything;
 use microcluster_token_distributor::core::evidence::{self, Relation};
 use microcluster_token_distributor::core::ledger::Ledger;
 use microcluster_token_distributor::core::names::{RelationId, UnitName};
 use microcluster_token_distributor::core::plan::{self, Plan};
 use microcluster_token_distributor::core::queue::Moment;
-use microcluster_token_distributor::core::turn;
 use microcluster_token_distributor::core::wire::{
     Databag, HOSTNAME, MIRROR, MIRROR_PREFIX, UP, apply, mirror_key,
 };
@@ -31,7 +31,7 @@ pub struct Facts {
 impl Facts {
     /// What it does when it looks at everything.
     pub fn plan(&self) -> Plan {
-        let learned = turn::everything(&self.ledger, &self.world, &unit("distributor", 0));
+        let learned = everything::learned(&self.ledger, &self.world, &unit("distributor", 0));
         plan::of(&self.ledger, learned, Some(&self.world), &Moment::default())
     }
 }
