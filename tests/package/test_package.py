@@ -113,10 +113,13 @@ def wheel(uv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def environment(uv: Path, folder: Path, python: str, *packages: str | Path) -> Path:
     """Return the folder of programs of a clean environment with these packages."""
-    missing = subprocess.run([str(uv), "python", "find", python], capture_output=True, cwd=folder)
-    if missing.returncode != 0:
+    # pyenv shows of its Pythons those that the environment names.
+    named = {**os.environ, "PYENV_VERSION": python}
+    find = [str(uv), "python", "find", python]
+    found = subprocess.run(find, capture_output=True, text=True, cwd=folder, env=named)
+    if found.returncode != 0:
         pytest.skip(f"there is no Python {python}")
-    run(uv, "venv", "--quiet", "--python", python, "venv", cwd=folder)
+    run(uv, "venv", "--quiet", "--python", found.stdout.strip(), "venv", cwd=folder)
     run(uv, "pip", "install", "--quiet", *packages, cwd=folder, VIRTUAL_ENV=str(folder / "venv"))
     return folder / "venv/bin"
 

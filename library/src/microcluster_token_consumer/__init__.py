@@ -685,21 +685,19 @@ def read_members(text: str) -> tuple[Member, ...]:
         ValueError: it is something else.
         RecursionError: it is nested beyond reason.
     """
-    entries: Any = json.loads(text)
-    if not isinstance(entries, list):
-        raise ValueError("not an array")
-    return tuple(_read_member(entry) for entry in cast("Sequence[Any]", entries))
+    match json.loads(text):
+        case [*entries]:
+            return tuple(_read_member(entry) for entry in entries)
+        case _:
+            raise ValueError("not an array")
 
 
 def _read_member(entry: Any) -> Member:
-    if not isinstance(entry, dict):
-        raise ValueError("not an object")
-    words = [cast("Mapping[str, Any]", entry).get(key) for key in ("name", "role", "status")]
-    match words:
-        case [str(name), str(role), str(status)]:
+    match entry:
+        case {"name": str(name), "role": str(role), "status": str(status)}:
             return Member(name, role, status)
         case _:
-            raise ValueError("no name, role or status")
+            raise ValueError("not a member")
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,9 @@ impl Version {
             for file in ["metadata.yaml", "dispatch", "src/charm.py"] {
                 fs::copy(source.join(file), into.join(file))?;
             }
+            if source.join("config.yaml").exists() {
+                fs::copy(source.join("config.yaml"), into.join("config.yaml"))?;
+            }
             if let Some((library, version)) = library {
                 let folder = Path::new("charms/microcluster_token_distributor").join(version);
                 let module = folder.join("token_distributor.py");

@@ -1,6 +1,6 @@
 //! What the commands and daemons of the hosts have written down, and what follows from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 
@@ -43,6 +43,36 @@ pub enum What {
     /// The daemon is a member, which it may become when the command has given up.
     #[serde(rename = "daemon has joined")]
     DaemonHasJoined,
+}
+
+impl Event {
+    /// Whether its host is in a cluster now.
+    pub fn is_entry(&self) -> bool {
+        match self.what {
+            What::Bootstrap => self.error.is_none(),
+            What::DaemonHasJoined => true,
+            _ => false,
+        }
+    }
+
+    /// Whether a token was minted.
+    pub fn is_token(&self) -> bool {
+        self.what == What::Add && self.error.is_none()
+    }
+}
+
+/// Hosts that have founded or joined a cluster.
+pub fn members(events: &[Event]) -> BTreeSet<&str> {
+    let entries = events.iter().filter(|event| event.is_entry());
+    entries.map(|event| event.host.as_str()).collect()
+}
+
+/// Tokens that were minted for hosts that had founded or joined a cluster.
+pub fn minted_for_members(events: &[Event]) -> usize {
+    let tokens = events.iter().enumerate().filter(|(_, it)| it.is_token());
+    tokens
+        .filter(|(at, token)| members(&events[..*at]).contains(token.name.as_str()))
+        .count()
 }
 
 /// Everything that has happened on some hosts, in order.
@@ -161,6 +191,24 @@ mod tests {
             error: Some("no".to_owned()),
             ..event(time, host, What::JoinEnds)
         }
+    }
+
+    #[test]
+    fn a_token_is_useless_once_its_host_is_in() {
+        let token = |time, name: &str| Event {
+            name: name.to_owned(),
+            ..event(time, "a", What::Add)
+        };
+        let events = [
+            event(1, "a", What::Bootstrap),
+            token(2, "b"),
+            event(3, "b", What::JoinBegins),
+            token(4, "b"),
+            event(5, "b", What::DaemonHasJoined),
+            token(6, "b"),
+            token(7, "a"),
+        ];
+        assert_eq!(minted_for_members(&events), 2);
     }
 
     #[test]

@@ -43,6 +43,18 @@ struct Args {
     /// Hosts
     #[arg(long, default_value = "3", value_delimiter = ',', value_name = "N,...")]
     units: Vec<usize>,
+    /// Hosts that come one after the other once these are in
+    #[arg(long, default_value_t = 0, conflicts_with = "trouble")]
+    later: usize,
+    /// Units that are removed one after the other once all are in: the communicator, if there is one
+    #[arg(long, default_value_t = 0, conflicts_with = "trouble")]
+    leave: usize,
+    /// Set the library's charm `ready` only once there is nothing else to do
+    #[arg(long)]
+    hold: bool,
+    /// Have units of the library's charm leave by force
+    #[arg(long)]
+    force: bool,
     /// Which charm the hosts have
     #[arg(long, value_enum, default_value = "newest", value_delimiter = ',')]
     consumer: Vec<Consumer>,
@@ -88,7 +100,8 @@ struct Args {
     /// Print every hook while it happens, with the names of the keys that it wrote
     #[arg(long)]
     trace: bool,
-    /// Fail unless every host that could come in is in one cluster and no join failed
+    /// Fail unless the hosts that could come in, and stay, are one cluster, all online, and no join
+    /// and no hook failed and no token was made for a member
     #[arg(long)]
     check: bool,
     /// Fail unless joins were one at a time, too
@@ -162,6 +175,10 @@ impl Args {
                         let runs = (self.seed..).take(usize::try_from(self.runs).unwrap_or(1));
                         let of_seed = |seed| Play {
                             units,
+                            later: self.later,
+                            leave: self.leave,
+                            hold: self.hold,
+                            force: self.force,
                             consumer,
                             provider,
                             charm: self.charm.clone(),
@@ -208,11 +225,18 @@ fn play(args: &Args) -> Outcome<bool> {
         } else {
             println!("{}", told(&play, &report)?);
         }
-        let complete = report.members >= report.expected && report.clusters == 1;
-        good &= !args.check || (complete && report.joins.failed() == 0);
+        good &= !args.check || is_good(&play, &report);
         good &= !args.check_one_at_a_time || report.joins.most_at_once <= 1;
     }
     Ok(good)
+}
+
+/// Whether a play came to what `--check` asks for.
+fn is_good(play: &Play, report: &Report) -> bool {
+    let is_one = report.members >= report.expected && report.clusters == 1;
+    let is_whole = report.left == play.leave && report.left_behind.is_empty();
+    let failed = report.failed_hooks.len() + report.failed_distributor_hooks.len();
+    is_one && is_whole && failed + report.joins.failed() + report.minted_for_members == 0
 }
 
 /// Runs a command of this program in a sandbox, and reads what it prints.
@@ -241,9 +265,17 @@ fn told(play: &Play, report: &Report) -> Outcome<String> {
     let (provider, consumer) = (word(&play.provider), word(&play.consumer));
     let trouble = play.trouble.map(|trouble| format!(", {}", word(&trouble)));
     let (units, seed, trouble) = (play.units, play.seed, trouble.unwrap_or_default());
+    let later = match play.later {
+        0 => String::new(),
+        later => format!(" and {later}"),
+    };
+    let leave = match play.leave {
+        0 => String::new(),
+        leave => format!(", {leave} leave"),
+    };
     let report = serde_yaml::to_string(report)?;
     Ok(format!(
-        "# {units} hosts, {provider} with {consumer}{trouble}, seed {seed}\n{report}"
+        "# {units}{later} hosts, {provider} with {consumer}{leave}{trouble}, seed {seed}\n{report}"
     ))
 }
 

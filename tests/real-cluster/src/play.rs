@@ -23,7 +23,7 @@ use microovn::consumer::Release;
 use microovn::layout;
 use serde::{Deserialize, Serialize};
 
-use crate::events::{self, Event, Joins, What};
+use crate::events::{self, Event, Joins};
 use crate::network::Network;
 use crate::trouble::{Course, Scene, Trouble};
 
@@ -68,8 +68,16 @@ pub enum Provider {
 /// What to play.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Play {
-    /// Hosts.
+    /// Hosts that are there when the charms are related.
     pub units: usize,
+    /// Hosts that come one after the other once these are in.
+    pub later: usize,
+    /// Units that are removed one after the other once all are in.
+    pub leave: usize,
+    /// The charm is `ready` only once there is nothing else to do.
+    pub hold: bool,
+    /// Who is removed takes itself out by force.
+    pub force: bool,
     /// Their charm.
     pub consumer: Consumer,
     /// The distributor.
@@ -103,14 +111,18 @@ pub struct Play {
 pub struct Report {
     /// Hosts that were there.
     pub hosts: usize,
-    /// Of these, hosts that could have come in: the trouble did not cost them.
+    /// Of these, hosts that could have come in, and stay: the trouble did not cost them.
     pub expected: usize,
+    /// Units that were removed, and are gone.
+    pub left: usize,
     /// Hosts that find themselves in their own list, with a role.
     pub members: usize,
     /// Separate clusters.
     pub clusters: usize,
     /// Members by role, as `cluster list` says.
     pub roles: BTreeMap<String, usize>,
+    /// Members, as some member lists them, that are not `ONLINE` or whose unit has left.
+    pub left_behind: BTreeSet<String>,
     /// Hosts whose list shows others and not themselves.
     pub half_in: Vec<String>,
     /// Units that are not members, with their status.
@@ -123,8 +135,12 @@ pub struct Report {
     pub minted: usize,
     /// Of these, between the trouble and its end.
     pub minted_in_trouble: usize,
+    /// Of these, for hosts that were in a cluster before.
+    pub minted_for_members: usize,
     /// From the relation to the last bootstrap or join.
     pub last_join: Option<f64>,
+    /// Hooks of the hosts' units while their charm was not ready.
+    pub hooks_on_hold: usize,
     /// Hooks of the hosts' units since the relation.
     pub consumer_hooks: usize,
     /// Of these, failed ones.
@@ -224,7 +240,7 @@ impl Play {
 
     /// Plays it, in a sandbox whose files are in `folder`.
     pub fn run(&self, folder: &Path) -> Result<Report, Failure> {
-        let hosts = Hosts::new(self.units, self.seed);
+        let hosts = Hosts::new(self.units + self.later, self.seed);
         let names = hosts.names();
         let network = Network::new(&names, &folder.join("hosts"), &self.program, self.heartbeat)?;
         let mut world = World::new(JujuGeneration::Four, self.seed);
@@ -251,7 +267,12 @@ impl Play {
         });
         let consumer = self.consumer_charm(&folder.join("charms"))?;
         let distributor = self.distributor_charm(&folder.join("distributor"))?;
-        world.deploy(CONSUMER, &consumer, self.units, &[])?;
+        let flags = [("hold", self.hold), ("force", self.force)];
+        let options: Vec<(&str, &str)> = flags
+            .iter()
+            .filter_map(|(option, is_set)| is_set.then_some((*option, "true")))
+            .collect();
+        world.deploy(CONSUMER, &consumer, self.units, &options)?;
         world.deploy(DISTRIBUTOR, &distributor, self.distributor_units, &[])?;
         let trouble = self.trouble;
         Driver {
@@ -262,6 +283,7 @@ impl Play {
             course: trouble.map(|trouble| Course::new(trouble, self.repair_after)),
             rng: Rng::with_seed(self.seed),
             begun: Instant::now(),
+            related: Duration::ZERO,
             agenda: BinaryHeap::new(),
             serial: 0,
             told: BTreeSet::new(),
@@ -270,6 +292,7 @@ impl Play {
             progress: mpsc::channel(),
             struck: None,
             mended: 0,
+            left: BTreeSet::new(),
             report: Report::default(),
         }
         .run()
@@ -335,6 +358,8 @@ struct Driver<'a> {
     course: Option<Course>,
     rng: Rng,
     begun: Instant,
+    /// When the charms were related.
+    related: Duration,
     /// The earliest first; of several, what was planned first.
     agenda: BinaryHeap<Reverse<(Duration, u64, Due)>>,
     serial: u64,
@@ -347,6 +372,8 @@ struct Driver<'a> {
     /// When the trouble struck, and when it did the last thing, in nanoseconds since 1970.
     struck: Option<u64>,
     mended: u64,
+    /// Units that were removed, and are gone.
+    left: BTreeSet<UnitName>,
     report: Report,
 }
 
@@ -355,51 +382,122 @@ impl Driver<'_> {
         // Deployed, and nothing related: machines come up.
         self.go_on(|driver| Ok(driver.is_at_rest()))?;
         self.world.clear_history();
-        let units = self.world.status();
-        for unit in units {
-            let pause = self.play.update_status.mul_f64(self.rng.f64());
-            self.plan(pause, Due::UpdateStatus(unit.unit));
+        for unit in self.world.status() {
+            self.plan_update_status(unit.unit);
         }
         self.with_course(|course, scene| course.prepare(scene))?;
         let provider = format!("{DISTRIBUTOR}:microcluster-cluster");
         let consumer = format!("{CONSUMER}:cluster");
         self.hosts.relation = Some(self.world.integrate(&provider, &consumer)?);
-        let related = (self.now(), since_1970());
+        self.related = self.now();
+        let related = since_1970();
         self.say(format_args!("related"));
+        if self.play.hold {
+            self.hold()?;
+        }
+        if self.grow()? {
+            self.shrink()?;
+        }
+        self.tell(related)
+    }
 
+    /// Nobody may do anything for a cluster while the charm is not ready.
+    fn hold(&mut self) -> Result<(), Failure> {
+        self.settle(|_, _| true)?;
+        for (unit, host) in &self.hosts.by_unit {
+            let bag = self.hosts.bag(&self.world, unit.as_str());
+            if bag.contains_key("hostname") {
+                return Err(format!("{host} is announced before its charm is ready").into());
+            }
+        }
+        if !self.events()?.is_empty() {
+            return Err("there is a command before its charm is ready".into());
+        }
+        let runs = self.world.runs().iter();
+        let hooks = runs.filter(|run| run.unit.application() == CONSUMER);
+        self.report.hooks_on_hold = hooks.count();
+        self.world.set_config(CONSUMER, &[("hold", "false")])?;
+        self.say(format_args!("ready"));
+        Ok(())
+    }
+
+    /// Lets hosts come in, first those that are there; returns whether all did.
+    fn grow(&mut self) -> Result<bool, Failure> {
+        let mut expected = self.expected() - self.play.later;
+        let are_in = |expected| {
+            move |driver: &Self, events: &[Event]| {
+                let trouble_is_over = driver.course.as_ref().is_none_or(Course::is_over);
+                driver.members_in(events) >= expected && trouble_is_over
+            }
+        };
+        let mut all_in = self.settle(are_in(expected))?;
+        for _ in 0..self.play.later {
+            if !all_in {
+                return Ok(false);
+            }
+            let unit = self.world.add_unit(CONSUMER)?;
+            self.say(format_args!("{unit} comes"));
+            self.plan_update_status(unit);
+            expected += 1;
+            all_in = self.settle(are_in(expected))?;
+        }
+        Ok(all_in)
+    }
+
+    /// Removes units, each once the one before it is gone: the communicator, as long as there is one.
+    fn shrink(&mut self) -> Result<(), Failure> {
+        for _ in 0..self.play.leave {
+            let communicator = self.hosts.communicator(&self.world);
+            let unit = match communicator.map(|host| self.hosts.unit(host)) {
+                Some(unit) => UnitName::parse(unit),
+                None => self.world.model().units_of(CONSUMER).into_iter().next(),
+            };
+            let Some(unit) = unit else { break };
+            self.say(format_args!("{unit} is removed"));
+            self.world.remove_unit(unit.as_str())?;
+            if !self.settle(|driver, _| driver.world.agent(unit.as_str()).is_err())? {
+                break;
+            }
+            self.left.insert(unit);
+        }
+        Ok(())
+    }
+
+    /// Goes on until `done` and nothing more happens, and says whether it came to that: it does not
+    /// where nothing happens any more, or time is up.
+    fn settle(&mut self, done: impl Fn(&Self, &[Event]) -> bool) -> Result<bool, Failure> {
         let mut still_since = None;
-        let mut all_in_since = None;
-        self.go_on(move |driver| {
+        let mut done_since = None;
+        self.go_on(|driver| {
             let now = driver.now();
             let events = driver.events()?;
-            let joined = members(&events).len();
+            let joined = events::members(&events).len();
             driver.trouble(&events, joined)?;
-            let expected = driver.expected();
-            let trouble_is_over = driver.course.as_ref().is_none_or(Course::is_over);
             if driver.is_at_rest() {
                 still_since.get_or_insert(now);
             } else {
                 still_since = None;
             }
-            if driver.members_in(&events) >= expected && trouble_is_over {
-                all_in_since.get_or_insert(now);
+            if done(driver, &events) {
+                done_since.get_or_insert(now);
             }
             let for_long =
                 |since: Option<Duration>, limit| since.is_some_and(|since| now - since > limit);
-            let settled = all_in_since.is_some() && for_long(still_since, Duration::from_secs(2));
+            let settled = done_since.is_some() && for_long(still_since, Duration::from_secs(2));
             Ok(settled
-                || for_long(all_in_since, AFTERMATH)
+                || for_long(done_since, AFTERMATH)
                 || for_long(still_since, STILLNESS)
-                || now - related.0 > driver.play.limit)
+                || now - driver.related > driver.play.limit)
         })?;
-        self.tell(related.1)
+        Ok(done_since.is_some())
     }
 
     fn tell(mut self, related: u64) -> Result<Report, Failure> {
         let events = self.events()?;
         let mut report = std::mem::take(&mut self.report);
         report.hosts = self.hosts.count();
-        report.expected = self.expected();
+        report.expected = self.expected().saturating_sub(self.play.leave);
+        report.left = self.left.len();
         let struck = self.course.as_ref().and_then(|course| course.host.clone());
         // A host that cannot be in is no part of the count: its joins never reach the cluster.
         let cut_off = |event: &&Event| {
@@ -407,14 +505,15 @@ impl Driver<'_> {
         };
         let reached: Vec<Event> = events.iter().filter(|it| !cut_off(it)).cloned().collect();
         report.joins = events::joins(&reached);
-        let added = |event: &&Event| event.what == What::Add && event.error.is_none();
-        report.minted = events.iter().filter(added).count();
+        let tokens = || events.iter().filter(|event| event.is_token());
+        report.minted = tokens().count();
+        report.minted_for_members = events::minted_for_members(&events);
         if let Some(struck) = self.struck {
             let meanwhile = struck..self.mended;
-            let adds = events.iter().filter(added);
-            report.minted_in_trouble = adds.filter(|add| meanwhile.contains(&add.time)).count();
+            let in_trouble = tokens().filter(|token| meanwhile.contains(&token.time));
+            report.minted_in_trouble = in_trouble.count();
         }
-        let mut entered = events.iter().filter(|event| is_entry(event));
+        let mut entered = events.iter().filter(|event| event.is_entry());
         let last = entered.next_back().map(|event| event.time);
         report.last_join =
             last.map(|last| Duration::from_nanos(last.saturating_sub(related)).as_secs_f64());
@@ -442,6 +541,12 @@ impl Driver<'_> {
                 (Some(own), Some(members)) => {
                     report.members += 1;
                     *roles.entry(own.role.clone()).or_default() += 1;
+                    let is_there = |member: &&crate::Member| {
+                        let unit = self.hosts.unit(&member.name);
+                        member.status == "ONLINE" && self.world.agent(unit).is_ok()
+                    };
+                    let behind = members.iter().filter(|member| !is_there(member));
+                    report.left_behind.extend(behind.map(|it| it.name.clone()));
                     let mut names: Vec<String> = members.iter().map(|it| it.name.clone()).collect();
                     names.sort();
                     clusters.insert(names);
@@ -461,7 +566,9 @@ impl Driver<'_> {
         report.roles = roles;
         report.clusters = clusters.len();
         for run in self.world.runs() {
-            let failed = run.failure.is_some() && self.world.agent(run.unit.as_str()).is_ok();
+            // A machine that is lost takes its hooks with it.
+            let is_lost = self.world.agent(run.unit.as_str()).is_err();
+            let failed = run.failure.is_some() && (!is_lost || self.left.contains(&run.unit));
             let words = || format!("{} {}", run.unit, run.hook);
             let (hooks, failures) = match run.unit.application() {
                 DISTRIBUTOR => (
@@ -506,7 +613,7 @@ impl Driver<'_> {
             .course
             .as_ref()
             .and_then(|course| course.host.as_deref());
-        let members = members(events).into_iter();
+        let members = events::members(events).into_iter();
         members.filter(|host| Some(*host) != struck).count()
     }
 
@@ -594,6 +701,11 @@ impl Driver<'_> {
         self.serial += 1;
         let at = self.now() + pause;
         self.agenda.push(Reverse((at, self.serial, due)));
+    }
+
+    fn plan_update_status(&mut self, unit: UnitName) {
+        let pause = self.play.update_status.mul_f64(self.rng.f64());
+        self.plan(pause, Due::UpdateStatus(unit));
     }
 
     fn take_due(&mut self) -> Option<Due> {
@@ -752,20 +864,6 @@ impl Driver<'_> {
             }
         }
     }
-}
-
-fn is_entry(event: &Event) -> bool {
-    match event.what {
-        What::Bootstrap => event.error.is_none(),
-        What::DaemonHasJoined => true,
-        _ => false,
-    }
-}
-
-/// Hosts that have founded or joined a cluster.
-fn members(events: &[Event]) -> BTreeSet<&str> {
-    let entries = events.iter().filter(|event| is_entry(event));
-    entries.map(|event| event.host.as_str()).collect()
 }
 
 fn since_1970() -> u64 {

@@ -19,8 +19,13 @@ class ConsumerCharm(ops.CharmBase):
             relation_name="cluster",
             command_name=("microovn", "cluster"),
             hostname=subprocess.check_output(["hostname"], text=True).strip(),
+            ready=self._ready,
+            leave_on_remove="force" if self.config["force"] else True,
         )
         framework.observe(self.on.collect_unit_status, self._on_collect_unit_status)
+
+    def _ready(self) -> str | None:
+        return "held by the option hold" if self.config["hold"] else None
 
     def _on_collect_unit_status(self, event: ops.CollectStatusEvent) -> None:
         event.add_status(self.cluster.status)
