@@ -71,7 +71,7 @@ pub enum Turn {
     /// Wait, look at goal-state anew, and ask again.
     Wait(Duration),
     /// Write this, and the hook is over.
-    Write(Plan),
+    Write(Box<Plan>),
     /// Say why an operator's order is not carried out.
     Refuse(Refused),
 }
@@ -106,7 +106,7 @@ impl<'a> Facts<'a> {
             | Occasion::TakeOver
                 if !self.leads()? =>
             {
-                return Ok(Turn::Write(self.standby_plan(None)?));
+                return Ok(Turn::Write(Box::new(self.standby_plan(None)?)));
             }
             Occasion::Broken(_) if !self.leads()? || !self.is_to_stay()? => {
                 return Ok(Turn::Nothing);
@@ -147,7 +147,7 @@ impl<'a> Facts<'a> {
         let mut plan = self.plan_of(learned)?;
         plan.compares_the_status = is_update_status;
         match is_update_status || !plan.is_idle() && self.leads()? {
-            true => Ok(Turn::Write(plan)),
+            true => Ok(Turn::Write(Box::new(plan))),
             false => Ok(Turn::Nothing),
         }
     }
@@ -197,7 +197,7 @@ impl<'a> Facts<'a> {
         }
         let mut plan = self.plan_of(learned)?;
         plan.outcome = outcome;
-        Ok(Turn::Write(plan))
+        Ok(Turn::Write(Box::new(plan)))
     }
 
     /// What the unit of this event says, if it is one.
@@ -258,7 +258,7 @@ impl<'a> Facts<'a> {
             queue::tick(&mut plan.ledger);
         }
         match self.leads()? {
-            true => Ok(Turn::Write(plan)),
+            true => Ok(Turn::Write(Box::new(plan))),
             false => Ok(Turn::Nothing),
         }
     }
@@ -275,7 +275,7 @@ impl<'a> Facts<'a> {
                 return Ok(Turn::Nothing);
             }
             if !self.leads()? {
-                return Ok(Turn::Write(plan));
+                return Ok(Turn::Write(Box::new(plan)));
             }
         }
         let reason = "leadership came back, and another unit has published meanwhile";

@@ -181,7 +181,7 @@ impl Life<'_> {
                 }
                 Turn::Write(plan) => {
                     log(&plan.notes);
-                    let applied = apply::plan(self.tools, peer, plan)?;
+                    let applied = apply::plan(self.tools, peer, *plan)?;
                     apply::status(self.tools, &applied);
                     return Ok(End::Written(Box::new((applied, evidence))));
                 }

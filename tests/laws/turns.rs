@@ -35,7 +35,10 @@ fn played(ledger: &Ledger, world: &World, occasion: &Occasion) -> (Option<Plan>,
             Turn::Nothing => return (None, false),
             Turn::Write(plan) => {
                 let world = evidence.world.as_ref();
-                return (Some(plan), world.is_some_and(|world| world.units_were_read));
+                return (
+                    Some(*plan),
+                    world.is_some_and(|world| world.units_were_read),
+                );
             }
             Turn::Look(scope) => look(world, ledger, occasion, scope, &mut evidence),
             Turn::Wait(pause) => {
