@@ -13,9 +13,9 @@
 //! | --- | --- |
 //! | 1 who writes what | [`wire`], [`show`] |
 //! | 2 the ledger | [`ledger`] |
-//! | 3 what is learned | [`learn`]; tokens that no longer serve: [`spent`] |
+//! | 3 what is learned | [`learn`], [`everything`]; tokens that no longer serve: [`spent`] |
 //! | 4 `bootstrap-app`, the guard | [`choose`], [`show`] |
-//! | 5 which hook does what | [`turn`], [`reasons`] |
+//! | 5 which hook does what | [`turn`], [`reasons`]; what it has looked at: [`evidence`] |
 //! | 6 one host at a time, and nobody waits for ever | [`queue`], [`nudge`] |
 //! | 7 failure | [`crate::life`]; what has no room: [`room`] |
 //! | 8 words for people | [`status`] |

@@ -1,6 +1,6 @@
 //! Every reason to look at everything: when the ledger and one bag are not enough to decide.
 //!
-//! A law holds over them: where none speaks, looking at everything writes nothing more.
+//! A law holds over them: however far a hook looked, looking at everything after it writes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -56,13 +56,8 @@ pub(super) fn at(
             evidence.own_bags = Some(own_bags(tools, ledger, relations)?);
         }
         Scope::NewRelation(_) | Scope::Everything(_) => {
-            let mut seen = world(tools, ledger, &scope, occasion, true)?;
-            seen.siblings_are_news |= *occasion == Occasion::TakeOver;
-            if let Occasion::Heard(_, unit) = occasion {
-                seen.in_hook_of = Some(unit.clone());
-            }
+            evidence.world = Some(world(tools, ledger, &scope, occasion, true)?);
             evidence.goal.get_or_insert(tools.goal_state().cloned());
-            evidence.world = Some(seen);
         }
     }
     Ok(())
@@ -88,7 +83,11 @@ pub fn world(
     let mut world = World {
         options: options(tools)?,
         units_were_read: new_relation.is_none(),
-        siblings_are_news: !ledger.is_led_by(tools.own_unit()),
+        in_hook_of: match occasion {
+            Occasion::Heard(_, unit) => Some(unit.clone()),
+            _ => None,
+        },
+        siblings_are_news: *occasion == Occasion::TakeOver || !ledger.is_led_by(tools.own_unit()),
         ..World::default()
     };
     let mut reads = Vec::new();
